@@ -1,0 +1,1 @@
+"""Moment tensor potentials: the data, its files, its calculator, its fitting."""

@@ -1,0 +1,1 @@
+"""pescape inside LAMMPS."""

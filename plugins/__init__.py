@@ -1,0 +1,1 @@
+"""What drops into ASE and works with any ASE calculator."""
