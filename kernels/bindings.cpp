@@ -1,4 +1,262 @@
 // The Python face of the kernels; nothing below this file knows Python.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 
-NB_MODULE(_kernels, m) { m.doc() = "Compiled kernels of pescape."; }
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <variant>
+
+#include "grade.hpp"
+#include "mtp/list.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+template <class T, class Shape>
+using In = nb::ndarray<const T, Shape, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Vector = In<T, nb::shape<-1>>;
+template <class T>
+using Table = In<T, nb::ndim<2>>;
+using Rows3 = In<double, nb::shape<-1, 3>>;
+using Rows4 = In<std::int32_t, nb::shape<-1, 4>>;
+using Out = nb::ndarray<nb::numpy, double>;
+
+/// A new array that owns its (uninitialised) memory.
+template <class... Size>
+Out make_array(Size... size) {
+  const std::size_t shape[] = {std::size_t(size)...};
+  std::size_t total = 1;
+  for (std::size_t s : shape) total *= s;
+  auto data = std::make_unique<double[]>(total == 0 ? 1 : total);
+  nb::capsule owner(data.get(), [](void* p) noexcept { delete[] static_cast<double*>(p); });
+  return Out(data.release(), sizeof...(Size), shape, owner);
+}
+
+template <class Array>
+auto to_vector(const Array& a) {
+  return std::vector<std::remove_const_t<typename Array::Scalar>>(a.data(), a.data() + a.size());
+}
+
+void require(bool condition, const char* message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+int positive(int threads) {
+  require(threads >= 1, "threads must be at least 1");
+  return threads;
+}
+
+pescape::mtp::ListedAtoms listed(const Rows3& positions, const Vector<std::int32_t>& species,
+                                 const Vector<std::int64_t>& offsets,
+                                 const Vector<std::int32_t>& indices, const Rows3& shifts,
+                                 int species_count) {
+  const std::size_t n = positions.shape(0);
+  require(species.size() == n, "species must hold one number per atom");
+  require(offsets.size() == n + 1, "offsets must hold one number more than there are atoms");
+  require(shifts.shape(0) == indices.size(), "shifts must hold one row per neighbour");
+  require(offsets(0) == 0 && offsets(n) == std::int64_t(indices.size()),
+          "offsets must run from 0 to the number of neighbours");
+  for (std::size_t i = 0; i < n; ++i) {
+    require(offsets(i) <= offsets(i + 1), "offsets must not fall");
+    require(species(i) < species_count, "an atom's species is not one of the potential's");
+  }
+  for (std::size_t k = 0; k < indices.size(); ++k)
+    require(indices(k) >= 0 && std::size_t(indices(k)) < n, "a neighbour's index is no atom's");
+  return {int(n),         positions.data(), species.data(),
+          offsets.data(), indices.data(),   shifts.data()};
+}
+
+/// A moment tensor potential ready to be evaluated, in double or single precision.
+class MTPKernel {
+  /// Calls f with the plan, whatever its precision.
+  template <class F>
+  auto visit(F&& f) const {
+    if (const auto* plan = std::get_if<pescape::mtp::Plan<double>>(&plan_)) return f(*plan);
+    return f(std::get<pescape::mtp::Plan<float>>(plan_));
+  }
+
+ public:
+  MTPKernel(int species_count, double min_dist, double max_dist, double scaling,
+            const In<double, nb::shape<-1, -1, -1, -1>>& radial_coeffs, const Rows4& basic,
+            const Rows4& products, const Vector<std::int32_t>& scalar_moments, int moments_count,
+            const Vector<double>& species_coeffs, const Vector<double>& moment_coeffs,
+            bool single_precision) {
+    pescape::mtp::Model m;
+    m.species_count = species_count;
+    m.min_dist = min_dist;
+    m.max_dist = max_dist;
+    m.scaling = scaling;
+    require(int(radial_coeffs.shape(0)) == species_count &&
+                int(radial_coeffs.shape(1)) == species_count,
+            "radial_coeffs must be of shape (species, species, functions, basis size)");
+    m.radial_funcs_count = int(radial_coeffs.shape(2));
+    m.radial_basis_size = int(radial_coeffs.shape(3));
+    m.radial_coeffs = to_vector(radial_coeffs);
+    m.moments_count = moments_count;
+    for (std::size_t k = 0; k < basic.shape(0); ++k)
+      m.basic.push_back({basic(k, 0), basic(k, 1), basic(k, 2), basic(k, 3)});
+    for (std::size_t k = 0; k < products.shape(0); ++k)
+      m.products.push_back(
+          {products(k, 0), products(k, 1), double(products(k, 2)), products(k, 3)});
+    m.scalar_moments.assign(scalar_moments.data(), scalar_moments.data() + scalar_moments.size());
+    m.species_coeffs = to_vector(species_coeffs);
+    m.moment_coeffs = to_vector(moment_coeffs);
+    if (single_precision)
+      plan_.emplace<pescape::mtp::Plan<float>>(m);
+    else
+      plan_.emplace<pescape::mtp::Plan<double>>(m);
+  }
+
+  int parameter_count() const {
+    return visit([](const auto& plan) { return plan.parameter_count(); });
+  }
+  int species_count() const {
+    return visit([](const auto& plan) { return plan.species_count(); });
+  }
+
+  nb::dict cost() const {
+    return visit([](const auto& plan) {
+      nb::dict d;
+      d["basic_moments"] = plan.basic_count();
+      d["intermediate_moments"] = plan.moments_count() - plan.basic_count();
+      d["intermediate_terms"] = plan.intermediate_terms().size();
+      d["quadratic_terms"] = plan.quadratic_terms().size();
+      d["scalar_terms"] = plan.scalar_terms().size();
+      return d;
+    });
+  }
+
+  nb::tuple evaluate(const Rows3& positions, const Vector<std::int32_t>& species,
+                     const Vector<std::int64_t>& offsets, const Vector<std::int32_t>& indices,
+                     const Rows3& shifts, int threads) const {
+    const auto atoms = listed(positions, species, offsets, indices, shifts, species_count());
+    Out energies = make_array(atoms.count), forces = make_array(atoms.count, 3),
+        virials = make_array(atoms.count, 6);
+    positive(threads);
+    {
+      nb::gil_scoped_release unlocked;
+      visit([&](const auto& plan) {
+        pescape::mtp::evaluate(plan, atoms, threads,
+                               {energies.data(), forces.data(), virials.data()});
+      });
+    }
+    return nb::make_tuple(energies, forces, virials);
+  }
+
+  Out site_gradients(const Rows3& positions, const Vector<std::int32_t>& species,
+                     const Vector<std::int64_t>& offsets, const Vector<std::int32_t>& indices,
+                     const Rows3& shifts, int threads) const {
+    const auto atoms = listed(positions, species, offsets, indices, shifts, species_count());
+    Out rows = make_array(atoms.count, parameter_count());
+    positive(threads);
+    nb::gil_scoped_release unlocked;
+    visit([&](const auto& plan) {
+      pescape::mtp::site_gradients(plan, atoms, threads, rows.data());
+    });
+    return rows;
+  }
+
+  Out weighted_gradient(const Rows3& positions, const Vector<std::int32_t>& species,
+                        const Vector<std::int64_t>& offsets, const Vector<std::int32_t>& indices,
+                        const Rows3& shifts, const Vector<double>& site_weights,
+                        const Rows3& displacements, const In<double, nb::shape<-1, 3, 3>>& strains,
+                        int threads) const {
+    const auto atoms = listed(positions, species, offsets, indices, shifts, species_count());
+    const std::size_t n = atoms.count;
+    require(site_weights.size() == n && displacements.shape(0) == n && strains.shape(0) == n,
+            "site_weights, displacements and strains must hold one entry per atom");
+    Out gradient = make_array(parameter_count());
+    positive(threads);
+    nb::gil_scoped_release unlocked;
+    visit([&](const auto& plan) {
+      pescape::mtp::weighted_gradient(plan, atoms, site_weights.data(), displacements.data(),
+                                      strains.data(), threads, gradient.data());
+    });
+    return gradient;
+  }
+
+  nb::tuple linear_basis(const Rows3& positions, const Vector<std::int32_t>& species,
+                         const Vector<std::int64_t>& offsets, const Vector<std::int32_t>& indices,
+                         const Rows3& shifts, int threads) const {
+    const auto atoms = listed(positions, species, offsets, indices, shifts, species_count());
+    const std::size_t columns = visit([](const auto& plan) {
+      return plan.species_count() + plan.scalar_moment().size();
+    });
+    Out energies = make_array(columns), forces = make_array(3 * atoms.count, columns),
+        virials = make_array(6, columns);
+    positive(threads);
+    {
+      nb::gil_scoped_release unlocked;
+      visit([&](const auto& plan) {
+        pescape::mtp::linear_basis(plan, atoms, threads,
+                                   {energies.data(), forces.data(), virials.data()});
+      });
+    }
+    return nb::make_tuple(energies, forces, virials);
+  }
+
+ private:
+  std::variant<std::monostate, pescape::mtp::Plan<double>, pescape::mtp::Plan<float>> plan_;
+};
+
+Out grades(const Table<double>& rows, const Table<double>& inverse, int threads) {
+  const std::size_t n = inverse.shape(0), count = rows.shape(0);
+  require(inverse.shape(1) == n, "inverse must be square");
+  require(rows.shape(1) == n, "rows must be as long as the inverse is wide");
+  Out out = make_array(count);
+  positive(threads);
+  nb::gil_scoped_release unlocked;
+  const pescape::GradeMatrix matrix{int(n), inverse.data()};
+  pescape::mtp::parallel_over_atoms(int(count), threads, [&](int, const int* list, int share) {
+    if (share > 0)
+      matrix.grades(rows.data() + list[0] * n, share, out.data() + list[0]);
+  });
+  return out;
+}
+
+}  // namespace
+
+NB_MODULE(_kernels, m) {
+  m.doc() = "Compiled kernels of pescape.";
+
+  nb::class_<MTPKernel>(
+      m, "MTPKernel",
+      "A moment tensor potential compiled for evaluation (immutable, safe to share by threads).\n\n"
+      "All methods take positions (n, 3) in Å, species (n,) int32 and full neighbour lists as\n"
+      "offsets (n+1,) int64, indices (m,) int32 and Cartesian shifts (m, 3) in Å, with\n"
+      "r_ij = positions[j] + shift - positions[i]; pairs may reach beyond the cut-off.")
+      .def(nb::init<int, double, double, double, const In<double, nb::shape<-1, -1, -1, -1>>&,
+                    const Rows4&, const Rows4&, const Vector<std::int32_t>&, int,
+                    const Vector<double>&, const Vector<double>&, bool>(),
+           nb::kw_only(), "species_count"_a, "min_dist"_a, "max_dist"_a, "scaling"_a,
+           "radial_coeffs"_a, "basic"_a, "products"_a, "scalar_moments"_a, "moments_count"_a,
+           "species_coeffs"_a, "moment_coeffs"_a, "single_precision"_a = false)
+      .def_prop_ro("parameter_count", &MTPKernel::parameter_count,
+                   "Number of fitted parameters: radial, species, moments.")
+      .def_prop_ro("species_count", &MTPKernel::species_count)
+      .def("cost", &MTPKernel::cost, "Sizes of the compiled contraction, by part.")
+      .def("evaluate", &MTPKernel::evaluate, "positions"_a, "species"_a, "offsets"_a, "indices"_a,
+           "shifts"_a, "threads"_a = 1,
+           "Site energies (n,) in eV, forces (n, 3) in eV/Å and site virials (n, 6) in eV\n"
+           "(xx yy zz yz xz xy; -sum of r x dE/dr, half of each pair's to either atom).")
+      .def("site_gradients", &MTPKernel::site_gradients, "positions"_a, "species"_a, "offsets"_a,
+           "indices"_a, "shifts"_a, "threads"_a = 1,
+           "dE_i/dtheta (n, parameters): the rows that extrapolation grades are made of.")
+      .def("weighted_gradient", &MTPKernel::weighted_gradient, "positions"_a, "species"_a,
+           "offsets"_a, "indices"_a, "shifts"_a, "site_weights"_a, "displacements"_a, "strains"_a,
+           "threads"_a = 1,
+           "sum_i [w_i dE_i/dtheta + d/dtheta of the derivative of E_i along the pair changes\n"
+           "displacement_j - displacement_i + strain_i r_ij], shape (parameters,): the gradient of\n"
+           "any loss of energies, forces and virials in one pass.")
+      .def("linear_basis", &MTPKernel::linear_basis, "positions"_a, "species"_a, "offsets"_a,
+           "indices"_a, "shifts"_a, "threads"_a = 1,
+           "Energies (c,), forces (3 n, c) and virials (6, c) of one configuration per unit of each\n"
+           "of the c species and moment coefficients, in which all three are linear.");
+
+  m.def("grades", &grades, "rows"_a, "inverse"_a, "threads"_a = 1,
+        "max_q |rows @ inverse| per row, shape (m,).");
+}

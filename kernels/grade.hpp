@@ -1,0 +1,70 @@
+// Extrapolation grades: the largest entry of |B A^-1| in each row of B, as a blocked matrix product.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <vector>
+
+#include "simd.hpp"
+
+namespace pescape {
+
+/// The inverse of an active set's matrix, packed in column panels for repeated products.
+class GradeMatrix {
+  using P = Pack<double>;
+  static constexpr int panel_packs = 2, panel = panel_packs * P::lanes;
+  static constexpr int row_block = 12;
+
+ public:
+  GradeMatrix() = default;
+
+  /// `inverse` is A^-1, n x n, row-major.
+  GradeMatrix(int n, const double* inverse)
+      : n_(n), panels_((n + panel - 1) / panel), packed_(std::size_t(panels_) * n * panel_packs) {
+    double* out = reinterpret_cast<double*>(packed_.data());
+    for (int q = 0; q < panels_; ++q)
+      for (int k = 0; k < n; ++k)
+        for (int c = 0; c < panel; ++c, ++out)
+          *out = q * panel + c < n ? inverse[std::size_t(k) * n + q * panel + c] : 0.0;
+  }
+
+  int size() const { return n_; }
+
+  /// out[r] = max_q | sum_k rows[r][k] A^-1[k][q] | for `count` rows of length n, row-major.
+  /// A NaN anywhere in a row makes its grade NaN.
+  void grades(const double* rows, std::size_t count, double* out) const {
+    std::fill_n(out, count, 0.0);
+    for (int q = 0; q < panels_; ++q) {
+      std::size_t r = 0;
+      for (; r + row_block <= count; r += row_block)
+        update<row_block>(q, rows + r * n_, out + r);
+      for (; r + 4 <= count; r += 4) update<4>(q, rows + r * n_, out + r);
+      for (; r < count; ++r) update<1>(q, rows + r * n_, out + r);
+    }
+  }
+
+ private:
+  template <int R>
+  void update(int q, const double* rows, double* out) const {
+    P sum[R][panel_packs];
+    for (int r = 0; r < R; ++r)
+      for (int p = 0; p < panel_packs; ++p) sum[r][p] = P(0.0);
+    const P* column = &packed_[std::size_t(q) * n_ * panel_packs];
+    for (int k = 0; k < n_; ++k, column += panel_packs)
+      for (int r = 0; r < R; ++r)
+        for (int p = 0; p < panel_packs; ++p)
+          sum[r][p] += rows[std::size_t(r) * n_ + k] * column[p];
+    for (int r = 0; r < R; ++r)
+      for (int p = 0; p < panel_packs; ++p)
+        for (int l = 0; l < P::lanes; ++l) {
+          const double a = std::fabs(sum[r][p][l]);
+          if (!(a <= out[r])) out[r] = std::isnan(out[r]) ? out[r] : a;
+        }
+  }
+
+  int n_ = 0, panels_ = 0;
+  std::vector<P> packed_;
+};
+
+}  // namespace pescape
