@@ -1,0 +1,320 @@
+"""A moment tensor potential as immutable data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.data import atomic_numbers
+
+from pescape.calculators.mtp.graph import moment_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from pescape._kernels import MTPKernel
+    from pescape.calculators.activeset import ActiveSet
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int32]
+
+MAX_SPECIES = 10
+PRECISIONS = ("double", "single")
+
+
+@dataclass(frozen=True, eq=False)
+class MTPotential:
+    """The graph, the coefficients and the active set of a moment tensor potential.
+
+    Arrays are copied and made read-only. Make changed copies with the ``with_...`` methods.
+
+    Attributes
+    ----------
+    species
+        Element of every species; empty when nobody named them yet.
+    species_count
+        Number of species S.
+    min_dist, cutoff
+        Å; where the radial Chebyshev argument is -1 and +1. Neighbours beyond the cut-off do not
+        count.
+    scaling
+        Factor of all radial functions.
+    radial_basis_size, radial_funcs_count
+        Number N of Chebyshev polynomials and M of radial functions.
+    basic
+        (mu, a, b, c) of the basic moments (nb, 4), which are moments 0 .. nb-1.
+    products
+        (left, right, multiplicity, out) of the contraction list (nt, 4).
+    scalar_moments
+        Moment of every basis function (ns,).
+    moments_count
+        Number of moments.
+    radial_coeffs
+        (S, S, M, N), of central and neighbouring species; None when untrained.
+    species_coeffs
+        eV (S,), the energy of an isolated atom; None when untrained.
+    moment_coeffs
+        eV (ns,); None when untrained.
+    active_set
+        What extrapolation grades are measured against.
+    name, tag
+        Free text (one word, one line) kept in the file.
+    source
+        The file it was read from, for messages.
+    """
+
+    species: tuple[str, ...]
+    species_count: int
+    min_dist: float
+    cutoff: float
+    radial_basis_size: int
+    radial_funcs_count: int
+    basic: Integers
+    products: Integers
+    scalar_moments: Integers
+    moments_count: int
+    scaling: float = 1.0
+    radial_coeffs: Floats | None = None
+    species_coeffs: Floats | None = None
+    moment_coeffs: Floats | None = None
+    active_set: ActiveSet | None = None
+    name: str = "MTP"
+    tag: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        freeze = self._freeze
+        freeze("basic", np.int32, (-1, 4))
+        freeze("products", np.int32, (-1, 4))
+        freeze("scalar_moments", np.int32, (-1,))
+        s = self.species_count
+        freeze("radial_coeffs", float, (s, s, self.radial_funcs_count, self.radial_basis_size))
+        freeze("species_coeffs", float, (s,))
+        freeze("moment_coeffs", float, (len(self.scalar_moments),))
+        object.__setattr__(self, "species", _checked_species(self.species, s))
+        coefficients = (self.radial_coeffs, self.species_coeffs, self.moment_coeffs)
+        if len({c is None for c in coefficients}) != 1:
+            raise ValueError(
+                "radial_coeffs, species_coeffs and moment_coeffs belong together: give all three "
+                "or none"
+            )
+        if not 0 <= self.min_dist < self.cutoff < np.inf:
+            raise ValueError(
+                f"min_dist {self.min_dist:g} Å and cutoff {self.cutoff:g} Å: "
+                "0 <= min_dist < cutoff must hold"
+            )
+        if self.active_set is not None and self.active_set.size != self.parameter_count:
+            raise ValueError(
+                f"the active set has {self.active_set.size} rows, but the potential has "
+                f"{self.parameter_count} parameters"
+            )
+
+    def _freeze(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        array = np.array(value, dtype=dtype, order="C")
+        fits = array.ndim == len(shape) and all(
+            want in (-1, have) for want, have in zip(shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"{name} has shape {array.shape}, not {shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+        array.flags.writeable = False
+        object.__setattr__(self, name, array)
+
+    @classmethod
+    def untrained(
+        cls,
+        level: int,
+        species: Sequence[str] | int,
+        cutoff: float,
+        min_dist: float,
+        radial_basis_size: int = 8,
+    ) -> MTPotential:
+        """Make a potential without coefficients.
+
+        Parameters
+        ----------
+        level
+            Even, from 2 to 28: which basis functions it has.
+        species
+            Elements, 1 to 10, or just their number.
+        cutoff
+            Å.
+        min_dist
+            Å, the shortest distance that radial functions resolve.
+        radial_basis_size
+            Number of Chebyshev polynomials in every radial function.
+        """
+        graph = moment_graph(level)
+        names = () if isinstance(species, int) else tuple(species)
+        count = species if isinstance(species, int) else len(names)
+        if not 1 <= count <= MAX_SPECIES:
+            raise ValueError(f"a potential has 1 to {MAX_SPECIES} species, not {count}")
+        if radial_basis_size < 1:
+            raise ValueError(f"radial_basis_size must be at least 1, not {radial_basis_size}")
+        return cls(
+            species=names,
+            species_count=count,
+            min_dist=float(min_dist),
+            cutoff=float(cutoff),
+            radial_basis_size=int(radial_basis_size),
+            radial_funcs_count=graph.radial_funcs_count,
+            basic=graph.basic,
+            products=graph.products,
+            scalar_moments=graph.scalar_moments,
+            moments_count=graph.moments_count,
+            name=f"MTP_level_{level}",
+        )
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> MTPotential:
+        """Read an MLIP-2 ``.mtp`` or MLIP-3 ``.almtp`` file."""
+        from pescape.calculators.mtp.files import read_potential
+
+        return read_potential(path)
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write an ``.mtp`` file, with the active set (as in an ``.almtp``) if there is one."""
+        from pescape.calculators.mtp.files import write_potential
+
+        write_potential(path, self)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the potential has coefficients."""
+        return self.radial_coeffs is not None
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of fitted parameters P: radial, species, moments."""
+        radial = self.species_count**2 * self.radial_funcs_count * self.radial_basis_size
+        return radial + self.species_count + len(self.scalar_moments)
+
+    @property
+    def parameters(self) -> Floats:
+        """All fitted parameters (P,) in the order radial, species, moments."""
+        coefficients = (self.radial_coeffs, self.species_coeffs, self.moment_coeffs)
+        if any(c is None for c in coefficients):
+            raise ValueError(f"{self._called} is untrained: it has no coefficients")
+        return np.concatenate([np.ravel(c) for c in coefficients])
+
+    @property
+    def _called(self) -> str:
+        return self.source or f"the potential {self.name}"
+
+    def with_parameters(self, parameters: ArrayLike) -> MTPotential:
+        """Replace all coefficients (P,); an active set, which belongs to the old ones, goes."""
+        theta = np.asarray(parameters, dtype=float)
+        if theta.shape != (self.parameter_count,):
+            raise ValueError(f"{self.parameter_count} parameters wanted, not shape {theta.shape}")
+        s, scalars = self.species_count, len(self.scalar_moments)
+        shape = s, s, self.radial_funcs_count, self.radial_basis_size
+        return dataclasses.replace(
+            self,
+            radial_coeffs=theta[: -s - scalars].reshape(shape),
+            species_coeffs=theta[-s - scalars : -scalars],
+            moment_coeffs=theta[-scalars:],
+            active_set=None,
+        )
+
+    def with_active_set(self, active_set: ActiveSet | None) -> MTPotential:
+        """Replace the active set."""
+        return dataclasses.replace(self, active_set=active_set)
+
+    def with_species(self, species: Sequence[str]) -> MTPotential:
+        """Say which elements the species are; a file that already does so must agree."""
+        names = tuple(species)
+        if self.species and names != self.species:
+            raise ValueError(
+                f"{self._called} is for the species {' '.join(self.species)}, in this order, "
+                f"not for {' '.join(names)}"
+            )
+        return dataclasses.replace(self, species=names)
+
+    def randomized(self, seed: int | np.random.SeedSequence | np.random.Generator) -> MTPotential:
+        """Draw all coefficients at random, of a size that gives energies of a few eV per atom."""
+        rng = np.random.default_rng(seed)
+        s = self.species_count
+        radial = rng.normal(size=(s, s, self.radial_funcs_count, self.radial_basis_size))
+        # Dense matter has some 40 neighbours; the moments of a vertex then are of order one.
+        radial *= 0.3 / ((self.cutoff - self.min_dist) ** 2 * self.scaling)
+        radial /= 1.0 + np.arange(self.radial_basis_size)
+        return dataclasses.replace(
+            self,
+            radial_coeffs=radial,
+            species_coeffs=rng.normal(size=s),
+            moment_coeffs=0.1 * rng.normal(size=len(self.scalar_moments)),
+            active_set=None,
+        )
+
+    def kernel(self, precision: str = "double") -> MTPKernel:
+        """Compile the potential for evaluation in double or single precision (cached)."""
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        return self._double_kernel if precision == "double" else self._single_kernel
+
+    @cached_property
+    def _double_kernel(self) -> MTPKernel:
+        return self._compile(single_precision=False)
+
+    @cached_property
+    def _single_kernel(self) -> MTPKernel:
+        return self._compile(single_precision=True)
+
+    def _compile(self, *, single_precision: bool) -> MTPKernel:
+        from pescape._kernels import MTPKernel
+
+        if not self.is_trained:
+            raise ValueError(
+                f"{self._called} is untrained: fit it with `pescape fit mtp`, or give it random "
+                "coefficients with .randomized(seed=...)"
+            )
+        return MTPKernel(
+            species_count=self.species_count,
+            min_dist=self.min_dist,
+            max_dist=self.cutoff,
+            scaling=self.scaling,
+            radial_coeffs=self.radial_coeffs,
+            basic=self.basic,
+            products=self.products,
+            scalar_moments=self.scalar_moments,
+            moments_count=self.moments_count,
+            species_coeffs=self.species_coeffs,
+            moment_coeffs=self.moment_coeffs,
+            single_precision=single_precision,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave compiled kernels out of pickles and deep copies."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+
+def _checked_species(species: Sequence[str], count: int) -> tuple[str, ...]:
+    names = tuple(species)
+    if isinstance(species, str):
+        raise TypeError(f"species must be a list of elements, not the string {species!r}")
+    unknown = [name for name in names if atomic_numbers.get(name, 0) < 1]
+    if unknown:
+        raise ValueError(f"unknown element {unknown[0]!r} among the species {list(names)}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"an element appears twice among the species {list(names)}")
+    if names and len(names) != count:
+        raise ValueError(
+            f"{len(names)} elements ({' '.join(names)}) are named, but the potential has {count} "
+            "species"
+        )
+    return names
