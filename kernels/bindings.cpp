@@ -220,6 +220,8 @@ Out grades(const Table<double>& rows, const Table<double>& inverse, int threads)
 
 }  // namespace
 
+void bind_parse(nb::module_& m);  // bindings_parse.cpp
+
 NB_MODULE(_kernels, m) {
   m.doc() = "Compiled kernels of pescape.";
 
@@ -259,4 +261,6 @@ NB_MODULE(_kernels, m) {
 
   m.def("grades", &grades, "rows"_a, "inverse"_a, "threads"_a = 1,
         "max_q |rows @ inverse| per row, shape (m,).");
+
+  bind_parse(m);
 }

@@ -1,0 +1,98 @@
+// The Python face of the potential file parser.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "mtp/parse.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+template <class T>
+using Array = nb::ndarray<nb::numpy, T>;
+
+/// Hands a vector's memory over to a NumPy array of some shape.
+template <class T>
+Array<T> array(std::vector<T> values, std::initializer_list<std::size_t> shape) {
+  auto holder = std::make_unique<std::vector<T>>(std::move(values));
+  T* data = holder->data();
+  nb::capsule owner(holder.get(), [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+  holder.release();
+  return Array<T>(data, shape, owner);
+}
+
+/// Decodes text that need not be valid UTF-8.
+nb::object decode(const std::string& text) {
+  return nb::steal(PyUnicode_DecodeUTF8(text.data(), Py_ssize_t(text.size()), "replace"));
+}
+
+nb::dict active_set(pescape::mtp::ActiveSetBlock set) {
+  const std::size_t n = std::size_t(set.n);
+  std::vector<std::int64_t> origins;
+  for (const auto& origin : set.origins)
+    origins.insert(origins.end(), origin.begin(), origin.end());
+  nb::dict d;
+  d["neighborhood_mode"] = set.neighborhood_mode();
+  d["weight_scaling"] = set.weight_scaling;
+  d["matrix"] = array(std::move(set.A), {n, n});
+  d["inverse"] = array(std::move(set.inverse), {n, n});
+  d["origins"] = array(std::move(origins), {n, 2});
+  d["configurations_offset"] = set.configurations_offset;
+  d["configurations_line"] = set.configurations_line;
+  return d;
+}
+
+nb::dict parse_mtp(const nb::bytes& data) {
+  auto file = [&] {
+    try {
+      return pescape::mtp::parse(std::string_view(data.c_str(), data.size()));
+    } catch (const pescape::mtp::ParseError& error) {
+      throw nb::value_error(error.what());
+    }
+  }();
+  auto& m = file.model;
+  const std::size_t s = std::size_t(m.species_count);
+  std::vector<std::int32_t> basic, products;
+  for (const auto& k : m.basic) basic.insert(basic.end(), {k.mu, k.a, k.b, k.c});
+  for (const auto& p : m.products)
+    products.insert(products.end(), {p.left, p.right, std::int32_t(p.multiplicity), p.out});
+  nb::dict d;
+  d["name"] = decode(file.name);
+  d["tag"] = decode(file.tag);
+  d["species"] = file.species_names;
+  d["species_count"] = m.species_count;
+  d["min_dist"] = m.min_dist;
+  d["cutoff"] = m.max_dist;
+  d["scaling"] = m.scaling;
+  d["radial_basis_size"] = m.radial_basis_size;
+  d["radial_funcs_count"] = m.radial_funcs_count;
+  d["moments_count"] = m.moments_count;
+  d["basic"] = array(std::move(basic), {m.basic.size(), 4});
+  d["products"] = array(std::move(products), {m.products.size(), 4});
+  d["scalar_moments"] =
+      array(std::vector<std::int32_t>(m.scalar_moments), {m.scalar_moments.size()});
+  if (file.trained()) {
+    d["radial_coeffs"] = array(std::move(m.radial_coeffs), {s, s, std::size_t(m.radial_funcs_count),
+                                                            std::size_t(m.radial_basis_size)});
+    d["species_coeffs"] = array(std::move(m.species_coeffs), {s});
+    d["moment_coeffs"] = array(std::move(m.moment_coeffs), {m.scalar_moments.size()});
+  }
+  if (file.active_set) d["active_set"] = active_set(std::move(*file.active_set));
+  return d;
+}
+
+}  // namespace
+
+void bind_parse(nb::module_& m) {
+  m.def("parse_mtp", &parse_mtp, "data"_a,
+        "Read the bytes of an .mtp or .almtp file into a dictionary of numbers and arrays.\n\n"
+        "Raises ValueError('line N: ...') when anything about the file is wrong.");
+}
