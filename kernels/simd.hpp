@@ -45,6 +45,11 @@ struct Pack {
     std::memcpy(&r.v, p, sizeof(Register));
     return r;
   }
+  static PESCAPE_INLINE Pack convert(const double* p) {
+    Pack r;
+    for (int l = 0; l < lanes; ++l) r.v[l] = T(p[l]);
+    return r;
+  }
   PESCAPE_INLINE void store(T* p) const { std::memcpy(p, &v, sizeof(Register)); }
   PESCAPE_INLINE T operator[](int lane) const { return v[lane]; }
   PESCAPE_INLINE void set(int lane, T s) { v[lane] = s; }

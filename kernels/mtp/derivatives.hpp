@@ -8,12 +8,11 @@
 
 namespace pescape::mtp {
 
-/// Scratch of one thread for the functions in this file.
+/// Scratch of one thread for add_weighted_gradient.
 template <class T>
 struct DerivativeWorkspace {
   using V = Dual<Pack<T>>;
-  std::vector<AtomGroup<Pack<T>::lanes>> pending;
-  SlotLayout<Pack<T>::lanes> layout;
+  std::vector<Neighborhoods<Pack<T>::lanes>> pending;
   Scratch<V> scratch;
   std::vector<V> parameters;
 };
@@ -21,23 +20,21 @@ struct DerivativeWorkspace {
 namespace detail {
 
 /// Unit vectors, distances and radial functions with their change along the pair tangents.
-template <class T, class Tangent>
-void load_dual_slots(const Plan<T>& plan, DerivativeWorkspace<T>& work,
-                     const AtomGroup<Pack<T>::lanes>& group, int zi, const Tangent& tangent) {
+template <class T, class Group, class Tangent>
+void load_dual_slots(const Plan<T>& plan, Scratch<Dual<Pack<T>>>& w, const Group& group, int zi,
+                     const Tangent& tangent) {
   using P = Pack<T>;
   using V = Dual<P>;
-  auto& w = work.scratch;
-  const auto& layout = work.layout;
-  w.prepare(plan, layout.slots());
+  w.prepare(plan, group.slots());
   for (int slot = 0; slot < w.slots; ++slot) {
     P r[3], change[3] = {P(T(0)), P(T(0)), P(T(0))};
-    for (int l = 0; l < P::lanes; ++l) {
-      const double d[3] = {layout.x(slot)[l], layout.y(slot)[l], layout.z(slot)[l]};
-      for (int axis = 0; axis < 3; ++axis) r[axis].v[l] = T(d[axis]);
-      const int j = layout.index(slot, l);
+    for (int axis = 0; axis < 3; ++axis) r[axis] = P::convert(group.position(slot, axis));
+    for (int l = 0; l < group.used(); ++l) {
+      const int j = group.index(slot, l);
       if (j < 0) continue;
-      double t[3];
-      tangent(group.atoms[l], j, d, t);
+      double d[3], t[3];
+      for (int axis = 0; axis < 3; ++axis) d[axis] = group.position(slot, axis)[l];
+      tangent(group.atom(l), j, d, t);
       for (int axis = 0; axis < 3; ++axis) change[axis].v[l] = T(t[axis]);
     }
     const P length = sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
@@ -50,7 +47,7 @@ void load_dual_slots(const Plan<T>& plan, DerivativeWorkspace<T>& work,
     V* unit = &w.unit[std::size_t(3 * (slot / slot_group)) * slot_group + slot % slot_group];
     for (int axis = 0; axis < 3; ++axis)
       unit[axis * slot_group] = V(n[axis], (change[axis] - n[axis] * stretch) * inverse);
-    radial_functions<false>(plan, w, slot, zi, layout.species(slot), V(length, stretch));
+    radial_functions<false>(plan, w, slot, zi, group.species(slot), V(length, stretch));
   }
   clear_padding(plan, w);
 }
@@ -62,39 +59,25 @@ void load_dual_slots(const Plan<T>& plan, DerivativeWorkspace<T>& work,
 /// `tangent(i, j, d, t)` writes t_ij for the pair with separation d; `weight(i)` returns w_i. Since
 /// forces and virials are first derivatives of the energy, the gradient of any loss of them is of
 /// this form, and one pass yields it.
-template <class T, class Neighbors, class Weight, class Tangent>
+template <class T, class List, class Weight, class Tangent>
 void add_weighted_gradient(const Plan<T>& plan, DerivativeWorkspace<T>& work, const int* atoms,
-                           int count, const Neighbors& neighbors, const Weight& weight,
+                           int count, const List& list, const Weight& weight,
                            const Tangent& tangent, double* out) {
-  using P = Pack<T>;
-  work.pending.resize(plan.species_count());
+  auto& w = work.scratch;
   work.parameters.resize(plan.parameter_count());
-  const auto finish = [&](AtomGroup<P::lanes>& group, int zi) {
-    work.layout.arrange(group, plan.species_count(), plan.cutoff());
-    detail::load_dual_slots(plan, work, group, zi, tangent);
-    basic_moments(plan, work.scratch);
-    contract(plan, work.scratch);
-    energy_and_adjoints(plan, work.scratch);
-    pull_slots<false>(plan, work.scratch);
-    parameter_gradient(plan, work.scratch, zi, [&](int s) { return work.layout.species(s); },
-                       work.parameters.data());
-    double site_weight[P::lanes];
-    for (int l = 0; l < group.used; ++l) site_weight[l] = weight(group.atoms[l]);
-    for (int p = 0; p < plan.parameter_count(); ++p)
-      for (int l = 0; l < group.used; ++l)
-        out[p] += site_weight[l] * double(work.parameters[p].value[l]) +
-                  double(work.parameters[p].tangent[l]);
-    group.used = 0;
-  };
-  for (int k = 0; k < count; ++k) {
-    const int zi = neighbors.species(atoms[k]);
-    if (zi < 0) continue;
-    auto& group = work.pending[zi];
-    group.add(atoms[k], neighbors, plan.cutoff());
-    if (group.used == P::lanes) finish(group, zi);
-  }
-  for (int zi = 0; zi < plan.species_count(); ++zi)
-    if (work.pending[zi].used > 0) finish(work.pending[zi], zi);
+  for_each_group(work.pending, plan.species_count(), plan.cutoff(), atoms, count, list,
+                 [&](const Neighborhoods<Pack<T>::lanes>& group, int zi) {
+                   detail::load_dual_slots(plan, w, group, zi, tangent);
+                   basic_moments(plan, w);
+                   contract(plan, w);
+                   energy_and_adjoints(plan, w);
+                   pull_slots<false>(plan, w);
+                   parameter_gradient(plan, w, zi, group, work.parameters.data());
+                   for (int p = 0; p < plan.parameter_count(); ++p)
+                     for (int l = 0; l < group.used(); ++l)
+                       out[p] += weight(group.atom(l)) * double(work.parameters[p].value[l]) +
+                                 double(work.parameters[p].tangent[l]);
+                 });
 }
 
 /// Derivatives of every basis function of one atom with respect to its neighbours' positions.
@@ -108,10 +91,14 @@ class BasisJacobian {
   using P = Pack<T>;
   explicit BasisJacobian(const Plan<T>& plan) : plan_(plan) {}
 
-  /// Works on `group` with a single atom; results stay valid until the next call.
-  void compute(const AtomGroup<1>& group, int zi) {
-    layout_.arrange(group, plan_.species_count(), plan_.cutoff());
-    neighbors_ = layout_.slots();
+  /// Works on one atom; results stay valid until the next call.
+  template <class List>
+  void compute(int atom, const List& list) {
+    const int zi = list.species(atom);
+    around_.clear(plan_.species_count());
+    around_.add(atom, list, plan_.cutoff());
+    around_.finish(plan_.cutoff());
+    neighbors_ = around_.slots();
     packs_ = (3 * neighbors_ + P::lanes - 1) / P::lanes;
     values_.assign(plan_.moments_count(), T(0));
     tangents_.assign(std::size_t(plan_.moments_count()) * packs_, P(T(0)));
@@ -121,10 +108,8 @@ class BasisJacobian {
   }
 
   int neighbors() const { return neighbors_; }
-  int index(int k) const { return layout_.index(k, 0); }
-  double separation(int k, int axis) const {
-    return axis == 0 ? layout_.x(k)[0] : axis == 1 ? layout_.y(k)[0] : layout_.z(k)[0];
-  }
+  int index(int k) const { return around_.index(k, 0); }
+  double separation(int k, int axis) const { return around_.position(k, axis)[0]; }
   T basis(int s) const { return basis_[s]; }
   /// dB_s / d(r_k)_axis
   T derivative(int s, int k, int axis) const {
@@ -135,7 +120,7 @@ class BasisJacobian {
  private:
   void add_neighbor(int k, int zi) {
     const int channels = plan_.radial_channels(), size = plan_.radial_size();
-    const double d[3] = {layout_.x(k)[0], layout_.y(k)[0], layout_.z(k)[0]};
+    const double d[3] = {separation(k, 0), separation(k, 1), separation(k, 2)};
     const double r = std::sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
     const T n[3] = {T(d[0] / r), T(d[1] / r), T(d[2] / r)};
     const T inverse = T(1.0 / r);
@@ -144,7 +129,7 @@ class BasisJacobian {
     radial_basis(plan_, P(T(r)), phi_.data(), slope_.data());
     f_.assign(channels, T(0));
     df_.assign(channels, T(0));
-    const T* c = plan_.radial_coeffs(zi, layout_.species(k));
+    const T* c = plan_.radial_coeffs(zi, around_.species(k));
     for (int mu = 0; mu < channels; ++mu, c += size)
       for (int q = 0; q < size; ++q) {
         f_[mu] += c[q] * phi_[q][0];
@@ -221,7 +206,7 @@ class BasisJacobian {
   }
 
   const Plan<T>& plan_;
-  SlotLayout<1> layout_;
+  Neighborhoods<1> around_;
   int neighbors_ = 0, packs_ = 0;
   std::vector<T> values_, basis_, f_, df_, mono_;
   std::vector<std::array<T, 3>> mono_gradient_;

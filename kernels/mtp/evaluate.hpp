@@ -24,92 +24,88 @@ namespace pescape::mtp {
 template <class T>
 struct Workspace {
   using V = Pack<T>;
-  std::vector<AtomGroup<V::lanes>> pending;  ///< one group in the making per species
-  SlotLayout<V::lanes> layout;
+  std::vector<Neighborhoods<V::lanes>> pending;  ///< those in the making, one per centre species
   Scratch<V> scratch;
   std::vector<V> parameters;
 };
 
+/// Gathers the atoms in full lanes by species and calls finish(neighbourhoods, species) on each.
+template <int lanes, class List, class Finish>
+void for_each_group(std::vector<Neighborhoods<lanes>>& pending, int species_count, double cutoff,
+                    const int* atoms, int count, const List& list, Finish&& finish) {
+  pending.resize(species_count);
+  for (auto& group : pending) group.clear(species_count);
+  const auto complete = [&](int zi) {
+    pending[zi].finish(cutoff);
+    finish(pending[zi], zi);
+    pending[zi].clear(species_count);
+  };
+  for (int k = 0; k < count; ++k) {
+    const int zi = list.species(atoms[k]);
+    if (zi < 0) continue;
+    pending[zi].add(atoms[k], list, cutoff);
+    if (pending[zi].full()) complete(zi);
+  }
+  for (int zi = 0; zi < species_count; ++zi)
+    if (pending[zi].used() > 0) complete(zi);
+}
+
 namespace detail {
 
-template <class T>
-void load_slots(const Plan<T>& plan, Workspace<T>& work, int zi) {
+template <class T, class Group>
+void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi) {
   using V = Pack<T>;
-  Scratch<V>& w = work.scratch;
-  const auto& layout = work.layout;
-  w.prepare(plan, layout.slots());
+  w.prepare(plan, group.slots());
   for (int slot = 0; slot < w.slots; ++slot) {
-    V x, y, z;
-    for (int l = 0; l < V::lanes; ++l) {
-      x.v[l] = T(layout.x(slot)[l]);
-      y.v[l] = T(layout.y(slot)[l]);
-      z.v[l] = T(layout.z(slot)[l]);
-    }
-    const V r = sqrt(x * x + y * y + z * z);
-    const V inverse = V(T(1)) / r;
+    V r[3];
+    for (int axis = 0; axis < 3; ++axis) r[axis] = V::convert(group.position(slot, axis));
+    const V length = sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+    const V inverse = V(T(1)) / length;
     V* unit = &w.unit[std::size_t(3 * (slot / slot_group)) * slot_group + slot % slot_group];
-    unit[0 * slot_group] = x * inverse;
-    unit[1 * slot_group] = y * inverse;
-    unit[2 * slot_group] = z * inverse;
+    for (int axis = 0; axis < 3; ++axis) unit[axis * slot_group] = r[axis] * inverse;
     w.inverse_r[slot] = inverse;
-    radial_functions<true>(plan, w, slot, zi, layout.species(slot), r);
+    radial_functions<true>(plan, w, slot, zi, group.species(slot), length);
   }
   clear_padding(plan, w);
 }
 
-template <class T, class Sink>
-void hand_over(const Plan<T>& plan, const Workspace<T>& work,
-               const AtomGroup<Pack<T>::lanes>& group, int zi, Sink& sink) {
-  const auto& w = work.scratch;
-  const auto& layout = work.layout;
-  for (int lane = 0; lane < group.used; ++lane) {
-    const int i = group.atoms[lane];
+template <class T, class Group, class Sink>
+void hand_over(const Plan<T>& plan, const Scratch<Pack<T>>& w, const Group& group, int zi,
+               Sink& sink) {
+  for (int lane = 0; lane < group.used(); ++lane) {
+    const int i = group.atom(lane);
     sink.site_energy(i, plan.species_coeff(zi) + double(w.energy[lane]));
     for (int slot = 0; slot < w.slots; ++slot) {
-      const int j = layout.index(slot, lane);
+      const int j = group.index(slot, lane);
       if (j < 0) continue;
-      sink.pair(i, j, layout.x(slot)[lane], layout.y(slot)[lane], layout.z(slot)[lane],
-                double(w.gradient[3 * slot][lane]), double(w.gradient[3 * slot + 1][lane]),
-                double(w.gradient[3 * slot + 2][lane]));
+      const auto* g = &w.gradient[3 * std::size_t(slot)];
+      sink.pair(i, j, group.position(slot, 0)[lane], group.position(slot, 1)[lane],
+                group.position(slot, 2)[lane], double(g[0][lane]), double(g[1][lane]),
+                double(g[2][lane]));
     }
   }
 }
 
-template <bool with_parameters, class T, class Sink>
-void evaluate_group(const Plan<T>& plan, Workspace<T>& work, AtomGroup<Pack<T>::lanes>& group,
-                    int zi, Sink& sink) {
-  using V = Pack<T>;
-  work.layout.arrange(group, plan.species_count(), plan.cutoff());
-  load_slots(plan, work, zi);
-  basic_moments(plan, work.scratch);
-  contract(plan, work.scratch);
-  energy_and_adjoints(plan, work.scratch);
-  pull_slots<true>(plan, work.scratch);
-  hand_over(plan, work, group, zi, sink);
-  if constexpr (with_parameters) {
-    work.parameters.resize(plan.parameter_count());
-    parameter_gradient(plan, work.scratch, zi, [&](int s) { return work.layout.species(s); },
-                       work.parameters.data());
-    sink.parameters(group.atoms, group.used, reinterpret_cast<const T*>(work.parameters.data()),
-                    V::lanes);
-  }
-  group.used = 0;
-}
-
-template <bool with_parameters, class T, class Neighbors, class Sink>
+template <bool with_parameters, class T, class List, class Sink>
 void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, int count,
-                    const Neighbors& neighbors, Sink& sink) {
-  work.pending.resize(plan.species_count());
-  for (int k = 0; k < count; ++k) {
-    const int zi = neighbors.species(atoms[k]);
-    if (zi < 0) continue;
-    auto& group = work.pending[zi];
-    group.add(atoms[k], neighbors, plan.cutoff());
-    if (group.used == Pack<T>::lanes) evaluate_group<with_parameters>(plan, work, group, zi, sink);
-  }
-  for (int zi = 0; zi < plan.species_count(); ++zi)
-    if (work.pending[zi].used > 0)
-      evaluate_group<with_parameters>(plan, work, work.pending[zi], zi, sink);
+                    const List& list, Sink& sink) {
+  using V = Pack<T>;
+  Scratch<V>& w = work.scratch;
+  for_each_group(work.pending, plan.species_count(), plan.cutoff(), atoms, count, list,
+                 [&](const Neighborhoods<V::lanes>& group, int zi) {
+                   load_slots(plan, w, group, zi);
+                   basic_moments(plan, w);
+                   contract(plan, w);
+                   energy_and_adjoints(plan, w);
+                   pull_slots<true>(plan, w);
+                   hand_over(plan, w, group, zi, sink);
+                   if constexpr (with_parameters) {
+                     work.parameters.resize(plan.parameter_count());
+                     parameter_gradient(plan, w, zi, group, work.parameters.data());
+                     sink.parameters(group.atoms(), group.used(),
+                                     reinterpret_cast<const T*>(work.parameters.data()), V::lanes);
+                   }
+                 });
 }
 
 }  // namespace detail

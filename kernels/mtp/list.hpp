@@ -27,11 +27,13 @@ struct ListedAtoms {
 
   template <class F>
   void for_each(int i, F&& f) const {
-    const double* xi = positions + 3 * std::size_t(i);
-    for (std::int64_t k = offsets[i]; k < offsets[i + 1]; ++k) {
-      const double* xj = positions + 3 * std::size_t(indices[k]);
-      const double* s = shifts + 3 * std::size_t(k);
-      f(indices[k], xj[0] + s[0] - xi[0], xj[1] + s[1] - xi[1], xj[2] + s[2] - xi[2]);
+    const double* const x = positions;
+    const double xi[3] = {x[3 * std::size_t(i)], x[3 * std::size_t(i) + 1], x[3 * std::size_t(i) + 2]};
+    const std::int32_t *j = indices + offsets[i], *const end = indices + offsets[i + 1];
+    const double* s = shifts + 3 * offsets[i];
+    for (; j != end; ++j, s += 3) {
+      const double* xj = x + 3 * std::size_t(*j);
+      f(*j, xj[0] + s[0] - xi[0], xj[1] + s[1] - xi[1], xj[2] + s[2] - xi[2]);
     }
   }
 };
@@ -186,9 +188,8 @@ void linear_basis(const Plan<T>& plan, const ListedAtoms& atoms, int threads,
     BasisJacobian<T> jacobian(plan);
     for (int k = 0; k < count; ++k) {
       const int i = list[k], zi = atoms.species(i);
-      AtomGroup<1> group;
-      group.add(i, atoms, plan.cutoff());
-      jacobian.compute(group, zi);
+      if (zi < 0) continue;
+      jacobian.compute(i, atoms);
       energy[zi] += 1.0;
       for (std::size_t s = 0; s < scalars; ++s) energy[species + s] += jacobian.basis(int(s));
       for (int q = 0; q < jacobian.neighbors(); ++q) {

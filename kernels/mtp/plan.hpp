@@ -76,6 +76,8 @@ class Plan {
   /// The monomials whose last component is x (0), y (1), z (2), by rising degree. The parents of
   /// an axis' monomials are of the same or an earlier axis. Monomial 0 is 1 and in no list.
   const std::vector<Monomial>& monomials(int axis) const { return monomials_[axis]; }
+  /// Monomials that only serve as parents: no basic moment is made of them.
+  const std::vector<int>& bare_monomials() const { return bare_monomials_; }
   /// First of the basic moments of a monomial; those of its channels follow each other.
   const std::vector<int>& basic_start() const { return basic_start_; }
   const std::vector<ChannelRun>& runs() const { return runs_; }
@@ -148,6 +150,7 @@ class Plan {
       const int number = int(basic_start_.size());
       index[power] = number;
       if (number > 0) monomials_[axis].push_back({number, index.at(up)});
+      if (count == 0) bare_monomials_.push_back(number);
       basic_start_.push_back(basic);
       basic += count;
     }
@@ -265,7 +268,7 @@ class Plan {
   Model model_;
   std::vector<T> radial_;
   std::array<std::vector<Monomial>, 3> monomials_;
-  std::vector<int> basic_start_;
+  std::vector<int> basic_start_, bare_monomials_;
   std::vector<ChannelRun> runs_;
   int basic_count_ = 0, moments_count_ = 0;
   std::vector<int> number_;   ///< our number of each of the file's moments, -1: not stored

@@ -26,7 +26,8 @@ struct Scratch {
   std::vector<V> radial, radial_slope;  ///< [group][channel][slot in group]: f and df/dr
   std::vector<V> basis;                 ///< [slot][n]: phi_n, kept for parameter gradients
   std::vector<V> channel_adjoint;       ///< [group][channel][slot in group]: dE/df
-  std::vector<V> monomial, monomial_adjoint;  ///< [monomial][slot in group]
+  std::vector<V> monomial;          ///< [group][monomial][slot in group]
+  std::vector<V> monomial_adjoint;  ///< [monomial][slot in group]
   std::vector<V> moment, adjoint;             ///< M and dE/dM
   std::vector<V> slope;                       ///< derivatives of phi_n of one slot
   std::vector<V> gradient;                    ///< [slot][axis]: dE/dr_ij
@@ -44,7 +45,7 @@ struct Scratch {
     grow(channel_adjoint, padded * plan.radial_channels());
     grow(basis, padded * plan.radial_size());
     grow(slope, plan.radial_size());
-    grow(monomial, std::size_t(plan.monomials_count()) * slot_group);
+    grow(monomial, padded * plan.monomials_count());
     grow(monomial_adjoint, std::size_t(plan.monomials_count()) * slot_group);
     grow(moment, plan.moments_count());
     grow(adjoint, plan.moments_count());
@@ -114,7 +115,7 @@ void clear_padding(const P& plan, Scratch<V>& w) {
 /// All monomials of the unit vectors of one group of slots.
 template <class P, class V>
 void monomials(const P& plan, Scratch<V>& w, int group) {
-  V* const mono = w.monomial.data();
+  V* const mono = &w.monomial[std::size_t(group) * plan.monomials_count() * slot_group];
   for (int s = 0; s < slot_group; ++s) mono[s] = V(1);
   for (int axis = 0; axis < 3; ++axis) {
     V n[slot_group];
@@ -191,12 +192,13 @@ template <class P, class V>
 void basic_moments(const P& plan, Scratch<V>& w) {
   std::fill_n(w.moment.begin(), plan.basic_count(), V(0));
   const int stride = plan.radial_channels() * slot_group;
+  const int mono_stride = plan.monomials_count() * slot_group;
   for (int g = 0; g < w.groups; ++g) {
     monomials(plan, w, g);
     for (const ChannelRun& run : plan.runs())
       with_channel_count(run.count, [&](auto C) {
         add_moments<C.value>(run, plan.basic_start().data(), &w.radial[std::size_t(g) * stride],
-                             w.monomial.data(), w.moment.data());
+                             &w.monomial[std::size_t(g) * mono_stride], w.moment.data());
       });
   }
 }
@@ -260,7 +262,7 @@ void energy_and_adjoints(const P& plan, Scratch<V>& w) {
 /// dE/dn of the unit vectors of a group, from dE/d(monomial), which is used up.
 template <class P, class V>
 void pull_monomials(const P& plan, Scratch<V>& w, int group, V (&pull)[3][slot_group]) {
-  const V* const mono = w.monomial.data();
+  const V* const mono = &w.monomial[std::size_t(group) * plan.monomials_count() * slot_group];
   V* const adjoint = w.monomial_adjoint.data();
   for (int axis = 2; axis >= 0; --axis) {
     V n[slot_group], sum[slot_group];
@@ -306,18 +308,19 @@ void pair_gradients(const P& plan, Scratch<V>& w, int group) {
 template <bool with_forces, class P, class V>
 void pull_slots(const P& plan, Scratch<V>& w) {
   const int stride = plan.radial_channels() * slot_group;
+  const int mono_stride = plan.monomials_count() * slot_group;
   std::fill_n(w.channel_adjoint.begin(), std::size_t(w.groups) * stride, V(0));
   for (int g = 0; g < w.groups; ++g) {
-    monomials(plan, w, g);
-    // Parents that no basic moment uses directly are in no run.
-    std::fill_n(w.monomial_adjoint.begin(), std::size_t(plan.monomials_count()) * slot_group, V(0));
+    for (int m : plan.bare_monomials())
+      std::fill_n(&w.monomial_adjoint[std::size_t(m) * slot_group], slot_group, V(0));
     for (const ChannelRun& run : plan.runs())
       with_channel_count(run.count, [&](auto C) {
         constexpr int width = C.value <= 3 ? slot_group : slot_group / 2;
         for (int from = 0; from < slot_group; from += width)
           pull_moments<C.value, width>(
               run, plan.basic_start().data(), &w.radial[std::size_t(g) * stride],
-              w.monomial.data(), w.adjoint.data(), w.monomial_adjoint.data(),
+              &w.monomial[std::size_t(g) * mono_stride], w.adjoint.data(),
+              w.monomial_adjoint.data(),
               &w.channel_adjoint[std::size_t(g) * stride], from);
       });
     if constexpr (with_forces) pair_gradients(plan, w, g);
@@ -344,9 +347,8 @@ void basis_functions(const P& plan, const Scratch<V>& w, V* out) {
 }
 
 /// dE/dtheta of the atoms in the lanes, in the order radial, species, moments.
-template <class P, class V, class SlotSpecies>
-void parameter_gradient(const P& plan, const Scratch<V>& w, int zi, const SlotSpecies& species,
-                        V* out) {
+template <class P, class V, class Group>
+void parameter_gradient(const P& plan, const Scratch<V>& w, int zi, const Group& group, V* out) {
   const int channels = plan.radial_channels(), size = plan.radial_size();
   const int z_count = plan.species_count();
   const std::size_t radial = std::size_t(z_count) * z_count * channels * size;
@@ -355,7 +357,7 @@ void parameter_gradient(const P& plan, const Scratch<V>& w, int zi, const SlotSp
     const V* phi = &w.basis[std::size_t(slot) * size];
     const std::size_t at =
         std::size_t(slot / slot_group) * channels * slot_group + slot % slot_group;
-    V* row = out + std::size_t(zi * z_count + species(slot)) * channels * size;
+    V* row = out + std::size_t(zi * z_count + group.species(slot)) * channels * size;
     for (int mu = 0; mu < channels; ++mu, row += size) {
       const V pull = w.channel_adjoint[at + mu * slot_group];
       for (int n = 0; n < size; ++n) row[n] += pull * phi[n];
