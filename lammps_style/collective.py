@@ -1,0 +1,117 @@
+"""What all ranks of one LAMMPS do together: sum, gather, and stop with one message.
+
+An exception that leaves a Python function on one rank alone makes the other ranks wait for
+ever. So failures are caught, agreed upon, told once, and then raised on every rank.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+_T = TypeVar("_T")
+
+
+class EmbeddingError(Exception):
+    """Something about the running LAMMPS, or what it was told, that the user can mend."""
+
+
+class Stopped(Exception):  # noqa: N818 - it is no news: the error was told before
+    """Raised on all ranks at once after one of them has told the user why."""
+
+
+class Communicator(Protocol):
+    """What is used of an mpi4py communicator."""
+
+    rank: int
+    size: int
+
+    def allreduce(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum arrays over the ranks."""
+
+    def allgather(self, value: object) -> list:
+        """Give every rank the values of all ranks."""
+
+    def gather(self, value: object) -> list | None:
+        """Give rank 0 the values of all ranks."""
+
+
+class Alone:
+    """The communicator of a single rank, which then needs no mpi4py."""
+
+    rank = 0
+    size = 1
+
+    def allreduce(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the value."""
+        return value
+
+    def allgather(self, value: object) -> list:
+        """Return the value, in a list."""
+        return [value]
+
+    def gather(self, value: object) -> list:
+        """Return the value, in a list."""
+        return [value]
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise an error that the user can mend."""
+    raise EmbeddingError(message)
+
+
+def with_all(comm: Communicator, function: Callable[..., _T], *arguments: object) -> _T:
+    """Call a function on every rank; if it fails on one, stop all of them."""
+    result, failure = None, None
+    try:
+        result = function(*arguments)
+    except BaseException as error:  # noqa: BLE001 - no rank may leave the others waiting
+        failure = error
+    if comm.allreduce(np.array([failure is not None], float))[0]:
+        stop(comm, failure)
+    return result  # type: ignore[return-value]
+
+
+def stop(comm: Communicator, failure: BaseException | None) -> NoReturn:
+    """Tell the first failure among the ranks once, then raise on all of them."""
+    told = comm.allgather(None if failure is None else _describe(failure))
+    rank, message = next((rank, text) for rank, text in enumerate(told) if text is not None)
+    if comm.rank == 0:
+        where = f" on rank {rank}" if comm.size > 1 else ""
+        tell(f"ERROR{where}: {message}")
+    _quieten()
+    raise Stopped(message) from failure
+
+
+def tell(message: str) -> None:
+    """Print a message of ours among LAMMPS' own."""
+    print(f"\npescape: {message}\n", flush=True)  # noqa: T201
+
+
+def _describe(failure: BaseException) -> str:
+    """Say what happened: in one line where the user can mend it, with its place otherwise."""
+    if isinstance(failure, (EmbeddingError, OSError, ValueError)):
+        return str(failure)
+    return "".join(traceback.format_exception(failure)).strip()
+
+
+def _quieten() -> None:
+    """Keep LAMMPS from printing, on every rank, a traceback of what was told already."""
+    before = sys.excepthook
+    if getattr(before, "of_pescape", False):
+        return
+
+    def hook(kind: type[BaseException], value: BaseException, trace: object) -> None:
+        if not issubclass(kind, Stopped):
+            before(kind, value, trace)  # type: ignore[arg-type]
+
+    hook.of_pescape = True  # type: ignore[attr-defined]
+    sys.excepthook = hook

@@ -1,0 +1,284 @@
+"""``pair_style python`` as a many-body potential, in any LAMMPS with the PYTHON package.
+
+LAMMPS calls its Python pair styles pairwise-only: it asks ``compute_force`` for every pair of
+its list. But on every rank, before anything else in a force computation, it looks that
+attribute up. Here the look-up is the force computation: forces of all atoms, owned and ghost,
+are added to LAMMPS' own array, which LAMMPS then communicates and takes the virial from. The
+pair list, with a tiny cut-off, is empty. The energy enters thermodynamics through a
+``fix external`` that `pescape` sets up.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pescape.calculators.mtp.potential import MTPotential
+from pescape.lammps_style.clib import AtomArrays, Lammps
+from pescape.lammps_style.collective import Communicator, refuse, stop, with_all
+from pescape.lammps_style.ghosts import GhostNeighbors, ghost_neighbors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from pescape._kernels import MTPKernel
+
+#: Identity of the fix that carries the energy, and of the compute that checks the ghosts.
+FIX, COMPUTE = "pescape", "pescape_range"
+#: Å that ghosts reach beyond the cut-off: LAMMPS' default skin for metal units.
+GHOST_SKIN = 2.0
+#: Å of our own neighbour list, which need not be LAMMPS'.
+LIST_SKIN = 1.0
+#: What the guard offers as f_pescape[1] ...: grade now, largest so far, configurations saved.
+VECTOR_LENGTH = 3
+_NO_VIRIAL = np.zeros(6)
+
+_CALLBACK = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_void_p),
+)
+
+
+@dataclass
+class Session:
+    """One potential in one running LAMMPS.
+
+    Attributes
+    ----------
+    lammps, comm
+        The running LAMMPS and its ranks.
+    path, sha256
+        The potential's file and the hash of its bytes.
+    potential, kernel
+        What it holds, and its evaluation.
+    elements
+        Element of each LAMMPS type, from pair_coeff; types handled elsewhere are missing.
+    neighbors
+        The list of the last evaluation.
+    site_energies : (nlocal,) float array
+        eV, of the last evaluation; 0 for atoms handled elsewhere.
+    """
+
+    lammps: Lammps
+    comm: Communicator
+    path: Path
+    sha256: str
+    potential: MTPotential
+    kernel: MTPKernel
+    elements: dict[int, str] = field(default_factory=dict)
+    neighbors: GhostNeighbors | None = None
+    site_energies: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    callback: object = None
+
+    def evaluate(self) -> None:
+        """Add the forces on all atoms and tell LAMMPS the energy."""
+        share = np.zeros(2)  # energy (eV), ranks that failed
+        failure = None
+        try:
+            share[0] = self._evaluate_own()
+        except BaseException as error:  # noqa: BLE001 - no rank may leave the others waiting
+            failure, share[1] = error, 1
+        energy, failed = self.comm.allreduce(share)
+        if failed:
+            stop(self.comm, failure)
+        self.lammps.lammps_fix_external_set_energy_global(FIX.encode(), energy)
+
+    def _evaluate_own(self) -> float:
+        """Evaluate the atoms of this rank; return the sum of their energies (eV)."""
+        atoms = self.lammps.atoms()
+        self.neighbors = nb = self._current_neighbors(atoms)
+        energies, forces, _ = self.kernel.evaluate(
+            atoms.positions, nb.species, nb.offsets, nb.indices, nb.shifts, self.threads
+        )
+        self.site_energies = np.where(nb.ours, energies[: atoms.local], 0.0)
+        self._check_finite(atoms, self.site_energies[:, None], "energy")
+        self._check_finite(atoms, forces, "force")
+        atoms.forces[:] += forces
+        return float(self.site_energies.sum())
+
+    @property
+    def threads(self) -> int:
+        """Threads per rank: what LAMMPS took from OMP_NUM_THREADS."""
+        return max(1, self.lammps.setting("nthreads"))
+
+    def _current_neighbors(self, atoms: AtomArrays) -> GhostNeighbors:
+        if self.neighbors is not None and self.neighbors.serves(atoms):
+            return self.neighbors
+        self._check_finite(atoms, atoms.positions, "position")
+        species = self._species_of_types()
+        return ghost_neighbors(atoms, species, self.potential.cutoff, LIST_SKIN)
+
+    def _species_of_types(self) -> NDArray[np.int32]:
+        """Give the species of every LAMMPS type, -1 where pair_coeff says NULL.
+
+        Files that name no elements have them named by pair_coeff, in order of appearance.
+        """
+        names = self.potential.species
+        used = tuple(dict.fromkeys(self.elements[kind] for kind in sorted(self.elements)))
+        if not names and len(used) != self.potential.species_count:
+            refuse(
+                f"pair_coeff: {self.path} is for {self.potential.species_count} elements and does "
+                f"not name them, so pair_coeff has to name as many different ones, in the order "
+                f"of the potential; it names {len(used)}: {' '.join(used)}"
+            )
+        species = np.full(self.lammps.setting("ntypes") + 1, -1, np.int32)
+        for kind, element in self.elements.items():
+            species[kind] = (names or used).index(element)
+        return species
+
+    def _check_finite(self, atoms: AtomArrays, values: NDArray[np.float64], what: str) -> None:
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            tag = atoms.tags[int(np.argmin(finite))]
+            refuse(
+                f"the {what} of atom {tag} is not a number at step {self.lammps.step} "
+                f"({self.path}): atoms too close together, or a time step too long"
+            )
+
+    def hand_over(
+        self, _: object, __: int, local: int, ___: object, ____: object, forces: object
+    ) -> None:
+        """Serve `fix external` after the forces: energies per atom, no further force or virial.
+
+        Virials per atom are not available on this path; they become NaN, not zero.
+        """
+        name = FIX.encode()
+        self.lammps.lammps_fix_external_set_virial_global(name, _NO_VIRIAL.ctypes.data)
+        if local == 0:
+            return
+        ctypes.memset(forces[0], 0, local * 3 * ctypes.sizeof(ctypes.c_double))
+        if len(self.site_energies) == local:
+            energies = np.ascontiguousarray(self.site_energies)
+            self.lammps.lammps_fix_external_set_energy_peratom(name, energies.ctypes.data)
+        unknown = np.full(6, np.nan)
+        rows = np.full(local, unknown.ctypes.data, np.uintp)
+        self.lammps.lammps_fix_external_set_virial_peratom(name, rows.ctypes.data)
+
+    def show(self, *values: float) -> None:
+        """Offer numbers to LAMMPS as f_pescape[1], f_pescape[2], ..."""
+        for index, value in enumerate(values, start=1):
+            self.lammps.lammps_fix_external_set_vector(FIX.encode(), index, value)
+
+
+#: Address of a LAMMPS -> what it runs, the newest last.
+_sessions: dict[int, Session] = {}
+
+
+class MTP:
+    """The class named in ``pair_coeff * * pescape.lammps_style.MTP Zr``.
+
+    LAMMPS creates it without arguments, so it takes the potential handed over last.
+    """
+
+    def __init__(self) -> None:
+        session = next(reversed(_sessions.values()), None)
+        if session is None or not session.lammps.has("fix", FIX):
+            refuse(
+                "pair_coeff comes too early: 'python pescape ...' and 'python pescape invoke' "
+                "go before it"
+            )
+        self._session = session
+        session.elements.clear()
+        session.neighbors = None
+
+    def check_units(self, units: str) -> None:
+        """Refuse units other than metal."""
+        if units != "metal":
+            with_all(self._session.comm, refuse, f"the units must be metal, not {units}")
+
+    def map_coeff(self, name: str, kind: int) -> None:
+        """Learn that atom type `kind` is the element `name`."""
+        session = self._session
+        if session.potential.species and name not in session.potential.species:
+            known = " ".join(session.potential.species)
+            message = f"pair_coeff: element {name} is not in {session.path}, which is for {known}"
+            with_all(session.comm, refuse, message)
+        session.elements[kind] = name
+
+    @property
+    def compute_force(self) -> Callable[[float, int, int], float]:
+        """The many-body forces, evaluated now; what is returned gives pairs nothing more."""
+        self._session.evaluate()
+        return self.compute_energy
+
+    @staticmethod
+    def compute_energy(_rsq: float, _itype: int, _jtype: int) -> float:
+        """Return the energy of a pair, beyond the many-body energy: none."""
+        return 0.0
+
+
+def pescape(handle: object, path: str) -> None:
+    """Prepare LAMMPS for the potential in `path`; called by ``python pescape invoke``.
+
+    Parameters
+    ----------
+    handle
+        ``SELF`` of the ``python`` command, format ``p``.
+    path
+        The potential's file, format ``s``; also looked for in the folder that
+        ``LAMMPS_POTENTIALS`` names.
+    """
+    lammps = Lammps(handle)
+    comm = lammps.communicator()
+    session = with_all(comm, _open, lammps, comm, _found(Path(path)))
+    with_all(comm, _prepare, session)
+    _sessions.pop(lammps.address, None)
+    _sessions[lammps.address] = session
+
+
+def session_of(lammps: Lammps) -> Session:
+    """Return what `pescape` prepared in this LAMMPS."""
+    if lammps.address not in _sessions:
+        refuse("'python pescape invoke' has to come first")
+    return _sessions[lammps.address]
+
+
+def _found(path: Path) -> Path:
+    elsewhere = Path(os.environ.get("LAMMPS_POTENTIALS", "")) / path
+    return elsewhere if not path.exists() and elsewhere.exists() else path
+
+
+def _open(lammps: Lammps, comm: Communicator, path: Path) -> Session:
+    """Check what the potential needs of LAMMPS and read its file."""
+    if lammps.setting("box_exist") != 1:
+        refuse("'python pescape invoke' comes too early: it goes after read_data or create_box")
+    if lammps.units != "metal":
+        refuse(f"the units must be metal, not {lammps.units}")
+    if lammps.setting("newton_pair") == 0:
+        refuse("newton must be on: remove the command 'newton off'")
+    potential = MTPotential.read(path)
+    if not potential.is_trained:
+        refuse(f"{path}: it is untrained (it has no coefficients): fit it first")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Session(lammps, comm, path, digest, potential, potential.kernel("double"))
+
+
+def _prepare(session: Session) -> None:
+    """Ask LAMMPS for ghosts within the cut-off and for a place to put the energy."""
+    lammps, cutoff = session.lammps, session.potential.cutoff
+    lammps.command(f"comm_modify cutoff {cutoff + GHOST_SKIN:.6f}")
+    # Never evaluated: at the start of every run it makes LAMMPS compare the range of the ghosts
+    # with this cut-off plus the skin, and stop with a message that names comm_modify.
+    if lammps.has("compute", COMPUTE):
+        lammps.command(f"uncompute {COMPUTE}")
+    lammps.command(f"compute {COMPUTE} all rdf 1 cutoff {cutoff:.6f}")
+    lammps.command(f"fix {FIX} all external pf/callback 1 1")
+    lammps.command(f"fix_modify {FIX} energy yes virial yes")
+    session.callback = _CALLBACK(session.hand_over)
+    address = ctypes.cast(session.callback, ctypes.c_void_p)
+    lammps.lammps_set_fix_external_callback(FIX.encode(), address, None)
+    # one more than used: versions around 2021 refuse to set the last entry
+    lammps.lammps_fix_external_set_vector_length(FIX.encode(), VECTOR_LENGTH + 1)
+    session.show(*[0.0] * VECTOR_LENGTH)
+    lammps.lammps_fix_external_set_virial_global(FIX.encode(), _NO_VIRIAL.ctypes.data)
