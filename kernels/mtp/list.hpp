@@ -207,8 +207,10 @@ void linear_basis(const Plan<T>& plan, const ListedAtoms& atoms, int threads,
         for (int c = 0; c < 6; ++c) {
           double* w = virial + c * columns + species;
           for (std::size_t s = 0; s < scalars; ++s)
-            w[s] -= jacobian.separation(q, voigt[c][0]) *
-                    double(jacobian.derivative(int(s), q, voigt[c][1]));
+            w[s] -= 0.5 * (jacobian.separation(q, voigt[c][0]) *
+                               double(jacobian.derivative(int(s), q, voigt[c][1])) +
+                           jacobian.separation(q, voigt[c][1]) *
+                               double(jacobian.derivative(int(s), q, voigt[c][0])));
         }
       }
     }
