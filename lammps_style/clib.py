@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pescape.lammps_style.collective import Alone, Communicator, EmbeddingError
+from pescape.lammps_style.collective import Alone, Communicator, EmbeddingError, Ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +148,7 @@ class Lammps:
                 f"LAMMPS runs on {size} ranks but mpi4py ({MPI.Get_library_version().split(',')[0]}"
                 f") sees {world.size}: install an mpi4py that uses the MPI of this LAMMPS"
             )
-        return world
+        return Ranks(world)
 
     def atoms(self) -> AtomArrays:
         """Return the atoms of this rank and their ghosts, without copying."""

@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mpi4py.MPI import Intracomm
     from numpy.typing import NDArray
 
 _T = TypeVar("_T")
@@ -29,13 +30,13 @@ class Stopped(Exception):  # noqa: N818 - it is no news: the error was told befo
 
 
 class Communicator(Protocol):
-    """What is used of an mpi4py communicator."""
+    """All ranks of one LAMMPS."""
 
     rank: int
     size: int
 
-    def allreduce(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum arrays over the ranks."""
+    def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum an array over the ranks."""
 
     def allgather(self, value: object) -> list:
         """Give every rank the values of all ranks."""
@@ -45,14 +46,14 @@ class Communicator(Protocol):
 
 
 class Alone:
-    """The communicator of a single rank, which then needs no mpi4py."""
+    """A single rank, which needs no mpi4py."""
 
     rank = 0
     size = 1
 
-    def allreduce(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the value."""
-        return value
+    def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the array."""
+        return values
 
     def allgather(self, value: object) -> list:
         """Return the value, in a list."""
@@ -61,6 +62,21 @@ class Alone:
     def gather(self, value: object) -> list:
         """Return the value, in a list."""
         return [value]
+
+
+class Ranks:
+    """Several ranks, through an mpi4py communicator."""
+
+    def __init__(self, comm: Intracomm) -> None:
+        self.rank, self.size = comm.rank, comm.size
+        self.allgather, self.gather = comm.allgather, comm.gather
+        self._comm = comm
+
+    def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum an array over the ranks."""
+        total = np.empty_like(values)
+        self._comm.Allreduce(values, total)
+        return total
 
 
 def refuse(message: str) -> NoReturn:
@@ -75,7 +91,7 @@ def with_all(comm: Communicator, function: Callable[..., _T], *arguments: object
         result = function(*arguments)
     except BaseException as error:  # noqa: BLE001 - no rank may leave the others waiting
         failure = error
-    if comm.allreduce(np.array([failure is not None], float))[0]:
+    if comm.sum(np.array([failure is not None], float))[0]:
         stop(comm, failure)
     return result  # type: ignore[return-value]
 

@@ -27,7 +27,7 @@ def _check_python() -> None:
     folders = list(package.submodule_search_locations or []) if package else []
     compiled = [file.name for folder in folders for file in Path(folder).glob("_kernels.*")]
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    if compiled and f"_kernels{suffix}" not in compiled:
+    if compiled and not {f"_kernels{suffix}", "_kernels.abi3.so"} & set(compiled):
         raise ImportError(
             f"pescape was installed with another Python ({', '.join(compiled)}) than the one "
             f"that LAMMPS embeds ({suffix}): install pescape with a Python "

@@ -23,7 +23,7 @@ class GhostNeighbors:
         Species of owned and ghost atoms; 0 for types that are handled elsewhere.
     offsets : (n + 1,) int64 array
         Where the neighbours of each atom begin in `indices`; ghosts have none.
-    indices : (m,) int64 array
+    indices : (m,) int32 array
         Neighbours, owned or ghost.
     shifts : (m, 3) array
         Zero: ghosts sit where they act.
@@ -33,7 +33,7 @@ class GhostNeighbors:
 
     species: NDArray[np.int32]
     offsets: NDArray[np.int64]
-    indices: NDArray[np.int64]
+    indices: NDArray[np.int32]
     shifts: NDArray[np.float64]
     ours: NDArray[np.bool_]
     positions: NDArray[np.float64]
@@ -53,6 +53,33 @@ class GhostNeighbors:
             return False
         moved = np.square(atoms.positions - self.positions).sum(axis=1)
         return bool(moved.max(initial=0.0) <= self.half_skin**2)
+
+    def around(
+        self, block: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+        """Cut out some owned atoms with their neighbours.
+
+        Parameters
+        ----------
+        block
+            Rising indices of owned atoms.
+
+        Returns
+        -------
+        members
+            The block's atoms, then those of their neighbours that are not among them.
+        offsets, indices
+            The list of the cut-out, where only the block's atoms have neighbours.
+        """
+        counts = self.offsets[block + 1] - self.offsets[block]
+        starts = np.repeat(self.offsets[block] - np.cumsum(counts) + counts, counts)
+        near = self.indices[starts + np.arange(counts.sum())]
+        members = np.concatenate([block, np.setdiff1d(near, block)])
+        place = np.zeros(len(self.species), np.int32)
+        place[members] = np.arange(len(members), dtype=np.int32)
+        offsets = np.full(len(members) + 1, len(near), np.int64)
+        offsets[: len(block) + 1] = np.concatenate([[0], np.cumsum(counts)])
+        return members, offsets, place[near]
 
 
 def ghost_neighbors(
@@ -86,7 +113,7 @@ def ghost_neighbors(
     return GhostNeighbors(
         species=np.maximum(species, 0).astype(np.int32),
         offsets=offsets,
-        indices=second[order],
+        indices=second[order].astype(np.int32),
         shifts=np.zeros((len(order), 3)),
         ours=described[: atoms.local],
         positions=atoms.positions.copy(),

@@ -35,8 +35,8 @@ FIX, COMPUTE = "pescape", "pescape_range"
 GHOST_SKIN = 2.0
 #: Å of our own neighbour list, which need not be LAMMPS'.
 LIST_SKIN = 1.0
-#: What the guard offers as f_pescape[1] ...: grade now, largest so far, configurations saved.
-VECTOR_LENGTH = 3
+#: How many numbers the guard offers as f_pescape[1], f_pescape[2], ...
+VECTOR_LENGTH = 5
 _NO_VIRIAL = np.zeros(6)
 
 _CALLBACK = ctypes.CFUNCTYPE(
@@ -68,6 +68,12 @@ class Session:
         The list of the last evaluation.
     site_energies : (nlocal,) float array
         eV, of the last evaluation; 0 for atoms handled elsewhere.
+    step
+        The time step of the last evaluation.
+    at_start
+        What to do after the forces that start a run (or that a minimiser asks for again).
+    callback
+        What LAMMPS holds a pointer to.
     """
 
     lammps: Lammps
@@ -79,6 +85,8 @@ class Session:
     elements: dict[int, str] = field(default_factory=dict)
     neighbors: GhostNeighbors | None = None
     site_energies: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    step: int = -1
+    at_start: Callable[[], None] | None = None
     callback: object = None
 
     def evaluate(self) -> None:
@@ -89,10 +97,13 @@ class Session:
             share[0] = self._evaluate_own()
         except BaseException as error:  # noqa: BLE001 - no rank may leave the others waiting
             failure, share[1] = error, 1
-        energy, failed = self.comm.allreduce(share)
+        energy, failed = self.comm.sum(share)
         if failed:
             stop(self.comm, failure)
         self.lammps.lammps_fix_external_set_energy_global(FIX.encode(), energy)
+        previous, self.step = self.step, self.lammps.step
+        if self.at_start is not None and previous in {-1, self.step}:
+            self.at_start()
 
     def _evaluate_own(self) -> float:
         """Evaluate the atoms of this rank; return the sum of their energies (eV)."""
