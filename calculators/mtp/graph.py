@@ -204,7 +204,7 @@ def _possible_users(problem: _CoveringProblem) -> np.ndarray:
 def _assemble(
     level: int, basic: np.ndarray, table: TensorTable, needs: _Needs, scalars: list[Option]
 ) -> MomentGraph:
-    """Give numbers to the moments that are needed and list the products in an order of evaluation."""
+    """List the products that are needed, in an order that can be evaluated."""
     operands = np.unique(np.concatenate([option.operands() for option in scalars]))
     used = needs.closure(operands)
     used = used[np.argsort(needs.deep[used], kind="stable")]

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers
 
 from pescape.calculators.mtp.graph import moment_graph
@@ -238,7 +239,10 @@ class MTPotential:
                 f"{self._called} is for the species {' '.join(self.species)}, in this order, "
                 f"not for {' '.join(names)}"
             )
-        return dataclasses.replace(self, species=names)
+        active_set = self.active_set
+        if active_set is not None and not self.species:
+            active_set = _renamed(active_set, names)
+        return dataclasses.replace(self, species=names, active_set=active_set)
 
     def randomized(self, seed: int | np.random.SeedSequence | np.random.Generator) -> MTPotential:
         """Draw all coefficients at random, of a size that gives energies of a few eV per atom."""
@@ -301,6 +305,17 @@ class MTPotential:
         for name, value in state.items():
             object.__setattr__(self, name, value)
         self.__post_init__()
+
+
+def _renamed(active_set: ActiveSet, names: tuple[str, ...]) -> ActiveSet:
+    """Name the elements of configurations in which H, He, ... stand in for species 0, 1, ..."""
+    numbers = np.array([atomic_numbers[name] for name in names])
+    configurations = tuple(atoms.copy() for atoms in active_set.configurations)
+    for old, new in zip(active_set.configurations, configurations, strict=True):
+        new.numbers = numbers[old.numbers - 1]
+        if old.calc is not None:
+            new.calc = SinglePointCalculator(new, **old.calc.results)
+    return dataclasses.replace(active_set, configurations=configurations)
 
 
 def _checked_species(species: Sequence[str], count: int) -> tuple[str, ...]:
