@@ -16,12 +16,13 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 from scipy.linalg.blas import dger
 
 from pescape import _kernels
+from pescape.calculators.neighbors import neighbors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,11 +45,19 @@ UNSET = -1
 _BLOCK_NUMBERS = 400_000
 
 
-class Gradients(Protocol):
-    """A potential that gives the parameter gradients of its site energies."""
+class SitePotential(Protocol):
+    """A potential made of site energies whose kernel gives their parameter gradients."""
 
-    def site_gradients(self, atoms: Atoms, *, threads: int = 1) -> Floats:
-        """Give ∂E_i/∂θ, shape (atoms, parameters), eV per unit of the parameter."""
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Element of every species."""
+
+    @property
+    def cutoff(self) -> float:
+        """Å."""
+
+    def kernel(self) -> Any:  # noqa: ANN401 (a compiled class)
+        """Compile the potential: an object with the method ``site_gradients``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +102,9 @@ class ActiveSet:
         if len(self.origins) == 0:
             object.__setattr__(self, "origins", np.full((size, 2), UNSET, dtype=np.int64))
         if self.origins.shape != (size, 2):
-            raise ValueError(f"active set: origins have shape {self.origins.shape}, not {(size, 2)}")
+            raise ValueError(
+                f"active set: origins have shape {self.origins.shape}, not {(size, 2)}"
+            )
         for value in (self.matrix, self.inverse, self.origins):
             value.flags.writeable = False
 
@@ -255,13 +266,28 @@ def maxvol(
             )
 
 
+def site_gradients(potential: SitePotential, atoms: Atoms, *, threads: int = 1) -> Floats:
+    """∂E_i/∂θ of each atom of a configuration, shape (atoms, parameters)."""
+    numbers = {symbol: index for index, symbol in enumerate(potential.species)}
+    try:
+        species = np.array([numbers[symbol] for symbol in atoms.get_chemical_symbols()], "i4")
+    except KeyError as error:
+        known = ", ".join(potential.species) or "no elements: give it with_species([...])"
+        raise ValueError(
+            f"{error.args[0]} is unknown to the potential, which names {known}"
+        ) from None
+    near = neighbors(atoms, potential.cutoff)
+    rows = potential.kernel().site_gradients(atoms.positions, species, *near.arrays, threads)
+    return cast("Floats", rows)
+
+
 def configuration_row(site_rows: Floats, weight_scaling: float = 2.0) -> Floats:
     """Sum the rows of a configuration's atoms into its own, scaled by its size."""
     return cast("Floats", site_rows.sum(axis=0) / len(site_rows) ** (weight_scaling / 2))
 
 
 def gradient_rows(
-    potential: Gradients,
+    potential: SitePotential,
     configurations: Sequence[Atoms],
     mode: Mode = "neighborhood",
     *,
@@ -279,7 +305,7 @@ def gradient_rows(
     rows: list[Floats] = []
     origins: list[tuple[int, int]] = []
     for index, atoms in enumerate(configurations):
-        sites = potential.site_gradients(atoms, threads=threads)
+        sites = site_gradients(potential, atoms, threads=threads)
         if mode == "configuration":
             rows.append(configuration_row(sites, weight_scaling)[None])
             origins.append((index, 0))
@@ -292,7 +318,7 @@ def gradient_rows(
 
 
 def build_active_set(
-    potential: Gradients,
+    potential: SitePotential,
     configurations: Sequence[Atoms],
     mode: Mode = "neighborhood",
     *,
@@ -364,7 +390,7 @@ class Selection:
 
 
 def select(
-    potential: Gradients,
+    potential: SitePotential,
     active_set: ActiveSet,
     candidates: Sequence[Atoms],
     *,
@@ -398,16 +424,20 @@ def select(
     """
     if not candidates:
         return Selection((), np.empty(0))
-    options = {"weight_scaling": active_set.weight_scaling, "threads": threads}
-    rows, origins = gradient_rows(potential, candidates, active_set.mode, **options)
+
+    def rows_of(configurations: Sequence[Atoms]) -> tuple[Floats, Integers]:
+        scaling = active_set.weight_scaling
+        return gradient_rows(
+            potential, configurations, active_set.mode, weight_scaling=scaling, threads=threads
+        )
+
+    rows, origins = rows_of(candidates)
     row_grades = grades(rows, active_set, threads=threads)
     largest = np.zeros(len(candidates))
     np.maximum.at(largest, origins[:, 0], row_grades)
     if training:
-        known, _ = gradient_rows(potential, training, active_set.mode, **options)
-        rows = np.concatenate((rows, known))
+        rows = np.concatenate((rows, rows_of(training)[0]))
     start = active_set.matrix, active_set.inverse, np.full(active_set.size, UNSET, dtype=np.int64)
     _, _, held = maxvol(rows, start=start, threshold=threshold)
     chosen = held[(held >= 0) & (held < len(origins))]
     return Selection(tuple(np.unique(origins[chosen, 0]).tolist()), largest)
-

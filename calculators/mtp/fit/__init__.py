@@ -1,1 +1,24 @@
 """Fitting moment tensor potentials to energies, forces and stresses."""
+
+from pescape.calculators.mtp.fit.data import TrainingSet, training_set
+from pescape.calculators.mtp.fit.errors import Errors, evaluate
+from pescape.calculators.mtp.fit.fit import FitResult, FitSettings, Progress, fit_mtp
+from pescape.calculators.mtp.fit.levels import raised
+from pescape.calculators.mtp.fit.linear import solve_linear
+from pescape.calculators.mtp.fit.loss import Weights, loss, loss_and_gradient
+
+__all__ = [
+    "Errors",
+    "FitResult",
+    "FitSettings",
+    "Progress",
+    "TrainingSet",
+    "Weights",
+    "evaluate",
+    "fit_mtp",
+    "loss",
+    "loss_and_gradient",
+    "raised",
+    "solve_linear",
+    "training_set",
+]

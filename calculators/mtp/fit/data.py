@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from ase.stress import voigt_6_to_full_3x3_stress
 
-from pescape.calculators.neighbors import neighbors
+from pescape.calculators.neighbors import concatenate, neighbors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
+
+    from pescape.calculators.neighbors import Neighbors
 
     Floats = NDArray[np.float64]
 
@@ -79,15 +81,26 @@ class TrainingSet:
         return self.positions, self.species, self.offsets, self.indices, self.shifts
 
     def one(self, index: int) -> tuple[NDArray[np.generic], ...]:
-        """The geometry of one configuration."""
-        a, b = self.first[index], self.first[index + 1]
-        i, j = self.offsets[a], self.offsets[b]
-        return (
-            self.positions[a:b],
-            self.species[a:b],
-            self.offsets[a : b + 1] - i,
-            (self.indices[i:j] - a).astype(np.int32),
-            self.shifts[i:j],
+        """Geometry of one configuration."""
+        return self.part(index, index + 1).geometry
+
+    def part(self, start: int, stop: int) -> TrainingSet:
+        """Configurations `start` to `stop` (exclusive) by themselves."""
+        a, b = int(self.first[start]), int(self.first[stop])
+        i, j = int(self.offsets[a]), int(self.offsets[b])
+        return replace(
+            self,
+            first=self.first[start : stop + 1] - a,
+            positions=self.positions[a:b],
+            species=self.species[a:b],
+            offsets=self.offsets[a : b + 1] - i,
+            indices=self.indices[i:j] - np.int32(a),
+            shifts=self.shifts[i:j],
+            energies=self.energies[start:stop],
+            forces=self.forces[a:b],
+            virials=self.virials[start:stop],
+            has_virial=self.has_virial[start:stop],
+            volumes=self.volumes[start:stop],
         )
 
 
@@ -134,32 +147,39 @@ def training_set(
         _one(atoms, index, number_of, cutoff, min_dist, kind)
         for index, atoms in enumerate(configurations)
     ]
-    sizes = np.array([len(atoms) for atoms in configurations])
-    first = np.concatenate(([0], np.cumsum(sizes)))
-    pairs = np.concatenate(([0], np.cumsum([len(part["indices"]) for part in parts])))
+    lists = concatenate([part.neighbors for part in parts])
     return TrainingSet(
-        first=first,
-        positions=np.concatenate([part["positions"] for part in parts]),
-        species=np.concatenate([part["species"] for part in parts]).astype(np.int32),
-        offsets=np.concatenate(
-            [part["offsets"][:-1] + start for part, start in zip(parts, pairs, strict=False)]
-            + [pairs[-1:]]
-        ).astype(np.int64),
-        indices=np.concatenate(
-            [part["indices"] + start for part, start in zip(parts, first, strict=False)]
-        ).astype(np.int32),
-        shifts=np.concatenate([part["shifts"] for part in parts]),
-        energies=np.array([part["energy"] for part in parts]),
-        forces=np.concatenate([part["forces"] for part in parts]),
-        virials=np.array([part["virial"] for part in parts]),
-        has_virial=np.array([part["has_virial"] for part in parts]),
-        volumes=np.array([part["volume"] for part in parts]),
+        first=np.cumsum([0, *map(len, configurations)]),
+        positions=np.concatenate([atoms.positions for atoms in configurations]),
+        species=np.concatenate([part.species for part in parts]).astype(np.int32),
+        offsets=lists.offsets,
+        indices=lists.indices,
+        shifts=lists.shifts,
+        energies=np.array([part.energy for part in parts]),
+        forces=np.concatenate([part.forces for part in parts]),
+        virials=np.array([part.virial for part in parts]),
+        has_virial=np.array([part.has_virial for part in parts]),
+        volumes=np.array([part.volume for part in parts]),
         energy_kind=kind,
-        shortest=min(part["shortest"] for part in parts),
+        shortest=min(part.shortest for part in parts),
     )
 
 
-def _results(atoms: Atoms) -> dict[str, object]:
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one configuration adds."""
+
+    neighbors: Neighbors
+    species: NDArray[np.int64]
+    shortest: float
+    energy: float
+    forces: Floats
+    virial: Floats
+    has_virial: bool
+    volume: float
+
+
+def _results(atoms: Atoms) -> dict[str, Any]:
     return {} if atoms.calc is None else atoms.calc.results
 
 
@@ -185,7 +205,7 @@ def _one(
     cutoff: float,
     min_dist: float | None,
     kind: EnergyKind,
-) -> dict[str, object]:
+) -> _Part:
     """Check one configuration and give its arrays."""
     name = frame_name(atoms, index)
     if len(atoms) == 0:
@@ -198,45 +218,51 @@ def _one(
     if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         raise ValueError(f"{name}: positions or cell are not finite")
     near = neighbors(atoms, cutoff)
-    shortest = _shortest(atoms, near, name, min_dist)
-    labels = _labels(atoms, name, kind)
-    return {
-        "positions": atoms.positions,
-        "species": np.array([number_of[s] for s in atoms.get_chemical_symbols()]),
-        "offsets": near.offsets,
-        "indices": near.indices,
-        "shifts": near.shifts,
-        "shortest": shortest,
-        **labels,
-    }
+    energy, forces = _energy_and_forces(atoms, name, kind)
+    virial = _virial(atoms, name)
+    return _Part(
+        neighbors=near,
+        species=np.array([number_of[s] for s in atoms.get_chemical_symbols()]),
+        shortest=_shortest(atoms, near, name, min_dist),
+        energy=energy,
+        forces=forces,
+        virial=np.zeros(6) if virial is None else virial,
+        has_virial=virial is not None,
+        volume=0.0 if virial is None else float(atoms.get_volume()),
+    )
 
 
-def _labels(atoms: Atoms, name: str, kind: EnergyKind) -> dict[str, object]:
-    results = _results(atoms)
+def _energy_and_forces(atoms: Atoms, name: str, kind: EnergyKind) -> tuple[float, Floats]:
+    values = []
     for key, shape in ((kind, ()), ("forces", (len(atoms), 3))):
-        value = results.get(key)
+        value = _results(atoms).get(key)
         if value is None:
             raise ValueError(f"{name} has no {key}: label it first (pescape label)")
-        if np.shape(value) != shape:
-            raise ValueError(f"{name}: {key} has shape {np.shape(value)}, not {shape}")
-    stress = results.get("stress") if atoms.pbc.all() else None
-    virial, volume = np.zeros(6), 0.0
-    if stress is not None:
-        stress = np.asarray(stress, dtype=float)
-        if stress.shape == (3, 3):
-            stress = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        if stress.shape != (6,):
-            raise ValueError(f"{name}: stress has shape {stress.shape}, not (6,)")
-        volume = float(atoms.get_volume())
-        virial = -stress * volume
-    labels = {"energy": float(results[kind]), "forces": np.array(results["forces"], dtype=float)}
-    for key, value in (*labels.items(), ("stress", virial)):
-        if not np.isfinite(value).all():
+        array = np.array(value, dtype=float)
+        if array.shape != shape:
+            raise ValueError(f"{name}: {key} has shape {array.shape}, not {shape}")
+        if not np.isfinite(array).all():
             raise ValueError(f"{name}: {key} is not finite")
-    return labels | {"virial": virial, "has_virial": stress is not None, "volume": volume}
+        values.append(array)
+    return float(values[0]), values[1]
 
 
-def _shortest(atoms: Atoms, near: object, name: str, min_dist: float | None) -> float:
+def _virial(atoms: Atoms, name: str) -> Floats | None:
+    """Minus stress times volume, eV, if there is a stress and a volume."""
+    stress = _results(atoms).get("stress")
+    if stress is None or not atoms.pbc.all():
+        return None
+    array = np.array(stress, dtype=float)
+    if array.shape == (3, 3):
+        array = array[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    if array.shape != (6,):
+        raise ValueError(f"{name}: stress has shape {array.shape}, not (6,)")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: stress is not finite")
+    return -array * atoms.get_volume()
+
+
+def _shortest(atoms: Atoms, near: Neighbors, name: str, min_dist: float | None) -> float:
     if not len(near.indices):
         return np.inf
     centre = np.repeat(np.arange(len(atoms)), np.diff(near.offsets))

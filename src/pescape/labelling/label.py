@@ -74,6 +74,7 @@ def label(
             raise DataError(f"{reference.name}: {name} of {atoms.get_chemical_formula()} is not finite")
     new.calc = SinglePointCalculator(new, **results)
     new.info = {
+        **atoms.info,
         **(provenance or {}),
         "reference": reference.name,
         "reference_version": reference.version,

@@ -1,0 +1,123 @@
+"""Minimisation by BFGS with the full matrix, from a first matrix of the caller's choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Function = Callable[[Floats], tuple[float, Floats]]
+
+# Weak Wolfe conditions: enough decrease, and a slope that has flattened enough.
+_DECREASE = 1e-4
+_CURVATURE = 0.9
+_LONGEST_SEARCH = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum:
+    """Where a minimisation ended.
+
+    Parameters
+    ----------
+    x, value, gradient
+        The best point.
+    iterations, evaluations
+        Steps taken and function calls made.
+    stuck
+        No step along the gradient lowers the value any more: the minimum is reached to
+        round-off.
+    """
+
+    x: Floats
+    value: float
+    gradient: Floats
+    iterations: int
+    evaluations: int
+    stuck: bool
+
+
+def minimise(
+    function: Function,
+    x: Floats,
+    inverse_hessian: Floats,
+    iterations: int,
+    on_step: Callable[[float], None] | None = None,
+) -> Minimum:
+    """Minimise a function with its gradient.
+
+    Parameters
+    ----------
+    function
+        Gives value and gradient; the value may be infinite or NaN far from the minimum.
+    x
+        Where to start.
+    inverse_hessian
+        First approximation of the inverse of the Hessian, positive definite.
+    iterations
+        Most steps to take.
+    on_step
+        Called with the value after each step.
+
+    Returns
+    -------
+    Minimum
+    """
+    value, gradient = function(x)
+    matrix, evaluations, step = inverse_hessian.copy(), 1, 0
+    fresh = True
+    while step < iterations:
+        direction = -matrix @ gradient
+        slope = float(gradient @ direction)
+        found = None
+        if slope < 0.0:
+            found, calls = _search(function, x, value, direction, slope)
+            evaluations += calls
+        if found is None:
+            if fresh:
+                return Minimum(x, value, gradient, step, evaluations, stuck=True)
+            matrix, fresh = inverse_hessian.copy(), True
+            continue
+        new_x, new_value, new_gradient = found
+        matrix = _updated(matrix, new_x - x, new_gradient - gradient)
+        x, value, gradient, fresh = new_x, new_value, new_gradient, False
+        step += 1
+        if on_step is not None:
+            on_step(value)
+    return Minimum(x, value, gradient, step, evaluations, stuck=False)
+
+
+def _search(
+    function: Function, x: Floats, value: float, direction: Floats, slope: float
+) -> tuple[tuple[Floats, float, Floats] | None, int]:
+    """Find a step that satisfies the weak Wolfe conditions, by doubling and bisection."""
+    low, high, length = 0.0, np.inf, 1.0
+    for calls in range(1, _LONGEST_SEARCH + 1):
+        new_x = x + length * direction
+        new_value, new_gradient = function(new_x)
+        if not new_value <= value + _DECREASE * length * slope:  # also when it is NaN
+            high = length
+        elif new_gradient @ direction < _CURVATURE * slope:
+            low = length
+        else:
+            return (new_x, new_value, new_gradient), calls
+        length = 2.0 * low if high == np.inf else (low + high) / 2.0
+    return None, _LONGEST_SEARCH
+
+
+def _updated(matrix: Floats, step: Floats, change: Floats) -> Floats:
+    """Update the inverse Hessian with a step and the change of the gradient along it."""
+    curvature = float(step @ change)
+    if curvature <= 0.0:
+        return matrix
+    image = matrix @ change
+    mixed = np.outer(image, step)
+    scale = (curvature + float(change @ image)) / curvature**2
+    return matrix + scale * np.outer(step, step) - (mixed + mixed.T) / curvature

@@ -1,0 +1,64 @@
+"""Start a potential of a higher level from what a lower one has learned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pescape.calculators.mtp.potential import MTPotential
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def raised(
+    potential: MTPotential, level: int, *, seed: int | np.random.SeedSequence = 0
+) -> MTPotential:
+    """Make a potential of a higher level that predicts what the given one does.
+
+    The basis functions of a level are the first ones of every higher level, so all
+    coefficients carry over; new moment coefficients are zero and new radial functions
+    random, of the size of the old ones.
+
+    Parameters
+    ----------
+    potential
+        Trained, of a lower level of this program's own making.
+    level
+        The new level.
+    seed
+        Of the new radial functions.
+
+    Returns
+    -------
+    MTPotential
+    """
+    new = MTPotential.untrained(
+        level,
+        potential.species or potential.species_count,
+        cutoff=potential.cutoff,
+        min_dist=potential.min_dist,
+        radial_basis_size=potential.radial_basis_size,
+    )
+    old_scalars, old_functions = len(potential.scalar_moments), potential.radial_funcs_count
+    if len(new.scalar_moments) < old_scalars or new.radial_funcs_count < old_functions:
+        raise ValueError(f"level {level} is not above the potential's own")
+    randomized = new.randomized(seed)
+    radial = randomized.radial_coeffs.copy()
+    old = potential.radial_coeffs * potential.scaling
+    if new.radial_funcs_count > old_functions:
+        fresh = radial[:, :, old_functions:]
+        fresh *= np.sqrt(np.mean(old**2)) / np.sqrt(np.mean(fresh**2))
+    radial[:, :, :old_functions] = old
+    moments = np.zeros(len(new.scalar_moments))
+    moments[:old_scalars] = potential.moment_coeffs
+    theta = np.concatenate((radial.ravel(), potential.species_coeffs, moments))
+    return new.with_parameters(theta)
+
+
+def candidates(
+    potential: MTPotential, level: int, count: int, seed: int = 0
+) -> Sequence[MTPotential]:
+    """Several starts of a higher level, which differ in their new radial functions."""
+    return [raised(potential, level, seed=s) for s in np.random.SeedSequence(seed).spawn(count)]
