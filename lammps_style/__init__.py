@@ -6,6 +6,7 @@ find the plugin.
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def __getattr__(name: str) -> object:
     """Import what serves LAMMPS' own Python (`MTP`, `pescape`, `guard`) when it is asked for."""
     if name.startswith("_"):
         raise AttributeError(name)
-    from pescape.lammps_style import embedded
+    # `from pescape.lammps_style import ...` would come back here
+    embedded = import_module("pescape.lammps_style.embedded")
 
     if name not in embedded.NAMES:
         raise AttributeError(f"module 'pescape.lammps_style' has no attribute {name!r}")
