@@ -131,6 +131,21 @@ class Lammps:
         """The current time step."""
         return int(ctypes.c_int64.from_address(self.lammps_extract_global(b"ntimestep")).value)
 
+    @property
+    def time(self) -> float:
+        """The simulated time (ps)."""
+        start, length = (
+            ctypes.c_double.from_address(self.lammps_extract_global(name)).value
+            for name in (b"atime", b"dt")
+        )
+        since = ctypes.c_int64.from_address(self.lammps_extract_global(b"atimestep")).value
+        return start + (self.step - since) * length
+
+    @property
+    def atom_count(self) -> int:
+        """Number of atoms of all ranks, as LAMMPS last counted them."""
+        return round(self.lammps_get_natoms())
+
     def communicator(self) -> Communicator:
         """Return the communicator of all ranks of this LAMMPS."""
         size = self.setting("world_size")

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Å/ps in ASE's unit of velocity.
 ASE_VELOCITY = 1.0 / (1000 * fs)
 
+# Fraction of a cell vector by which an atom may lie outside before it is wrapped.
+_FACE_TOLERANCE = 1e-9
+
 
 @dataclass(frozen=True)
 class AtomRecords:
@@ -164,7 +167,7 @@ def _write_at(file: int, data: bytes, place: int) -> None:
 
 def _wrapped(positions: NDArray[np.float64], box: Box) -> NDArray[np.float64]:
     """Move positions into the cell along its periodic directions."""
-    turns = np.floor(np.linalg.solve(box.cell.T, positions.T).T)
+    turns = np.floor(np.linalg.solve(box.cell.T, positions.T).T + _FACE_TOLERANCE)
     return positions - np.where(box.periodic, turns, 0.0) @ box.cell
 
 

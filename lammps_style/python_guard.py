@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,50 +196,65 @@ class Guard:
         )
         parts = comm.gather(records)
         is_new = with_all(comm, self._write, parts, peak) if parts else with_all(comm, bool)
-        self.saved += comm.allgather(is_new)[0]
+        if comm.allgather(is_new)[0]:
+            self.saved += 1
+            if comm.rank == 0:
+                where = f"configuration {self.saved} in {self.settings.file}"
+                tell(f"{self._sentence(peak, 'select', self.settings.select)}: {where}")
 
     def _write(self, parts: list[AtomRecords], peak: Peak) -> bool:
         """Write what all ranks gave; tell whether it was new. On rank 0."""
         atoms = AtomRecords.joined(parts)
-        text = frame(
-            atoms,
-            self.session.lammps.box(),
-            self.session.elements,
-            self._comment(atoms, peak),
-            atom_grades=self.active_set.mode == "neighborhood",
-        )
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        session = self.session
+        if len(atoms.tags) != session.lammps.atom_count:
+            tell(f"the configuration of step {session.step} is not saved, for atoms were lost")
+            return False
+        box, elements = session.lammps.box(), session.elements
+        at_rest = replace(atoms, velocities=np.zeros_like(atoms.velocities))
+        bare = frame(at_rest, box, elements, {}, atom_grades=False)
+        digest = hashlib.sha256(bare.encode()).hexdigest()
         if digest == self.last_frame:
             return False
+        of_atoms = self.active_set.mode == "neighborhood"
+        text = frame(atoms, box, elements, self._comment(atoms, peak), atom_grades=of_atoms)
         add_frame(self.settings.file, text)
         self.last_frame = digest
         return True
 
     def _comment(self, atoms: AtomRecords, peak: Peak) -> dict[str, object]:
         session, settings = self.session, self.settings
-        return {
-            "step": session.lammps.step,
-            "temperature": f"{_temperature(atoms):.6f}",
-            "extrapolation_grade": f"{peak.grade:.6f}",
-            "atom": peak.atom,
-            "select": f"{settings.select:g}",
-            "break": f"{settings.break_:g}",
-            "potential": session.path,
+        comment: dict[str, object] = {
+            "step": session.step,
+            "time": f"{session.lammps.time:.6f}",
+            "temperature": f"{_temperature(atoms):.4f}",
+            "max_grade": f"{peak.grade:.6f}",
+            "grade_mode": self.active_set.mode,
+        }
+        if peak.atom:
+            comment["max_grade_atom"] = peak.atom
+        return comment | {
+            "select": f"{settings.select:.10g}",
+            "break": f"{settings.break_:.10g}",
+            "potential": session.name,
             "potential_sha256": session.sha256,
         }
 
+    def _sentence(self, peak: Peak, name: str, limit: float) -> str:
+        who = f"atom {peak.atom}" if peak.atom else "the configuration"
+        grade = f"step {self.session.step}: extrapolation grade {peak.grade:.10g} of {who}"
+        return f"{grade} > {name} {limit:.10g}"
+
     def _halt(self, peak: Peak) -> None:
         session, settings = self.session, self.settings
-        who = f"atom {peak.atom}" if peak.atom else "the configuration"
-        kept = f"; saved in {settings.file}" if peak.grade > settings.select else ""
-        message = (
-            f"{who} has the extrapolation grade {peak.grade:.4g} > break {settings.break_:g} "
-            f"at step {session.lammps.step}{kept}"
-        )
+        sentence = self._sentence(peak, "break", settings.break_)
+        message = f"{sentence} (potential {session.name})"
+        if peak.grade > settings.select and self.saved:
+            message += f", configuration {self.saved} in {settings.file}"
         if settings.halt == "hard":
             with_all(session.comm, refuse, message)
         if session.comm.rank == 0:
-            tell(f"{message}; the run ends")
+            which = "run and the following ones end" if settings.halt == "soft" else "run ends"
+            tell(f"{message}: this {which}")
         if settings.halt == "soft":
             session.lammps.lammps_force_timeout()
 
@@ -262,7 +277,7 @@ def guard(handle: object, words: str) -> None:
     active_set = session.potential.active_set
     if active_set is None:
         message = (
-            f"potential file {session.path} has no active set, so it gives no extrapolation "
+            f"potential file {session.name} has no active set, so it gives no extrapolation "
             "grades. Make one from the training set: pescape fit mtp TRAIN.xyz -o POTENTIAL.almtp "
             "writes it into the file"
         )

@@ -10,6 +10,7 @@ pair list, with a tiny cut-off, is empty. The energy enters thermodynamics throu
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import os
@@ -58,8 +59,8 @@ class Session:
     ----------
     lammps, comm
         The running LAMMPS and its ranks.
-    path, sha256
-        The potential's file and the hash of its bytes.
+    name, sha256
+        The potential's file as the input names it, and the hash of its bytes.
     potential, kernel
         What it holds, and its evaluation.
     elements
@@ -78,7 +79,7 @@ class Session:
 
     lammps: Lammps
     comm: Communicator
-    path: Path
+    name: str
     sha256: str
     potential: MTPotential
     kernel: MTPKernel
@@ -139,7 +140,7 @@ class Session:
         used = tuple(dict.fromkeys(self.elements[kind] for kind in sorted(self.elements)))
         if not names and len(used) != self.potential.species_count:
             refuse(
-                f"pair_coeff: {self.path} is for {self.potential.species_count} elements and does "
+                f"pair_coeff: {self.name} is for {self.potential.species_count} elements and does "
                 f"not name them, so pair_coeff has to name as many different ones, in the order "
                 f"of the potential; it names {len(used)}: {' '.join(used)}"
             )
@@ -154,7 +155,7 @@ class Session:
             tag = atoms.tags[int(np.argmin(finite))]
             refuse(
                 f"the {what} of atom {tag} is not a number at step {self.lammps.step} "
-                f"({self.path}): atoms too close together, or a time step too long"
+                f"({self.name}): atoms too close together, or a time step too long"
             )
 
     def hand_over(
@@ -186,6 +187,14 @@ class Session:
 _sessions: dict[int, Session] = {}
 
 
+@atexit.register
+def _release() -> None:
+    """Let go of the compiled kernels before Python ends."""
+    for session in _sessions.values():
+        vars(session).clear()
+    _sessions.clear()
+
+
 class MTP:
     """The class named in ``pair_coeff * * pescape.lammps_style.MTP Zr``.
 
@@ -213,7 +222,7 @@ class MTP:
         session = self._session
         if session.potential.species and name not in session.potential.species:
             known = " ".join(session.potential.species)
-            message = f"pair_coeff: element {name} is not in {session.path}, which is for {known}"
+            message = f"pair_coeff: element {name} is not in {session.name}, which is for {known}"
             with_all(session.comm, refuse, message)
         session.elements[kind] = name
 
@@ -242,7 +251,7 @@ def pescape(handle: object, path: str) -> None:
     """
     lammps = Lammps(handle)
     comm = lammps.communicator()
-    session = with_all(comm, _open, lammps, comm, _found(Path(path)))
+    session = with_all(comm, _open, lammps, comm, path)
     with_all(comm, _prepare, session)
     _sessions.pop(lammps.address, None)
     _sessions[lammps.address] = session
@@ -255,12 +264,12 @@ def session_of(lammps: Lammps) -> Session:
     return _sessions[lammps.address]
 
 
-def _found(path: Path) -> Path:
-    elsewhere = Path(os.environ.get("LAMMPS_POTENTIALS", "")) / path
-    return elsewhere if not path.exists() and elsewhere.exists() else path
+def _found(name: str) -> Path:
+    elsewhere = Path(os.environ.get("LAMMPS_POTENTIALS", "")) / name
+    return elsewhere if not Path(name).exists() and elsewhere.exists() else Path(name)
 
 
-def _open(lammps: Lammps, comm: Communicator, path: Path) -> Session:
+def _open(lammps: Lammps, comm: Communicator, name: str) -> Session:
     """Check what the potential needs of LAMMPS and read its file."""
     if lammps.setting("box_exist") != 1:
         refuse("'python pescape invoke' comes too early: it goes after read_data or create_box")
@@ -268,11 +277,12 @@ def _open(lammps: Lammps, comm: Communicator, path: Path) -> Session:
         refuse(f"the units must be metal, not {lammps.units}")
     if lammps.setting("newton_pair") == 0:
         refuse("newton must be on: remove the command 'newton off'")
+    path = _found(name)
     potential = MTPotential.read(path)
     if not potential.is_trained:
-        refuse(f"{path}: it is untrained (it has no coefficients): fit it first")
+        refuse(f"potential file {name}: it is untrained (it has no coefficients): fit it first")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Session(lammps, comm, path, digest, potential, potential.kernel("double"))
+    return Session(lammps, comm, name, digest, potential, potential.kernel("double"))
 
 
 def _prepare(session: Session) -> None:
