@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 
 from pescape.calculators.mtp.graph import moment_graph
+from pescape.calculators.neighbors import neighbors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
+    from ase import Atoms
     from numpy.typing import ArrayLike, NDArray
 
     from pescape._kernels import MTPKernel
@@ -259,6 +261,31 @@ class MTPotential:
             moment_coeffs=0.1 * rng.normal(size=len(self.scalar_moments)),
             active_set=None,
         )
+
+    def types_of(self, numbers: ArrayLike) -> Integers:
+        """Return the species (n,) of atoms given by their atomic numbers (n,)."""
+        if not self.species:
+            raise ValueError(
+                f"{self._called} does not say which elements it is for: name them with "
+                ".with_species([...])"
+            )
+        table = np.full(len(chemical_symbols), -1, dtype=np.int32)
+        table[[atomic_numbers[name] for name in self.species]] = np.arange(self.species_count)
+        types = table[np.asarray(numbers)]
+        if types.min(initial=0) < 0:
+            atom = int(np.argmin(types))
+            raise ValueError(
+                f"atom {atom} is {chemical_symbols[np.asarray(numbers)[atom]]}, but "
+                f"{self._called} is for {' '.join(self.species)}"
+            )
+        return types
+
+    def site_gradients(self, atoms: Atoms, *, threads: int = 1) -> Floats:
+        """Return the rows dE_i/dtheta (n, P) of all atoms, which grades are made of."""
+        lists = neighbors(atoms, self.cutoff)
+        positions = np.ascontiguousarray(atoms.positions)
+        types = self.types_of(atoms.numbers)
+        return self.kernel().site_gradients(positions, types, *lists.arrays, threads)
 
     def kernel(self, precision: str = "double") -> MTPKernel:
         """Compile the potential for evaluation in double or single precision (cached)."""
