@@ -38,7 +38,7 @@ struct Pack {
 
   Pack() = default;
   PESCAPE_INLINE Pack(Register r) : v(r) {}
-  PESCAPE_INLINE Pack(T s) : v(Register{} + s) {}
+  PESCAPE_INLINE Pack(T s) : v(s - Register{}) {}
 
   static PESCAPE_INLINE Pack load(const T* p) {
     Pack r;
