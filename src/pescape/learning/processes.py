@@ -53,7 +53,7 @@ def _start_worker(parent: int) -> None:
 
 @contextlib.contextmanager
 def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes for tasks; they are gone when the block ends, however it ends.
+    """Give processes for tasks; they are gone when the block ends, however it ends.
 
     They are started afresh (not forked), because threads and MPI do not survive a fork,
     and with one thread each for BLAS, so that results do not depend on the machine's load.

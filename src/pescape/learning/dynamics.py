@@ -1,0 +1,243 @@
+"""Molecular dynamics in LAMMPS under guard, as a task."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ase.io
+import numpy as np
+from ase.io.lammpsdata import write_lammps_data
+
+from pescape.errors import TaskError
+from pescape.files import write_text
+from pescape.lammps_style import launcher
+from pescape.learning.processes import die_with_parent
+from pescape.structures import as_stored
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_INPUT = """\
+units           metal
+atom_style      atomic
+boundary        p p p
+read_data       start.data
+pair_style      mtp
+pair_coeff      * * "{potential}" {elements}
+timestep        {timestep:.6g}
+neigh_modify    every 1 delay 0 check yes
+variable        T equal {temperature:.6g}
+velocity        all create $T {velocity_seed} mom yes dist gaussian
+fix             move all nve
+fix             bath all langevin $T $T {damping:.6g} {bath_seed} zero yes
+fix             guard all extrapolation {every} select {select} break {stop} &
+                file risky.xyz halt soft
+thermo          {thermo}
+thermo_style    custom step temp pe press f_guard f_guard[1] f_guard[2]
+dump            shots all custom {between} snapshots.dump id type x y z
+dump_modify     shots sort id first no format float %.8f
+run             {steps}
+print           "pescape: step $(step) grade $(f_guard[1]:%.10g) saved $(f_guard[2]:%.0f)"
+"""
+
+# What LAMMPS says when the atoms have flown apart: an outcome, not a fault of ours.
+_EXPLODED = re.compile(
+    r"lost atoms|non-numeric|not finite|\bnan\b|out of range|too far|missing", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One MD run under guard.
+
+    Parameters
+    ----------
+    name
+        Of its crystal, for people.
+    temperature
+        K.
+    steps, timestep, damping
+        Number; ps; ps.
+    every, select, stop
+        Of ``fix extrapolation``.
+    snapshots
+        How many to keep.
+    elements
+        The potential's species, in the order of the atom types.
+    seed
+        Of velocities and thermostat.
+    """
+
+    name: str
+    temperature: float
+    steps: int
+    timestep: float
+    damping: float
+    every: int
+    select: float
+    stop: float
+    snapshots: int
+    elements: tuple[str, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run went.
+
+    Parameters
+    ----------
+    status
+        ``"finished"``, ``"halted"`` by the guard, or ``"exploded"``.
+    steps
+        Made.
+    largest_grade
+        Met (of the saved configurations only, if the run exploded).
+    saved
+        Risky configurations saved.
+    message
+        What LAMMPS said when it exploded.
+    """
+
+    status: str
+    steps: int
+    largest_grade: float
+    saved: int
+    message: str = ""
+
+
+def run_dynamics(folder: Path, run: Run, start: Atoms, potential: str) -> None:
+    """Run MD in a folder: the function of an ``md`` task.
+
+    Leaves the input, the log, ``risky.xyz`` if anything was risky, ``snapshots.xyz`` and
+    ``outcome.json``.
+    """
+    write_lammps_data(
+        folder / "start.data",
+        start,
+        specorder=list(run.elements),
+        masses=True,
+        atom_style="atomic",
+        units="metal",
+    )
+    write_text(folder / "in.md", _input(run, potential))
+    finished = subprocess.run(
+        launcher.command(["-in", "in.md", "-screen", "none", "-log", "log.lammps"]),
+        cwd=folder,
+        env=launcher.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=die_with_parent(),
+    )
+    log = folder / "log.lammps"
+    text = log.read_text(errors="replace") if log.exists() else ""
+    outcome = _outcome(run, folder, finished.returncode, text, finished.stderr)
+    _keep_snapshots(folder, run)
+    write_text(folder / "outcome.json", json.dumps(asdict(outcome), indent=1) + "\n")
+
+
+def _input(run: Run, potential: str) -> str:
+    velocity_seed, bath_seed = np.random.SeedSequence(run.seed).generate_state(2) % 900_000_000 + 1
+    return _INPUT.format(
+        potential=potential,
+        elements=" ".join(run.elements),
+        timestep=run.timestep,
+        temperature=run.temperature,
+        velocity_seed=velocity_seed,
+        bath_seed=bath_seed,
+        damping=run.damping,
+        every=run.every,
+        select=run.select,
+        stop=run.stop,
+        thermo=max(run.steps // 10, 1),
+        between=max(run.steps // run.snapshots, 1),
+        steps=run.steps,
+    )
+
+
+def _outcome(run: Run, folder: Path, code: int, log: str, errors: str) -> Outcome:
+    line = re.search(r"^pescape: step (\d+) grade (\S+) saved (\d+)", log, re.MULTILINE)
+    if code == 0 and line:
+        steps = int(line[1])
+        status = "finished" if steps >= run.steps else "halted"
+        return Outcome(status, steps, float(line[2]), int(line[3]))
+    said = [part for part in log.splitlines() if part.startswith("ERROR")]
+    message = said[0] if said else errors.strip()[-300:]
+    if code <= 0 or not _EXPLODED.search(message):
+        raise TaskError(
+            f"LAMMPS failed ({run.name}, {run.temperature:g} K, exit code {code}): "
+            f"{message or 'without a message'}"
+        )
+    frames = _frames(folder / "risky.xyz")
+    return Outcome(
+        status="exploded",
+        steps=int(frames[-1].info["step"]) if frames else 0,
+        largest_grade=max((float(f.info["max_grade"]) for f in frames), default=0.0),
+        saved=len(frames),
+        message=message,
+    )
+
+
+def _frames(path: Path) -> list[Atoms]:
+    if not path.exists() or path.stat().st_size == 0:
+        return []
+    return list(ase.io.read(path, ":", format="extxyz"))
+
+
+def _keep_snapshots(folder: Path, run: Run) -> None:
+    """Rewrite LAMMPS' dump as extxyz."""
+    dump = folder / "snapshots.dump"
+    frames = []
+    if dump.exists() and dump.stat().st_size:
+        frames = ase.io.read(dump, ":", format="lammps-dump-text", specorder=list(run.elements))
+    if len(frames) > 1:  # the first is where the run started
+        ase.io.write(folder / "snapshots.xyz", frames[1:], format="extxyz")
+    dump.unlink(missing_ok=True)
+
+
+def outcome_of(folder: Path) -> Outcome:
+    """Read how a finished run went."""
+    return Outcome(**json.loads((folder / "outcome.json").read_text()))
+
+
+def risky_of(folder: Path, most: int) -> list[Atoms]:
+    """Read the risky configurations of a finished run.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    most
+        If there are more, so many are kept, evenly in time, the last one among them.
+
+    Returns
+    -------
+    list of Atoms
+        With step, temperature and grade in ``info``.
+    """
+    frames = _frames(folder / "risky.xyz")
+    if len(frames) > most:
+        kept = np.linspace(len(frames) - 1, 0, most).round().astype(int)[::-1]
+        frames = [frames[index] for index in kept]
+    return [_stripped(frame, ("step", "temperature", "max_grade")) for frame in frames]
+
+
+def snapshots_of(folder: Path) -> list[Atoms]:
+    """Read the snapshots of a finished run."""
+    return [_stripped(frame, ()) for frame in _frames(folder / "snapshots.xyz")]
+
+
+def _stripped(atoms: Atoms, keys: tuple[str, ...]) -> Atoms:
+    """Keep species, cell and positions, and the named entries of ``info``."""
+    from ase import Atoms
+
+    new = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    new.info = {key: atoms.info[key] for key in keys if key in atoms.info}
+    return as_stored(new)

@@ -1,0 +1,143 @@
+"""The tasks of a learning campaign: label, fit, molecular dynamics."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ase.io
+
+from pescape.calculators.activeset import build_active_set
+from pescape.calculators.mtp import MTPotential
+from pescape.calculators.mtp.fit import FitSettings, fit_mtp, raised
+from pescape.files import fingerprint, write_json
+from pescape.labelling import configuration_id, label
+from pescape.learning.dynamics import Run, run_dynamics
+from pescape.learning.tasks import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ase import Atoms
+
+    from pescape.labelling import Reference
+    from pescape.learning.config import PotentialConfig
+
+LABEL_FILE = "label.xyz"
+POTENTIAL_FILE = "potential.almtp"
+FIT_FILE = "fit.json"
+
+
+def label_task(
+    atoms: Atoms, reference: Reference, provenance: Mapping[str, str | int | float]
+) -> Task:
+    """Label one configuration; who asks for it does not change the result's key."""
+    key = fingerprint(configuration_id(atoms), reference.identity)
+    return Task("label", key, _label, (atoms, reference, dict(provenance)))
+
+
+def _label(
+    folder: Path, atoms: Atoms, reference: Reference, provenance: dict[str, str | int | float]
+) -> None:
+    ase.io.write(folder / LABEL_FILE, label(atoms, reference, provenance), format="extxyz")
+
+
+def read_label(folder: Path) -> Atoms:
+    """Read the labelled configuration of a finished task."""
+    return ase.io.read(folder / LABEL_FILE, format="extxyz")
+
+
+@dataclass(frozen=True)
+class FitStart:
+    """Where a fit starts from.
+
+    Parameters
+    ----------
+    level
+        Of the potential to fit.
+    species, cutoff, min_dist, radial_basis_size
+        Of a new potential.
+    path
+        A fitted potential, of this level or a lower one; None for random starts.
+    """
+
+    level: int
+    species: tuple[str, ...]
+    cutoff: float
+    min_dist: float
+    radial_basis_size: int
+    path: str | None = None
+
+    @classmethod
+    def new(cls, config: PotentialConfig) -> FitStart:
+        """Start at random, at the first of the levels."""
+        return cls(
+            level=config.levels[0],
+            species=config.species,
+            cutoff=config.cutoff,
+            min_dist=config.min_dist,
+            radial_basis_size=config.radial_basis_size,
+        )
+
+    def potential(self, seed: int) -> MTPotential:
+        """Make the potential the fit is given."""
+        untrained = MTPotential.untrained(
+            self.level, self.species, self.cutoff, self.min_dist, self.radial_basis_size
+        )
+        if self.path is None:
+            return untrained
+        fitted = MTPotential.read(self.path)
+        if fitted.parameter_count == untrained.parameter_count:
+            return fitted
+        return raised(fitted, self.level, seed=seed)
+
+
+def fit_task(
+    start: FitStart,
+    training: Sequence[Atoms],
+    settings: FitSettings,
+    mode: str,
+    checkpoints: Path,
+) -> Task:
+    """Fit a potential and choose its active set."""
+    content = [
+        (atoms.info["configuration_id"], atoms.info["reference_id"]) for atoms in training
+    ]
+    begin = Path(start.path).read_bytes() if start.path else b""
+    described = dataclasses.asdict(dataclasses.replace(start, path=None))
+    key = fingerprint(described, begin, content, dataclasses.asdict(settings), mode)
+    checkpoint = str(checkpoints / f"{key}.npz")
+    return Task("fit", key, _fit, (start, list(training), settings, mode, checkpoint))
+
+
+def _fit(
+    folder: Path,
+    start: FitStart,
+    training: list[Atoms],
+    settings: FitSettings,
+    mode: str,
+    checkpoint: str,
+) -> None:
+    result = fit_mtp(
+        start.potential(settings.seed), training, settings, checkpoint=checkpoint
+    )
+    active = build_active_set(result.potential, training, mode, threads=settings.threads)
+    result.potential.with_active_set(active).write(folder / POTENTIAL_FILE)
+    write_json(folder / FIT_FILE, result.summary() | {"active_rows": active.filled})
+    Path(checkpoint).unlink(missing_ok=True)
+
+
+def dynamics_task(run: Run, start: Atoms, potential: Path) -> Task:
+    """Run MD under the guard of a potential."""
+    key = fingerprint(
+        dataclasses.asdict(run), configuration_id(start), potential.read_bytes()
+    )
+    return Task("md", key, run_dynamics, (run, start, str(potential)))
+
+
+def read_fit(folder: Path) -> dict[str, object]:
+    """Read the summary of a finished fit."""
+    return json.loads((folder / FIT_FILE).read_text())
