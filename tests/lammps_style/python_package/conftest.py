@@ -171,7 +171,7 @@ def _found_program() -> tuple[str, str]:
     """Find a LAMMPS with PYTHON whose Python is ours: its path, or why there is none."""
     named = os.environ.get("PESCAPE_TEST_LMP")
     on_path = [str(Path(folder) / "lmp") for folder in os.get_exec_path()]
-    reasons = ["no lmp on the PATH"]
+    reasons = []
     for program in [named] if named else dict.fromkeys([*on_path, "/usr/bin/lmp"]):
         if not shutil.which(program):
             continue
@@ -188,7 +188,7 @@ def _found_program() -> tuple[str, str]:
         if f"version {sys.version_info[:2]}" in told.stdout:
             return program, ""
         reasons.append(f"{program} has another Python than {sysconfig.get_python_version()}")
-    return "", "; ".join(reasons)
+    return "", "; ".join(reasons) or f"no {named or 'lmp'} that runs"
 
 
 def _found_launcher(program: str) -> tuple[str, ...]:
@@ -211,17 +211,24 @@ def _found_launcher(program: str) -> tuple[str, ...]:
     return ()
 
 
+# Open MPI 4 (OMPI) and 5 (PRTE): as root, more ranks than cores, no ssh needed.
 _OPENMPI = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_plm": "isolated",
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_mpi_yield_when_idle": "1",
+    "PRTE_ALLOW_RUN_AS_ROOT": "1",
+    "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
 }
 
 
 @pytest.fixture(scope="session")
 def _program(tmp_path_factory):
     program, reason = _found_program()
+    if not program and os.environ.get("PESCAPE_TEST_LMP"):
+        pytest.fail(f"PESCAPE_TEST_LMP is of no use: {reason}")
     if not program:
         pytest.skip(f"needs a LAMMPS with the PYTHON package ({reason})")
     # As PYTHONPATH=<site-packages> does for users; .pth files of editable installs are read too.
@@ -232,7 +239,7 @@ def _program(tmp_path_factory):
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PMI", "OMPI_", "LAMMPS_", "PYTHON"))
+        if not name.startswith(("PMI", "OMPI_", "PRTE_", "LAMMPS_", "PYTHON"))
     }
     environment |= {"PYTHONPATH": str(hook.parent), "OMP_NUM_THREADS": "1", **_OPENMPI}
     return program, _found_launcher(program), environment
