@@ -158,7 +158,7 @@ class MTPotential:
             Number of Chebyshev polynomials in every radial function.
         """
         graph = moment_graph(level)
-        names = () if isinstance(species, int) else tuple(species)
+        names = () if isinstance(species, int) else _names(species)
         count = species if isinstance(species, int) else len(names)
         if not 1 <= count <= MAX_SPECIES:
             raise ValueError(f"a potential has 1 to {MAX_SPECIES} species, not {count}")
@@ -235,7 +235,7 @@ class MTPotential:
 
     def with_species(self, species: Sequence[str]) -> MTPotential:
         """Say which elements the species are; a file that already does so must agree."""
-        names = tuple(species)
+        names = _names(species)
         if self.species and names != self.species:
             raise ValueError(
                 f"{self._called} is for the species {' '.join(self.species)}, in this order, "
@@ -345,10 +345,14 @@ def _renamed(active_set: ActiveSet, names: tuple[str, ...]) -> ActiveSet:
     return dataclasses.replace(active_set, configurations=configurations)
 
 
-def _checked_species(species: Sequence[str], count: int) -> tuple[str, ...]:
-    names = tuple(species)
+def _names(species: Sequence[str]) -> tuple[str, ...]:
     if isinstance(species, str):
         raise TypeError(f"species must be a list of elements, not the string {species!r}")
+    return tuple(species)
+
+
+def _checked_species(species: Sequence[str], count: int) -> tuple[str, ...]:
+    names = _names(species)
     unknown = [name for name in names if atomic_numbers.get(name, 0) < 1]
     if unknown:
         raise ValueError(f"unknown element {unknown[0]!r} among the species {list(names)}")

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -247,6 +248,9 @@ class TextReader {
 
   void value_of(std::string_view key, std::size_t line) {
     Model& m = file_.model;
+    if (key.substr(0, 8) == "magnetic" || key.substr(0, 6) == "mbasis")
+      throw ParseError(line, Scanner::quoted(key) + ": magnetic potentials are not supported");
+    if (!is_known(key)) throw ParseError(line, "unknown key " + Scanner::quoted(key));
     if (key == "radial_coeffs") return radial_coeffs();
     in_.expect('=', std::string(key).c_str());
     if (key == "version") {
@@ -289,14 +293,34 @@ class TextReader {
     } else if (key == "species_coeffs") {
       need("species_coeffs", {"species_count"});
       m.species_coeffs = braced_reals(in_, "species_coeffs", std::size_t(m.species_count));
-    } else if (key == "moment_coeffs") {
+    } else {  // moment_coeffs
       need("moment_coeffs", {"alpha_moment_mapping"});
       m.moment_coeffs = braced_reals(in_, "moment_coeffs", m.scalar_moments.size());
-    } else if (key.substr(0, 8) == "magnetic" || key.substr(0, 6) == "mbasis") {
-      throw ParseError(line, "'" + std::string(key) + "': magnetic potentials are not supported");
-    } else {
-      throw ParseError(line, "unknown key " + Scanner::quoted(key));
     }
+  }
+
+  static bool is_known(std::string_view key) {
+    static constexpr std::string_view known[] = {"version",
+                                                 "potential_name",
+                                                 "potential_tag",
+                                                 "scaling",
+                                                 "species_count",
+                                                 "radial_basis_type",
+                                                 "min_dist",
+                                                 "max_dist",
+                                                 "radial_basis_size",
+                                                 "radial_funcs_count",
+                                                 "radial_coeffs",
+                                                 "alpha_moments_count",
+                                                 "alpha_index_basic_count",
+                                                 "alpha_index_basic",
+                                                 "alpha_index_times_count",
+                                                 "alpha_index_times",
+                                                 "alpha_scalar_moments",
+                                                 "alpha_moment_mapping",
+                                                 "species_coeffs",
+                                                 "moment_coeffs"};
+    return std::find(std::begin(known), std::end(known), key) != std::end(known);
   }
 
   void need(const char* what, std::initializer_list<const char*> keys) const {
@@ -322,8 +346,17 @@ class TextReader {
       tag.remove_prefix(std::min(end + 1, tag.size()));
       tag.remove_prefix(std::min(tag.find_first_not_of(" \t"), tag.size()));
       species_line_ = in_.line();
+      if (seen_.count("species_count")) check_species_names();
     }
     file_.tag = tag;
+  }
+
+  void check_species_names() const {
+    const std::size_t names = file_.species_names.size();
+    if (names != 0 && int(names) != file_.model.species_count)
+      throw ParseError(species_line_, "potential_tag names " + std::to_string(names) +
+                                          " elements, but species_count is " +
+                                          std::to_string(file_.model.species_count));
   }
 
   static bool is_element(std::string_view name) {
@@ -465,10 +498,7 @@ class TextReader {
     const Model& m = file_.model;
     if (m.min_dist < 0.0 || m.max_dist <= m.min_dist)
       throw ParseError(max_dist_line_, "0 <= min_dist < max_dist must hold");
-    if (!file_.species_names.empty() && int(file_.species_names.size()) != m.species_count)
-      throw ParseError(species_line_,
-                       "potential_tag names " + std::to_string(file_.species_names.size()) +
-                           " elements, but species_count is " + std::to_string(m.species_count));
+    check_species_names();
     order_radial_coeffs();
   }
 
