@@ -14,6 +14,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from mpi4py.MPI import Intracomm
     from numpy.typing import NDArray
@@ -101,9 +102,9 @@ def stop(comm: Communicator, failure: BaseException | None) -> NoReturn:
     told = comm.allgather(None if failure is None else _describe(failure))
     rank, message = next((rank, text) for rank, text in enumerate(told) if text is not None)
     if comm.rank == 0:
-        where = f" on rank {rank}" if comm.size > 1 else ""
-        tell(f"ERROR{where}: {message}")
-    _quieten()
+        everywhere = all(text is not None for text in told)
+        print(f"\nERROR: pescape{'' if everywhere else f', rank {rank}'}: {message}\n", flush=True)  # noqa: T201
+    show_errors_briefly()
     raise Stopped(message) from failure
 
 
@@ -119,15 +120,20 @@ def _describe(failure: BaseException) -> str:
     return "".join(traceback.format_exception(failure)).strip()
 
 
-def _quieten() -> None:
-    """Keep LAMMPS from printing, on every rank, a traceback of what was told already."""
+def show_errors_briefly() -> None:
+    """Have Python print our errors in a line, and nothing of those that were told already.
+
+    LAMMPS has Python print the exceptions that reach it, with their traceback, on every rank.
+    """
     before = sys.excepthook
     if getattr(before, "of_pescape", False):
         return
 
-    def hook(kind: type[BaseException], value: BaseException, trace: object) -> None:
-        if not issubclass(kind, Stopped):
-            before(kind, value, trace)  # type: ignore[arg-type]
+    def hook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, EmbeddingError):
+            print(f"\nERROR: pescape: {value}\n", flush=True)  # noqa: T201
+        elif not issubclass(kind, Stopped):
+            before(kind, value, trace)
 
     hook.of_pescape = True  # type: ignore[attr-defined]
     sys.excepthook = hook

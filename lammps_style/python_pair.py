@@ -14,6 +14,7 @@ import atexit
 import ctypes
 import hashlib
 import os
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pescape.calculators.mtp.potential import MTPotential
 from pescape.lammps_style.clib import AtomArrays, Lammps
-from pescape.lammps_style.collective import Communicator, refuse, stop, with_all
+from pescape.lammps_style.collective import (
+    Communicator,
+    refuse,
+    show_errors_briefly,
+    stop,
+    with_all,
+)
 from pescape.lammps_style.ghosts import GhostNeighbors, ghost_neighbors
 
 if TYPE_CHECKING:
@@ -51,7 +58,7 @@ _CALLBACK = ctypes.CFUNCTYPE(
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class Session:
     """One potential in one running LAMMPS.
 
@@ -185,12 +192,14 @@ class Session:
 
 #: Address of a LAMMPS -> what it runs, the newest last.
 _sessions: dict[int, Session] = {}
+#: These and those that were replaced, to which LAMMPS may still hold on.
+_alive: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 @atexit.register
 def _release() -> None:
     """Let go of the compiled kernels before Python ends."""
-    for session in _sessions.values():
+    for session in list(_alive):
         vars(session).clear()
     _sessions.clear()
 
@@ -202,6 +211,7 @@ class MTP:
     """
 
     def __init__(self) -> None:
+        show_errors_briefly()
         session = next(reversed(_sessions.values()), None)
         if session is None or not session.lammps.has("fix", FIX):
             refuse(
@@ -249,10 +259,12 @@ def pescape(handle: object, path: str) -> None:
         The potential's file, format ``s``; also looked for in the folder that
         ``LAMMPS_POTENTIALS`` names.
     """
+    show_errors_briefly()
     lammps = Lammps(handle)
     comm = lammps.communicator()
     session = with_all(comm, _open, lammps, comm, path)
     with_all(comm, _prepare, session)
+    _alive.add(session)
     _sessions.pop(lammps.address, None)
     _sessions[lammps.address] = session
 
@@ -278,10 +290,14 @@ def _open(lammps: Lammps, comm: Communicator, name: str) -> Session:
     if lammps.setting("newton_pair") == 0:
         refuse("newton must be on: remove the command 'newton off'")
     path = _found(name)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        refuse(f"cannot read potential file {name}: {error.strerror}")
     potential = MTPotential.read(path)
     if not potential.is_trained:
         refuse(f"potential file {name}: it is untrained (it has no coefficients): fit it first")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
     return Session(lammps, comm, name, digest, potential, potential.kernel("double"))
 
 
