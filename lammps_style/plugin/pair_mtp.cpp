@@ -196,18 +196,36 @@ void PairMTP::grade_configuration(int atoms) {
   for (int k = 0; k < atoms; ++k) grades_[list->ilist[k]] = configuration_grade_;
 }
 
+/// Ends the run on all ranks with one message if anything on any of them is not a number. Every
+/// step pays one small reduction for it, as it does for the decision to rebuild neighbour lists.
 void PairMTP::stop_if_not_finite() {
-  const int nlocal = atom->nlocal, nall = nlocal + atom->nghost;
-  if (nall == 0) return;
-  double **x = atom->x, **f = atom->f;
-  if (all_finite(x[0], 3 * std::size_t(nlocal)) && all_finite(f[0], 3 * std::size_t(nall))) return;
-  for (int i = 0; i < nlocal; ++i)
-    if (!is_finite(x[i])) report_not_finite(i);
-  for (int i = 0; i < nall; ++i)
-    if (!is_finite(f[i])) report_not_finite(i);
+  const int culprit = find_not_finite();
+  int mine = culprit < 0 ? comm->nprocs : comm->me, first = mine;
+  if (comm->nprocs > 1) MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, world);
+  if (first == comm->nprocs) return;
+  std::string message = mine == first ? describe_not_finite(culprit) : "";
+  int size = int(message.size());
+  MPI_Bcast(&size, 1, MPI_INT, first, world);
+  message.resize(std::size_t(size));
+  MPI_Bcast(&message[0], size, MPI_CHAR, first, world);
+  error->all(FLERR, message);
 }
 
-void PairMTP::report_not_finite(int culprit) {
+/// An atom whose position or force is not a number; -1 if there is none.
+int PairMTP::find_not_finite() const {
+  const int nlocal = atom->nlocal, nall = nlocal + atom->nghost;
+  if (nall == 0) return -1;
+  double **x = atom->x, **f = atom->f;
+  if (all_finite(x[0], 3 * std::size_t(nlocal)) && all_finite(f[0], 3 * std::size_t(nall)))
+    return -1;
+  for (int i = 0; i < nlocal; ++i)
+    if (!is_finite(x[i])) return i;
+  int i = 0;
+  while (is_finite(f[i])) ++i;
+  return i;
+}
+
+std::string PairMTP::describe_not_finite(int culprit) const {
   double** x = atom->x;
   double closest = std::numeric_limits<double>::infinity();
   std::string pair;
@@ -226,12 +244,11 @@ void PairMTP::report_not_finite(int culprit) {
   message += " atom " + std::to_string(atom->tag[culprit]) + " is not finite at step " +
              std::to_string(update->ntimestep);
   if (!pair.empty())
-    message += "; the closest atoms on this rank, " + pair + ", are " + std::to_string(closest) +
-               " Å apart";
-  message +=
-      ". The dynamics has left what the potential can describe: a shorter time step or fix "
-      "extrapolation would stop it earlier";
-  error->one(FLERR, message);
+    message +=
+        "; the closest atoms there, " + pair + ", are " + std::to_string(closest) + " Å apart";
+  return message +
+         ". The dynamics has left what the potential can describe: a shorter time step or fix "
+         "extrapolation would stop it earlier";
 }
 
 void PairMTP::write_restart_settings(FILE* file) {

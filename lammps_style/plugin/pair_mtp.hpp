@@ -50,7 +50,8 @@ class PairMTP : public LAMMPS_NS::Pair, public GradedPair {
   void evaluate(bool graded);
   void grade_configuration(int atoms);
   void stop_if_not_finite();
-  [[noreturn]] void report_not_finite(int atom);
+  int find_not_finite() const;
+  std::string describe_not_finite(int culprit) const;
 
   bool single_precision_ = false;
   double cutoff_ = 0.0;

