@@ -53,6 +53,8 @@ class SkinnedNeighbors:
     def update(self, atoms: Atoms) -> Neighbors:
         """Return lists of all neighbours within the cut-off, and some beyond it."""
         cell = atoms.cell.array
+        if self._cell != cell.tobytes() and not np.isfinite(cell).all():
+            raise ValueError(f"the cell is not finite: {cell.tolist()}")
         if self._list is None or self._built is None or not self._still_holds(atoms, cell):
             self._list = neighbors(atoms, self.cutoff + self.skin)
             self._built = _Built(atoms.positions.copy(), cell.copy(), atoms.pbc.tobytes())
