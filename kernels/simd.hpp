@@ -87,6 +87,11 @@ struct Dual {
     tangent += o.tangent;
     return *this;
   }
+  PESCAPE_INLINE Dual& operator-=(Dual o) {
+    value -= o.value;
+    tangent -= o.tangent;
+    return *this;
+  }
   friend PESCAPE_INLINE Dual operator+(Dual a, Dual b) {
     return {a.value + b.value, a.tangent + b.tangent};
   }

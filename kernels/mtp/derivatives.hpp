@@ -103,6 +103,7 @@ class BasisJacobian {
     values_.assign(plan_.moments_count(), T(0));
     tangents_.assign(std::size_t(plan_.moments_count()) * packs_, P(T(0)));
     for (int k = 0; k < neighbors_; ++k) add_neighbor(k, zi);
+    derive();
     contract_all();
     collect_basis();
   }
@@ -162,6 +163,17 @@ class BasisJacobian {
           }
         }
       }
+  }
+
+  void derive() {
+    for (const DerivedMoment& d : plan_.derived()) {
+      values_[d.moment] = values_[d.one] - values_[d.x_squared] - values_[d.y_squared];
+      P* const t = tangents_.data();
+      for (int p = 0; p < packs_; ++p)
+        t[std::size_t(d.moment) * packs_ + p] = t[std::size_t(d.one) * packs_ + p] -
+                                                t[std::size_t(d.x_squared) * packs_ + p] -
+                                                t[std::size_t(d.y_squared) * packs_ + p];
+    }
   }
 
   template <class Start>

@@ -1,7 +1,9 @@
 // A potential compiled for evaluation: what is the same for every atom is worked out once, here.
 //
-// Three transformations make the plan cheaper than the file's contraction list:
+// Four transformations make the plan cheaper than the file's contraction list:
 //  - angular monomials are shared between radial channels and built along a parent tree;
+//  - on the unit sphere z^2 = 1 - x^2 - y^2, so that moments with z^2 follow from others once the
+//    neighbours have been summed over, (nu + 1)^2 of them instead of about nu^3 / 6;
 //  - products that repeat are merged, and moments nobody needs are dropped;
 //  - basis functions that no other product uses never appear one by one: since the energy is linear
 //    in them, their products are merged over all of them into one quadratic form of the remaining
@@ -24,6 +26,11 @@ namespace pescape::mtp {
 /// x^a y^b z^c of a unit vector as its parent monomial times one more component.
 struct Monomial {
   int index, parent;
+};
+
+/// A basic moment with a power of z above 1: moment = one - x_squared - y_squared.
+struct DerivedMoment {
+  int moment, one, x_squared, y_squared;
 };
 
 /// Consecutive monomials that feed the same radial channels.
@@ -82,7 +89,11 @@ class Plan {
   const std::vector<int>& basic_start() const { return basic_start_; }
   const std::vector<ChannelRun>& runs() const { return runs_; }
   int moments_count() const { return moments_count_; }
+  /// Basic moments come first, and among them those that are sums over neighbours.
   int basic_count() const { return basic_count_; }
+  int summed_count() const { return summed_count_; }
+  /// The others, in an order that can be evaluated.
+  const std::vector<DerivedMoment>& derived() const { return derived_; }
 
   /// Moments beyond the basic ones, in an order that can be evaluated: one row of terms each.
   const std::vector<int>& intermediate_start() const { return intermediate_start_; }
@@ -129,42 +140,74 @@ class Plan {
       if (k < 0 || k >= m.moments_count) bad("a basis function names a moment that does not exist");
   }
 
-  /// Sorts the basic moments by monomial and then channel; gaps become moments nobody reads.
-  void number_basic_moments(const Model& model) {
-    using Power = std::array<int, 3>;
-    const auto before = [](const Power& p, const Power& q) {
+  using Power = std::array<int, 3>;
+  struct ByDegree {
+    bool operator()(const Power& p, const Power& q) const {
       const int dp = p[0] + p[1] + p[2], dq = q[0] + q[1] + q[2];
       return dp != dq ? dp < dq : p > q;
-    };
-    std::map<Power, int, decltype(before)> channels(before);
-    channels[{0, 0, 0}] = 0;
-    for (const BasicMoment& m : model.basic) {
-      Power p{m.a, m.b, m.c};
-      channels[p] = std::max(channels[p], m.mu + 1);
-      while (p != Power{0, 0, 0}) p = parent(p).first, channels.try_emplace(p, 0);
     }
-    std::map<Power, int> index;
-    int basic = 0;
-    for (const auto& [power, count] : channels) {
+  };
+  /// Powers of a monomial, and how many of the first radial channels it is wanted for.
+  using Channels = std::map<Power, int, ByDegree>;
+
+  /// Sorts the basic moments by monomial and then channel; gaps become moments nobody reads.
+  void number_basic_moments(const Model& model) {
+    Channels summed, derived;
+    separate(model, summed, derived);
+    std::map<Power, int> index, start;
+    std::vector<int> counts;
+    for (const auto& [power, count] : summed) {
       const auto [up, axis] = parent(power);
       const int number = int(basic_start_.size());
       index[power] = number;
+      start[power] = summed_count_;
       if (number > 0) monomials_[axis].push_back({number, index.at(up)});
       if (count == 0) bare_monomials_.push_back(number);
-      basic_start_.push_back(basic);
-      basic += count;
+      basic_start_.push_back(summed_count_);
+      counts.push_back(count);
+      summed_count_ += count;
     }
-    basic_count_ = basic;
-    for (const BasicMoment& m : model.basic)
-      number_.push_back(basic_start_[index.at({m.a, m.b, m.c})] + m.mu);
-    collect_runs([&] {
-      std::vector<int> counts;
-      for (const auto& entry : channels) counts.push_back(entry.second);
-      return counts;
-    }());
+    basic_count_ = summed_count_;
+    for (const auto& [power, count] : derived) start[power] = basic_count_, basic_count_ += count;
+    std::vector<std::pair<Power, int>> by_z(derived.begin(), derived.end());
+    std::stable_sort(by_z.begin(), by_z.end(),
+                     [](const auto& p, const auto& q) { return p.first[2] < q.first[2]; });
+    for (const auto& [power, count] : by_z) {
+      const auto [a, b, c] = power;
+      const int one = start.at({a, b, c - 2}), xx = start.at({a + 2, b, c - 2}),
+                yy = start.at({a, b + 2, c - 2}), self = start.at(power);
+      for (int mu = 0; mu < count; ++mu)
+        derived_.push_back({self + mu, one + mu, xx + mu, yy + mu});
+    }
+    for (const BasicMoment& m : model.basic) number_.push_back(start.at({m.a, m.b, m.c}) + m.mu);
+    collect_runs(counts);
   }
 
-  static std::pair<std::array<int, 3>, int> parent(std::array<int, 3> power) {
+  /// Monomials up to z^1, with their parents, and those that follow from them.
+  static void separate(const Model& model, Channels& summed, Channels& derived) {
+    Channels all;
+    int highest = 0;
+    for (const BasicMoment& m : model.basic) {
+      int& count = all[{m.a, m.b, m.c}];
+      count = std::max(count, m.mu + 1);
+      highest = std::max(highest, m.c);
+    }
+    for (int z = highest; z >= 2; --z)
+      for (const auto& [power, count] : Channels(all)) {
+        const auto [a, b, c] = power;
+        if (c != z) continue;
+        for (const Power& p : {Power{a, b, c - 2}, Power{a + 2, b, c - 2}, Power{a, b + 2, c - 2}})
+          all[p] = std::max(all[p], count);
+      }
+    summed[{0, 0, 0}] = 0;
+    for (const auto& [power, count] : all) {
+      (power[2] >= 2 ? derived : summed)[power] = count;
+      if (power[2] >= 2) continue;
+      for (Power p = power; p != Power{0, 0, 0};) p = parent(p).first, summed.try_emplace(p, 0);
+    }
+  }
+
+  static std::pair<Power, int> parent(Power power) {
     const int axis = power[2] > 0 ? 2 : power[1] > 0 ? 1 : 0;
     if (power[axis] > 0) --power[axis];
     return {power, axis};
@@ -269,8 +312,9 @@ class Plan {
   std::vector<T> radial_;
   std::array<std::vector<Monomial>, 3> monomials_;
   std::vector<int> basic_start_, bare_monomials_;
+  std::vector<DerivedMoment> derived_;
   std::vector<ChannelRun> runs_;
-  int basic_count_ = 0, moments_count_ = 0;
+  int summed_count_ = 0, basic_count_ = 0, moments_count_ = 0;
   std::vector<int> number_;   ///< our number of each of the file's moments, -1: not stored
   std::vector<int> order_;    ///< the file's numbers of the stored moments beyond the basic ones
   std::vector<Terms> terms_;  ///< merged products by output, while the plan is built

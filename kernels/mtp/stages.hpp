@@ -190,7 +190,7 @@ PESCAPE_INLINE void with_channel_count(int count, F&& f) {
 
 template <class P, class V>
 void basic_moments(const P& plan, Scratch<V>& w) {
-  std::fill_n(w.moment.begin(), plan.basic_count(), V(0));
+  std::fill_n(w.moment.begin(), plan.summed_count(), V(0));
   const int stride = plan.radial_channels() * slot_group;
   const int mono_stride = plan.monomials_count() * slot_group;
   for (int g = 0; g < w.groups; ++g) {
@@ -201,6 +201,9 @@ void basic_moments(const P& plan, Scratch<V>& w) {
                              &w.monomial[std::size_t(g) * mono_stride], w.moment.data());
       });
   }
+  V* const m = w.moment.data();
+  for (const DerivedMoment& d : plan.derived())
+    m[d.moment] = m[d.one] - m[d.x_squared] - m[d.y_squared];
 }
 
 /// The moments beyond the basic ones.
@@ -259,6 +262,17 @@ void energy_and_adjoints(const P& plan, Scratch<V>& w) {
   }
 }
 
+/// Passes dE/dM of derived moments on to those that are sums over neighbours.
+template <class P, class V>
+void pull_derived(const P& plan, Scratch<V>& w) {
+  V* const d = w.adjoint.data();
+  for (auto m = plan.derived().rbegin(); m != plan.derived().rend(); ++m) {
+    d[m->one] += d[m->moment];
+    d[m->x_squared] -= d[m->moment];
+    d[m->y_squared] -= d[m->moment];
+  }
+}
+
 /// dE/dn of the unit vectors of a group, from dE/d(monomial), which is used up.
 template <class P, class V>
 void pull_monomials(const P& plan, Scratch<V>& w, int group, V (&pull)[3][slot_group]) {
@@ -309,6 +323,7 @@ template <bool with_forces, class P, class V>
 void pull_slots(const P& plan, Scratch<V>& w) {
   const int stride = plan.radial_channels() * slot_group;
   const int mono_stride = plan.monomials_count() * slot_group;
+  pull_derived(plan, w);
   std::fill_n(w.channel_adjoint.begin(), std::size_t(w.groups) * stride, V(0));
   for (int g = 0; g < w.groups; ++g) {
     for (int m : plan.bare_monomials())
