@@ -66,8 +66,7 @@ pescape::mtp::ListedAtoms listed(const Rows3& positions, const Vector<std::int32
   }
   for (std::size_t k = 0; k < indices.size(); ++k)
     require(indices(k) >= 0 && std::size_t(indices(k)) < n, "a neighbour's index is no atom's");
-  return {int(n),         positions.data(), species.data(),
-          offsets.data(), indices.data(),   shifts.data()};
+  return {int(n), positions.data(), species.data(), offsets.data(), indices.data(), shifts.data()};
 }
 
 /// A moment tensor potential ready to be evaluated, in double or single precision.
@@ -154,9 +153,8 @@ class MTPKernel {
     Out rows = make_array(atoms.count, parameter_count());
     positive(threads);
     nb::gil_scoped_release unlocked;
-    visit([&](const auto& plan) {
-      pescape::mtp::site_gradients(plan, atoms, threads, rows.data());
-    });
+    visit(
+        [&](const auto& plan) { pescape::mtp::site_gradients(plan, atoms, threads, rows.data()); });
     return rows;
   }
 
@@ -183,9 +181,8 @@ class MTPKernel {
                          const Vector<std::int64_t>& offsets, const Vector<std::int32_t>& indices,
                          const Rows3& shifts, int threads) const {
     const auto atoms = listed(positions, species, offsets, indices, shifts, species_count());
-    const std::size_t columns = visit([](const auto& plan) {
-      return plan.species_count() + plan.scalar_moment().size();
-    });
+    const std::size_t columns =
+        visit([](const auto& plan) { return plan.species_count() + plan.scalar_moment().size(); });
     Out energies = make_array(columns), forces = make_array(3 * atoms.count, columns),
         virials = make_array(6, columns);
     positive(threads);
@@ -212,8 +209,7 @@ Out grades(const Table<double>& rows, const Table<double>& inverse, int threads)
   nb::gil_scoped_release unlocked;
   const pescape::GradeMatrix matrix{int(n), inverse.data()};
   pescape::mtp::parallel_over_atoms(int(count), threads, [&](int, const int* list, int share) {
-    if (share > 0)
-      matrix.grades(rows.data() + list[0] * n, share, out.data() + list[0]);
+    if (share > 0) matrix.grades(rows.data() + list[0] * n, share, out.data() + list[0]);
   });
   return out;
 }
@@ -248,15 +244,17 @@ NB_MODULE(_kernels, m) {
       .def("site_gradients", &MTPKernel::site_gradients, "positions"_a, "species"_a, "offsets"_a,
            "indices"_a, "shifts"_a, "threads"_a = 1,
            "dE_i/dtheta (n, parameters): the rows that extrapolation grades are made of.")
-      .def("weighted_gradient", &MTPKernel::weighted_gradient, "positions"_a, "species"_a,
-           "offsets"_a, "indices"_a, "shifts"_a, "site_weights"_a, "displacements"_a, "strains"_a,
-           "threads"_a = 1,
-           "sum_i [w_i dE_i/dtheta + d/dtheta of the derivative of E_i along the pair changes\n"
-           "displacement_j - displacement_i + strain_i r_ij], shape (parameters,): the gradient of\n"
-           "any loss of energies, forces and virials in one pass.")
+      .def(
+          "weighted_gradient", &MTPKernel::weighted_gradient, "positions"_a, "species"_a,
+          "offsets"_a, "indices"_a, "shifts"_a, "site_weights"_a, "displacements"_a, "strains"_a,
+          "threads"_a = 1,
+          "sum_i [w_i dE_i/dtheta + d/dtheta of the derivative of E_i along the pair changes\n"
+          "displacement_j - displacement_i + strain_i r_ij], shape (parameters,): the gradient of\n"
+          "any loss of energies, forces and virials in one pass.")
       .def("linear_basis", &MTPKernel::linear_basis, "positions"_a, "species"_a, "offsets"_a,
            "indices"_a, "shifts"_a, "threads"_a = 1,
-           "Energies (c,), forces (3 n, c) and virials (6, c) of one configuration per unit of each\n"
+           "Energies (c,), forces (3 n, c) and virials (6, c) of one configuration per unit of "
+           "each\n"
            "of the c species and moment coefficients, in which all three are linear.");
 
   m.def("grades", &grades, "rows"_a, "inverse"_a, "threads"_a = 1,

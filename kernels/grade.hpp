@@ -1,4 +1,5 @@
-// Extrapolation grades: the largest entry of |B A^-1| in each row of B, as a blocked matrix product.
+// Extrapolation grades: the largest entry of |B A^-1| in each row of B, as a blocked matrix
+// product.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +29,7 @@ class ColumnPanels {
     for (int q = 0; q < n; ++q)
       for (int k = 0; k < n; ++k)
         data_[(std::size_t(q / width) * n + k) * packs + q % width / V::lanes].set(q % V::lanes,
-                                                                                  element(k, q));
+                                                                                   element(k, q));
   }
 
   int count() const { return count_; }
@@ -70,10 +71,10 @@ class ColumnPanels {
 /// The inverse of an active set's matrix, prepared for grading many rows at a time.
 ///
 /// Large sets are screened first: the product in single precision, with a rigorous bound of its
-/// error, tells which columns can hold a row's largest entry, and those alone are evaluated in double
-/// precision. The result is that of double precision at little more than half of its cost.
+/// error, tells which columns can hold a row's largest entry, and those alone are evaluated in
+/// double precision. The result is that of double precision at little more than half of its cost.
 class GradeMatrix {
-  static constexpr int screen_from = 256;        ///< smaller matrices are not worth it
+  static constexpr int screen_from = 256;         ///< smaller matrices are not worth it
   static constexpr std::size_t chunk_rows = 240;  ///< screened together, to reuse the panels
 
  public:

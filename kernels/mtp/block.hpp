@@ -56,7 +56,8 @@ class Neighborhoods {
       const int* counts = &count_[std::size_t(z) * lanes];
       const int widest = *std::max_element(counts, counts + lanes);
       for (int lane = 0; lane < lanes; ++lane)
-        for (int k = counts[lane]; k < widest; ++k) write(z * capacity_ + k, lane, -1, cutoff, 0, 0);
+        for (int k = counts[lane]; k < widest; ++k)
+          write(z * capacity_ + k, lane, -1, cutoff, 0, 0);
       for (int k = 0; k < widest; ++k) rows_.push_back(z * capacity_ + k);
     }
   }

@@ -1,5 +1,5 @@
-// What fitting needs: the parameter gradient of any energy/force/stress loss, and the basis in which
-// energies, forces and virials are linear.
+// What fitting needs: the parameter gradient of any energy/force/stress loss, and the basis in
+// which energies, forces and virials are linear.
 #pragma once
 
 #include <vector>
@@ -157,8 +157,7 @@ class BasisJacobian {
           values_[moment] += f_[mu] * mono_[m];
           for (int e = 0; e < 3; ++e) {
             const int direction = 3 * k + e;
-            tangents_[std::size_t(moment) * packs_ + direction / P::lanes].v[direction %
-                                                                             P::lanes] =
+            tangents_[std::size_t(moment) * packs_ + direction / P::lanes].v[direction % P::lanes] =
                 df_[mu] * n[e] * mono_[m] + f_[mu] * inverse * (g[e] - turn * n[e]);
           }
         }

@@ -21,14 +21,15 @@ struct ListedAtoms {
   const std::int32_t* kinds;    ///< species, one per atom
   const std::int64_t* offsets;  ///< [n + 1]
   const std::int32_t* indices;
-  const double* shifts;         ///< [pair][3], Å: r_ij = x_j + shift - x_i
+  const double* shifts;  ///< [pair][3], Å: r_ij = x_j + shift - x_i
 
   int species(int i) const { return kinds[i]; }
 
   template <class F>
   void for_each(int i, F&& f) const {
     const double* const x = positions;
-    const double xi[3] = {x[3 * std::size_t(i)], x[3 * std::size_t(i) + 1], x[3 * std::size_t(i) + 2]};
+    const double xi[3] = {x[3 * std::size_t(i)], x[3 * std::size_t(i) + 1],
+                          x[3 * std::size_t(i) + 2]};
     const std::int32_t *j = indices + offsets[i], *const end = indices + offsets[i + 1];
     const double* s = shifts + 3 * offsets[i];
     for (; j != end; ++j, s += 3) {
@@ -104,8 +105,7 @@ struct GradientSink {
   template <class T>
   void parameters(const int* atoms, int used, const T* b, int stride) {
     for (int l = 0; l < used; ++l)
-      for (std::size_t p = 0; p < size; ++p)
-        rows[atoms[l] * size + p] = double(b[p * stride + l]);
+      for (std::size_t p = 0; p < size; ++p) rows[atoms[l] * size + p] = double(b[p * stride + l]);
   }
 };
 
@@ -160,14 +160,16 @@ void weighted_gradient(const Plan<T>& plan, const ListedAtoms& atoms, const doub
   parallel_over_atoms(atoms.count, threads, [&](int thread, const int* list, int count) {
     parts[thread].assign(size, 0.0);
     DerivativeWorkspace<T> work;
-    add_weighted_gradient(plan, work, list, count, atoms, [&](int i) { return weights[i]; },
-                          tangent, parts[thread].data());
+    add_weighted_gradient(
+        plan, work, list, count, atoms, [&](int i) { return weights[i]; }, tangent,
+        parts[thread].data());
   });
   std::fill_n(out, size, 0.0);
   add_up(parts, out, size);
 }
 
-/// Energies, forces and virials of one configuration per unit of each species and moment coefficient.
+/// Energies, forces and virials of one configuration per unit of each species and moment
+/// coefficient.
 struct LinearBasis {
   double* energies;  ///< [columns], columns = species + scalar moments
   double* forces;    ///< [3 n][columns]

@@ -35,8 +35,8 @@ struct DerivedMoment {
 
 /// Consecutive monomials that feed the same radial channels.
 struct ChannelRun {
-  int first, last;      ///< monomials [first, last)
-  int channel, count;   ///< radial channels [channel, channel + count), count <= max_run_channels
+  int first, last;     ///< monomials [first, last)
+  int channel, count;  ///< radial channels [channel, channel + count), count <= max_run_channels
 };
 inline constexpr int max_run_channels = 6;
 

@@ -26,11 +26,11 @@ struct Scratch {
   std::vector<V> radial, radial_slope;  ///< [group][channel][slot in group]: f and df/dr
   std::vector<V> basis;                 ///< [slot][n]: phi_n, kept for parameter gradients
   std::vector<V> channel_adjoint;       ///< [group][channel][slot in group]: dE/df
-  std::vector<V> monomial;          ///< [group][monomial][slot in group]
-  std::vector<V> monomial_adjoint;  ///< [monomial][slot in group]
-  std::vector<V> moment, adjoint;             ///< M and dE/dM
-  std::vector<V> slope;                       ///< derivatives of phi_n of one slot
-  std::vector<V> gradient;                    ///< [slot][axis]: dE/dr_ij
+  std::vector<V> monomial;              ///< [group][monomial][slot in group]
+  std::vector<V> monomial_adjoint;      ///< [monomial][slot in group]
+  std::vector<V> moment, adjoint;       ///< M and dE/dM
+  std::vector<V> slope;                 ///< derivatives of phi_n of one slot
+  std::vector<V> gradient;              ///< [slot][axis]: dE/dr_ij
   V energy;
 
   template <class P>
@@ -87,8 +87,7 @@ void radial_functions(const P& plan, Scratch<V>& w, int slot, int zi, int zj, V 
   V* phi = &w.basis[std::size_t(slot) * size];
   V* slope = w.slope.data();
   radial_basis(plan, r, phi, with_slope ? slope : nullptr);
-  const std::size_t at =
-      std::size_t(slot / slot_group) * channels * slot_group + slot % slot_group;
+  const std::size_t at = std::size_t(slot / slot_group) * channels * slot_group + slot % slot_group;
   for (int mu = 0; mu < channels; ++mu, coeffs += size) {
     V f = scale(coeffs[0], phi[0]), df = f;
     if (with_slope) df = scale(coeffs[0], slope[0]);
@@ -179,12 +178,18 @@ void pull_moments(const ChannelRun& run, const int* start, const V* f, const V* 
 template <class F>
 PESCAPE_INLINE void with_channel_count(int count, F&& f) {
   switch (count) {
-    case 1: return f(std::integral_constant<int, 1>{});
-    case 2: return f(std::integral_constant<int, 2>{});
-    case 3: return f(std::integral_constant<int, 3>{});
-    case 4: return f(std::integral_constant<int, 4>{});
-    case 5: return f(std::integral_constant<int, 5>{});
-    case 6: return f(std::integral_constant<int, 6>{});
+    case 1:
+      return f(std::integral_constant<int, 1>{});
+    case 2:
+      return f(std::integral_constant<int, 2>{});
+    case 3:
+      return f(std::integral_constant<int, 3>{});
+    case 4:
+      return f(std::integral_constant<int, 4>{});
+    case 5:
+      return f(std::integral_constant<int, 5>{});
+    case 6:
+      return f(std::integral_constant<int, 6>{});
   }
 }
 
@@ -306,15 +311,14 @@ void pair_gradients(const P& plan, Scratch<V>& w, int group) {
     if (slot >= w.slots) break;
     V along(0);
     for (int mu = 0; mu < channels; ++mu)
-      along += w.channel_adjoint[at + mu * slot_group + s] *
-               w.radial_slope[at + mu * slot_group + s];
+      along +=
+          w.channel_adjoint[at + mu * slot_group + s] * w.radial_slope[at + mu * slot_group + s];
     V turn(0);
     for (int axis = 0; axis < 3; ++axis) turn += pull[axis][s] * n[axis * slot_group + s];
     const V inverse = w.inverse_r[slot];
     const V radial = along - turn * inverse;
     for (int axis = 0; axis < 3; ++axis)
-      w.gradient[3 * slot + axis] =
-          radial * n[axis * slot_group + s] + inverse * pull[axis][s];
+      w.gradient[3 * slot + axis] = radial * n[axis * slot_group + s] + inverse * pull[axis][s];
   }
 }
 
@@ -335,8 +339,7 @@ void pull_slots(const P& plan, Scratch<V>& w) {
           pull_moments<C.value, width>(
               run, plan.basic_start().data(), &w.radial[std::size_t(g) * stride],
               &w.monomial[std::size_t(g) * mono_stride], w.adjoint.data(),
-              w.monomial_adjoint.data(),
-              &w.channel_adjoint[std::size_t(g) * stride], from);
+              w.monomial_adjoint.data(), &w.channel_adjoint[std::size_t(g) * stride], from);
       });
     if constexpr (with_forces) pair_gradients(plan, w, g);
   }

@@ -291,9 +291,7 @@ def test_linear_basis_yields_energy_forces_and_virial():
     coefficients = np.concatenate([potential.species_coeffs, potential.moment_coeffs])
     energies, forces, virials = potential.kernel().evaluate(*args)
     basis = potential.kernel().linear_basis(*args)
-    for b, expected in zip(
-        basis, (energies.sum(), forces.ravel(), virials.sum(0)), strict=True
-    ):
+    for b, expected in zip(basis, (energies.sum(), forces.ravel(), virials.sum(0)), strict=True):
         np.testing.assert_allclose(b @ coefficients, expected, atol=1e-9 * abs(forces).max())
 
 
