@@ -7,6 +7,7 @@ come from central differences, whose error matters only to the path, not to wher
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +38,7 @@ def gauss_newton(
     rows = 3 * data.sizes + 7
     blocks = np.flatnonzero(np.diff(np.cumsum(rows) // _BLOCK_ROWS)) + 1
     edges = [0, *blocks.tolist(), len(data)]
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         part = data.part(start, stop)
         jacobian = np.column_stack(
             (

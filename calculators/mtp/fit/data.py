@@ -85,7 +85,7 @@ class TrainingSet:
         return self.part(index, index + 1).geometry
 
     def part(self, start: int, stop: int) -> TrainingSet:
-        """Configurations `start` to `stop` (exclusive) by themselves."""
+        """Take configurations `start` to `stop` (exclusive) by themselves."""
         a, b = int(self.first[start]), int(self.first[stop])
         i, j = int(self.offsets[a]), int(self.offsets[b])
         return replace(

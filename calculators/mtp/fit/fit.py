@@ -114,7 +114,7 @@ class FitResult:
     energy_kind: str
 
     def summary(self) -> dict[str, Any]:
-        """What JSON can hold of it."""
+        """Give what JSON can hold of it."""
         return {
             "loss": self.loss,
             "iterations": self.iterations,

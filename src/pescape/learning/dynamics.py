@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ase.io
@@ -20,6 +19,8 @@ from pescape.learning.processes import die_with_parent
 from pescape.structures import as_stored
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ase import Atoms
 
 _INPUT = """\

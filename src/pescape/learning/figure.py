@@ -5,14 +5,180 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
     from pescape.learning.rounds import Round
 
+_BLUE, _ORANGE, _GREEN, _GREY, _INK = "#2f6db3", "#e07b39", "#3a8f5c", "#b9bec6", "#30343b"
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
 
-def draw_rounds(rounds: Sequence[Round], path: Path, *, select: float) -> None:
-    """Draw what each round found, learned and how well the potential did."""
-    path.write_bytes(b"")
+
+def draw_rounds(
+    rounds: Sequence[Round], path: Path | str, *, select: float, stop: float | None = None
+) -> None:
+    """Draw what each round met, what it learned and how well the potential did.
+
+    Parameters
+    ----------
+    rounds
+        Of the campaign, in order.
+    path
+        A PNG, PDF or SVG file.
+    select, stop
+        The guard's thresholds.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.0, 8.4), dpi=160, layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(4, 1, sharex=True)
+        _draw_grades(panels[0], rounds, select, stop)
+        _draw_found(panels[1], rounds)
+        _draw_errors(
+            panels[2],
+            rounds,
+            "Energy error (RMSE, meV/atom)",
+            lambda r: r.energy_rmse,
+            lambda r: r.surprise_energy,
+            lambda r: r.test_energy_rmse,
+        )
+        _draw_errors(
+            panels[3],
+            rounds,
+            "Force error (RMSE, eV/Å)",
+            lambda r: r.force_rmse,
+            lambda r: r.surprise_force,
+            lambda r: r.test_force_rmse,
+        )
+        for panel in panels:
+            _mark_levels(panel, rounds, named=panel is panels[0])
+        panels[-1].set_xlabel("round")
+        panels[-1].set_xticks([one.number for one in rounds])
+        panels[-1].set_xlim(-0.6, rounds[-1].number + 0.6)
+        # No date and no version: equal campaigns leave equal files.
+        figure.savefig(path, metadata={"Software": None})
+
+
+def _draw_grades(axes: Axes, rounds: Sequence[Round], select: float, stop: float | None) -> None:
+    """Draw the largest grade that the MD met."""
+    run = [one for one in rounds if one.largest_grade is not None]
+    axes.set_title("Largest extrapolation grade met in MD (green: a round without risk)")
+    axes.set_yscale("log")
+    for value, name in ((select, "risky"), (stop, "run ends")):
+        if value is not None:
+            axes.axhline(value, color=_GREY, lw=1, ls="--", zorder=0)
+            axes.annotate(
+                f"{name} > {value:g}",
+                (1.0, value),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                fontsize=8,
+                color="#7b828c",
+            )
+    axes.plot([r.number for r in run], [r.largest_grade for r in run], color=_GREY, lw=1, zorder=1)
+    for risky, color in ((True, _ORANGE), (False, _GREEN)):
+        some = [one for one in run if (one.risky > 0) is risky]
+        axes.plot(
+            [r.number for r in some],
+            [r.largest_grade for r in some],
+            "o",
+            ms=5.5,
+            color=color,
+        )
+    low = min([select, *(one.largest_grade for one in run)])
+    high = max([stop or select, *(one.largest_grade for one in run)])
+    axes.set_ylim(low / 1.6, high * 2.5)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def _draw_found(axes: Axes, rounds: Sequence[Round]) -> None:
+    """Draw how many risky configurations there were and how many got a label."""
+    width = 0.36
+    axes.set_title("Configurations")
+    bars = [
+        ("found risky", _GREY, -width / 2, [one.risky for one in rounds]),
+        ("labelled", _BLUE, width / 2, [one.labelled for one in rounds]),
+    ]
+    axes.set_yscale("log")
+    for name, color, shift, values in bars:
+        shown = [(one.number + shift, v) for one, v in zip(rounds, values, strict=True) if v]
+        if not shown:
+            continue
+        axes.bar(*zip(*shown, strict=True), width, bottom=0.5, color=color, label=name)
+        for x, value in shown:
+            axes.annotate(
+                str(value),
+                (x, value + 0.5),
+                xytext=(0, 1),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+            )
+    most = max(max(one.risky, one.labelled) for one in rounds)
+    axes.set_ylim(0.5, 8 * max(most, 2))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.legend(loc="upper right", ncols=2)
+
+
+def _draw_errors(
+    axes: Axes,
+    rounds: Sequence[Round],
+    title: str,
+    trained: Callable[[Round], float | None],
+    surprise: Callable[[Round], float | None],
+    tested: Callable[[Round], float | None],
+) -> None:
+    """Draw errors on the data, on new labels before they were learned, and on a test set."""
+    axes.set_title(title)
+    series = [
+        ("data set, after the fit", "o-", _BLUE, 4.0, trained),
+        ("new configurations, before it", "^", _ORANGE, 5.5, surprise),
+        ("snapshots of safe MD, never trained on", "D", _GREEN, 5.5, tested),
+    ]
+    for name, marker, color, size, value in series:
+        points = [(one.number, value(one)) for one in rounds if value(one) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker, color=color, ms=size, lw=1.2, label=name)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
+    axes.legend(loc="upper right", ncols=3, columnspacing=1.0, handletextpad=0.3)
+
+
+def _mark_levels(axes: Axes, rounds: Sequence[Round], *, named: bool) -> None:
+    """Shade every second level."""
+    levels = sorted({one.level for one in rounds})
+    for index, level in enumerate(levels):
+        numbers = [one.number for one in rounds if one.level == level]
+        begin, end = numbers[0] - 0.5, numbers[-1] + 0.5
+        if index % 2:
+            axes.axvspan(begin, end, color="#eef3f9", zorder=-1, lw=0)
+        if named:
+            axes.annotate(
+                f"level {level}",
+                (begin + 0.1, 0.97),
+                xycoords=("data", "axes fraction"),
+                va="top",
+                fontsize=8.5,
+                fontweight="bold",
+                color="#5a6472",
+            )

@@ -38,7 +38,7 @@ from pescape.learning.work import (
 from pescape.structures import as_stored, build_structures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from concurrent.futures import Executor
 
     from ase import Atoms
@@ -57,10 +57,10 @@ class Watcher:
     """Told what a campaign does; this one keeps it to itself."""
 
     def stage(self, what: str, done: int, total: int) -> None:
-        """So many tasks of a stage are done."""
+        """Hear how many tasks of a stage are done."""
 
     def round(self, one: Round) -> None:
-        """A round has ended."""
+        """Hear that a round has ended."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,8 +171,7 @@ def learn(
 
 def _begin(campaign: _Campaign) -> None:
     """Round 0: label the initial structures and fit them."""
-    (folder := campaign.folder / "checkpoints").mkdir(exist_ok=True)
-    assert folder.is_dir()
+    (campaign.folder / "checkpoints").mkdir(exist_ok=True)
     config = campaign.config
     seed = np.random.SeedSequence(config.seed, spawn_key=(0,))
     structures = build_structures(config.structures, seed)
@@ -183,7 +182,7 @@ def _begin(campaign: _Campaign) -> None:
 
 
 def _learn_level(campaign: _Campaign, level: int) -> bool:
-    """Rounds at one level until nothing is risky; False when there were too many."""
+    """Go through rounds at one level until nothing is risky; False when they are too many."""
     config = campaign.config
     if level != campaign.rounds[-1].level:
         start = _continued(campaign, level)
@@ -206,26 +205,22 @@ def _dynamics(campaign: _Campaign, one: Round) -> tuple[list[Path], Round]:
     config = campaign.config
     md, guard = config.md, config.guard
     tasks = []
-    for crystal in md.start:
-        for atoms in crystal.build():
-            for volume in md.volumes:
-                scaled = atoms.copy()
-                scaled.set_cell(atoms.cell.array * volume ** (1 / 3), scale_atoms=True)
-                for temperature in md.temperatures:
-                    run = Run(
-                        name=f"{atoms.info['name']} V×{volume:g}",
-                        temperature=temperature,
-                        steps=md.steps,
-                        timestep=md.timestep / 1000.0,
-                        damping=md.damping / 1000.0,
-                        every=guard.every,
-                        select=guard.select,
-                        stop=guard.stop,
-                        snapshots=md.snapshots,
-                        elements=config.potential.species,
-                        seed=campaign.seed(1, one.level, one.number, len(tasks)),
-                    )
-                    tasks.append(dynamics_task(run, as_stored(scaled), _potential(campaign)))
+    for name, atoms in _crystals(config):
+        for temperature in md.temperatures:
+            run = Run(
+                name=name,
+                temperature=temperature,
+                steps=md.steps,
+                timestep=md.timestep / 1000.0,
+                damping=md.damping / 1000.0,
+                every=guard.every,
+                select=guard.select,
+                stop=guard.stop,
+                snapshots=md.snapshots,
+                elements=config.potential.species,
+                seed=campaign.seed(1, one.level, one.number, len(tasks)),
+            )
+            tasks.append(dynamics_task(run, atoms, _potential(campaign)))
     folders = campaign.run(f"round {one.number}: MD", tasks)
     outcomes = [outcome_of(folder) for folder in folders]
     return folders, dataclasses.replace(
@@ -236,6 +231,18 @@ def _dynamics(campaign: _Campaign, one: Round) -> tuple[list[Path], Round]:
         risky=sum(outcome.saved for outcome in outcomes),
         largest_grade=max(outcome.largest_grade for outcome in outcomes),
     )
+
+
+def _crystals(config: LearnConfig) -> list[tuple[str, Atoms]]:
+    """Build what MD starts from: every crystal at every volume, with its name."""
+    built = []
+    for start in config.md.start:
+        for atoms in start.build():
+            for volume in start.volumes:
+                scaled = atoms.copy()
+                scaled.set_cell(atoms.cell.array * volume ** (1 / 3), scale_atoms=True)
+                built.append((f"{atoms.info['name']}, volume × {volume:g}", as_stored(scaled)))
+    return built
 
 
 def _teach(campaign: _Campaign, folders: list[Path], one: Round) -> Round:
@@ -376,5 +383,6 @@ def _finish(campaign: _Campaign, *, settled: bool) -> LearnResult:
         path.write_bytes(content)
     write_rounds(campaign.folder, campaign.rounds, settled=settled)
     with atomic(campaign.folder / FIGURE_FILE) as path:
-        draw_rounds(campaign.rounds, path, select=campaign.config.guard.select)
+        guard = campaign.config.guard
+        draw_rounds(campaign.rounds, path, select=guard.select, stop=guard.stop)
     return LearnResult(campaign.folder, target, tuple(campaign.rounds), settled)

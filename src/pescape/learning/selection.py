@@ -137,3 +137,45 @@ def _dissimilar(
 def _covered(new: Floats, old: Floats, distance: float) -> bool:
     """Whether every point of `new` is near one of `old`, in the largest component."""
     return all(np.abs(old - point).max(axis=1).min() < distance for point in new)
+
+
+def graded(
+    potential: MTPotential, configurations: Sequence[Atoms], *, threads: int = 1
+) -> list[Atoms]:
+    """Copy configurations and write their extrapolation grades into them.
+
+    Parameters
+    ----------
+    potential
+        With its active set.
+    configurations
+        Labelled or not; results are kept.
+    threads
+        OpenMP threads.
+
+    Returns
+    -------
+    list of Atoms
+        ``arrays["extrapolation_grades"]`` holds each atom's grade (neighbourhood mode),
+        ``info["extrapolation_grade"]`` the largest, or the configuration's.
+    """
+    active = potential.active_set
+    if active is None:
+        raise ValueError("the potential has no active set, so it cannot grade (pescape fit mtp)")
+    copies = []
+    for atoms in configurations:
+        rows, _ = gradient_rows(
+            potential,
+            [atoms],
+            active.mode,
+            weight_scaling=active.weight_scaling,
+            threads=threads,
+        )
+        values = grades(rows, active, threads=threads)
+        copy = atoms.copy()
+        copy.calc = atoms.calc
+        if active.mode == "neighborhood":
+            copy.set_array("extrapolation_grades", values, float)
+        copy.info["extrapolation_grade"] = float(values.max())
+        copies.append(copy)
+    return copies

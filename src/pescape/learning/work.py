@@ -103,9 +103,7 @@ def fit_task(
     checkpoints: Path,
 ) -> Task:
     """Fit a potential and choose its active set."""
-    content = [
-        (atoms.info["configuration_id"], atoms.info["reference_id"]) for atoms in training
-    ]
+    content = [(atoms.info["configuration_id"], atoms.info["reference_id"]) for atoms in training]
     begin = Path(start.path).read_bytes() if start.path else b""
     described = dataclasses.asdict(dataclasses.replace(start, path=None))
     key = fingerprint(described, begin, content, dataclasses.asdict(settings), mode)
@@ -121,9 +119,7 @@ def _fit(
     mode: str,
     checkpoint: str,
 ) -> None:
-    result = fit_mtp(
-        start.potential(settings.seed), training, settings, checkpoint=checkpoint
-    )
+    result = fit_mtp(start.potential(settings.seed), training, settings, checkpoint=checkpoint)
     active = build_active_set(result.potential, training, mode, threads=settings.threads)
     result.potential.with_active_set(active).write(folder / POTENTIAL_FILE)
     write_json(folder / FIT_FILE, result.summary() | {"active_rows": active.filled})
@@ -132,9 +128,7 @@ def _fit(
 
 def dynamics_task(run: Run, start: Atoms, potential: Path) -> Task:
     """Run MD under the guard of a potential."""
-    key = fingerprint(
-        dataclasses.asdict(run), configuration_id(start), potential.read_bytes()
-    )
+    key = fingerprint(dataclasses.asdict(run), configuration_id(start), potential.read_bytes())
     return Task("md", key, run_dynamics, (run, start, str(potential)))
 
 

@@ -1,0 +1,85 @@
+"""``pescape structures`` and ``pescape label``."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import Annotated
+
+import typer
+
+
+def structures(
+    config: Annotated[Path, typer.Argument(help="TOML file with [[structures]] tables.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="extxyz file to write.")],
+    seed: Annotated[int | None, typer.Option(help="Instead of the seed in CONFIG.")] = None,
+) -> None:
+    """Build initial structures: crystals, strained and rattled.
+
+    Example: `pescape structures structures.toml -o start.xyz`, where structures.toml holds
+
+    ```toml
+    seed = 1
+    [[structures]]
+    element = "Zr"
+    lattice = "hcp"               # bcc, diamond, fcc, hcp, omega or sc
+    a = 3.23                      # Å
+    c_over_a = 1.6
+    repeat = [[1, 1, 1], [2, 2, 1]]
+    count = 20
+    rattle = [0.02, 0.2]          # Å
+    strain = 0.03
+    volume = [0.9, 1.1]
+    min_distance = 2.2            # Å
+    ```
+    """
+    from pescape.cli.output import say
+    from pescape.config import load_config
+    from pescape.dataset import write_configurations
+    from pescape.structures import StructuresConfig, build_structures
+
+    settings = load_config(config, StructuresConfig)
+    built = build_structures(settings.structures, settings.seed if seed is None else seed)
+    write_configurations(output, built)
+    say(f"{output}: {len(built)} structures, {sum(map(len, built))} atoms")
+
+
+def label(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Configurations to label.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="extxyz file to write.")],
+    reference: Annotated[
+        str,
+        typer.Option(
+            "-r", "--reference", help="eam:FILE, MODULE:CLASS of an ASE calculator, or a TOML file."
+        ),
+    ],
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Label configurations with reference energies, forces and stresses.
+
+    Each finished label is kept in the folder OUT.tasks: stopped and started again, the
+    command goes on where it was.
+
+    Example: `pescape label start.xyz -o train.xyz -r eam:Zr_mm.eam.fs --workers 2`.
+    A TOML file names any ASE calculator: `calculator = "ase.calculators.emt:EMT"` and,
+    for its keyword arguments, `options = { ... }`.
+    """
+    from pescape.cli.output import progress_bar, say
+    from pescape.dataset import read_configurations, write_configurations
+    from pescape.labelling import reference_from
+    from pescape.learning.labels import label_all
+
+    frames = read_configurations(source)
+    calculator = reference_from(reference)
+    folder = output.with_name(f"{output.name}.tasks")
+    with progress_bar() as bar:
+        shown = bar.add_task("label", total=len(frames), note="")
+        labelled = label_all(
+            frames,
+            calculator,
+            folder,
+            workers=workers,
+            command=f"pescape label {source.name}",
+            on_finished=lambda done: bar.update(shown, completed=done),
+        )
+    write_configurations(output, labelled)
+    say(f"{output}: {len(labelled)} configurations labelled by {calculator.name}")

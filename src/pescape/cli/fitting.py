@@ -1,0 +1,223 @@
+"""``pescape fit`` and ``pescape evaluate``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from pescape.calculators.mtp import MTPotential
+    from pescape.calculators.mtp.fit import FitResult, FitSettings
+
+app = typer.Typer(
+    help="Fit a potential to labelled configurations.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Fit a potential to labelled configurations."""
+
+
+@app.command("mtp")
+def fit_mtp(
+    train: Annotated[Path, typer.Argument(help="Labelled configurations, any ASE format.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help=".almtp (with its active set) or .mtp (without)."),
+    ],
+    level: Annotated[int, typer.Option(help="Even, 2 to 28: how flexible the potential is.")] = 16,
+    species: Annotated[
+        str | None, typer.Option(help="Elements in order, e.g. Zr,O (those of TRAIN).")
+    ] = None,
+    cutoff: Annotated[float, typer.Option(help="Å")] = 5.0,
+    min_dist: Annotated[
+        float | None, typer.Option(help="Å (just below the shortest distance in TRAIN).")
+    ] = None,
+    radial_basis_size: Annotated[int, typer.Option(help="Chebyshev polynomials.")] = 8,
+    start: Annotated[
+        Path | None, typer.Option(help="Start from this potential, of this level or a lower one.")
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="Labelled data to test the result on.")] = None,
+    energy_weight: Annotated[float, typer.Option(help="In the loss.")] = 1.0,
+    force_weight: Annotated[float, typer.Option(help="In the loss.")] = 0.01,
+    stress_weight: Annotated[float, typer.Option(help="In the loss.")] = 0.001,
+    iterations: Annotated[int, typer.Option(help="Most BFGS iterations.")] = 2000,
+    tolerance: Annotated[float, typer.Option(help="Least relative gain of 200 iterations.")] = 1e-3,
+    starts: Annotated[int, typer.Option(help="Random starts; the best goes on.")] = 4,
+    mode: Annotated[
+        Literal["neighborhood", "configuration"], typer.Option(help="Of the active set.")
+    ] = "neighborhood",
+    seed: Annotated[int, typer.Option(help="Of the random starts.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="OpenMP threads.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after a kill.")] = False,
+) -> None:
+    """Fit a moment tensor potential to energies, forces and stresses.
+
+    Trains on free energies where the data has them, because forces are their derivatives.
+    Writes the potential, with its active set, and the errors as JSON beside it.
+
+    Examples: `pescape fit mtp train.xyz -o zr.almtp --level 16 --test test.xyz`, then
+    `pescape fit mtp train.xyz -o zr20.almtp --level 20 --start zr.almtp`
+    """
+    from pescape.calculators.mtp.fit import FitSettings, Weights, evaluate
+    from pescape.cli.output import errors_table, save_json, say
+    from pescape.dataset import read_configurations
+
+    settings = FitSettings(
+        weights=Weights(energy_weight, force_weight, stress_weight),
+        iterations=iterations,
+        tolerance=tolerance,
+        starts=starts,
+        seed=seed,
+        threads=threads,
+    )
+    frames = read_configurations(train)
+    tested = None if test is None else read_configurations(test)
+    given = None if species is None else tuple(part.strip() for part in species.split(","))
+    potential = _starting_point(
+        frames, start, level, given, cutoff, min_dist, radial_basis_size, seed
+    )
+    result = _fit_with_progress(potential, frames, settings, output, resume=resume)
+    say(f"trained on {result.energy_kind.replace('_', ' ')} values, forces and stresses")
+    _write(result, frames, output, mode, threads)
+    errors = {"training": result.errors}
+    if tested is not None:
+        errors["test"] = evaluate(result.potential, tested, threads=threads)
+    errors_table(f"{output}: level {level}, {potential.parameter_count} parameters", errors)
+    content = result.summary() | {
+        "level": level,
+        "parameters": potential.parameter_count,
+        "settings": dataclasses.asdict(settings),
+        "errors": {name: dataclasses.asdict(one) for name, one in errors.items()},
+    }
+    inputs = [path for path in (train, test, start) if path is not None]
+    save_json(output.with_name(f"{output.name}.json"), content, inputs)
+
+
+def _starting_point(
+    frames: list[Atoms],
+    start: Path | None,
+    level: int,
+    species: tuple[str, ...] | None,
+    cutoff: float,
+    min_dist: float | None,
+    radial_basis_size: int,
+    seed: int,
+) -> MTPotential:
+    from pescape.calculators.mtp import MTPotential
+    from pescape.calculators.mtp.fit import raised
+    from pescape.dataset import species_of
+
+    if start is None:
+        return MTPotential.untrained(
+            level,
+            species or species_of(frames),
+            cutoff,
+            _min_dist(frames) if min_dist is None else min_dist,
+            radial_basis_size,
+        )
+    potential = MTPotential.read(start)
+    if not potential.species:
+        potential = potential.with_species(species or species_of(frames))
+    wanted = MTPotential.untrained(
+        level, potential.species, potential.cutoff, potential.min_dist, potential.radial_basis_size
+    )
+    if wanted.parameter_count == potential.parameter_count:
+        return potential
+    return raised(potential, level, seed=seed)
+
+
+def _min_dist(frames: list[Atoms]) -> float:
+    """Shortest distance in the data, rounded down to a tenth of an Ångström."""
+    import math
+
+    from pescape.plugins.structures import shortest_distance
+
+    shortest = min(shortest_distance(atoms) for atoms in frames)
+    return math.floor(10.0 * shortest) / 10.0 if math.isfinite(shortest) else 1.0
+
+
+def _fit_with_progress(
+    potential: MTPotential,
+    frames: list[Atoms],
+    settings: FitSettings,
+    output: Path,
+    *,
+    resume: bool,
+) -> FitResult:
+    from pescape.calculators.mtp.fit import Progress, fit_mtp
+    from pescape.cli.output import progress_bar
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = output.with_name(f"{output.name}.checkpoint.npz")
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+    with progress_bar() as bar:
+        shown = bar.add_task("fit", total=settings.iterations, note="")
+
+        def report(now: Progress) -> None:
+            starting = now.stage.startswith("start")
+            bar.update(
+                shown,
+                description=now.stage,
+                completed=now.iteration,
+                total=settings.start_iterations if starting else settings.iterations,
+                note=f"loss {now.loss:.4g}",
+            )
+
+        result = fit_mtp(potential, frames, settings, checkpoint=checkpoint, on_progress=report)
+    checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def _write(result: FitResult, frames: list[Atoms], output: Path, mode: str, threads: int) -> None:
+    from pescape.calculators.activeset import build_active_set
+    from pescape.cli.output import say
+
+    potential = result.potential
+    if output.suffix == ".mtp":
+        say("an .mtp file has no active set, hence no grades: name the output .almtp to have them")
+    else:
+        active = build_active_set(potential, frames, mode, threads=threads)
+        potential = potential.with_active_set(active)
+        say(
+            f"active set: {active.filled} of {active.size} rows, "
+            f"from {len(active.configurations)} of {len(frames)} configurations"
+        )
+    potential.write(output)
+
+
+def evaluate(
+    potential: Annotated[Path, typer.Argument(metavar="POT", help="Potential file.")],
+    data: Annotated[Path, typer.Argument(help="Labelled configurations.")],
+    json: Annotated[Path | None, typer.Option(help="Write the errors here too.")] = None,
+    species: Annotated[
+        str | None, typer.Option(help="Elements in order, for files that name none.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="OpenMP threads.")] = 1,
+) -> None:
+    """Errors of a potential on labelled configurations.
+
+    Mean absolute (MAE) and root mean square (RMSE) errors: energies per atom, Cartesian
+    components of forces, components of stress, and the mean angle between forces.
+
+    Example: `pescape evaluate zr.almtp test.xyz --json errors.json`
+    """
+    from pescape.calculators.mtp.fit import evaluate as errors_on
+    from pescape.cli.output import errors_table, save_json
+    from pescape.cli.potentials import read_potential
+    from pescape.dataset import read_configurations
+
+    fitted = read_potential(potential, species)
+    errors = errors_on(fitted, read_configurations(data, species=fitted.species), threads=threads)
+    errors_table(f"{potential} on {data}", {data.name: errors})
+    if json is not None:
+        save_json(json, dataclasses.asdict(errors), [potential, data])

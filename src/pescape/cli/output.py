@@ -1,0 +1,103 @@
+"""What the commands print: tables, progress and JSON beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import pescape
+from pescape.files import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pescape.calculators.mtp.fit import Errors
+
+console = Console()
+
+
+@contextlib.contextmanager
+def progress_bar(*, counted: bool = True) -> Iterator[Progress]:
+    """Give a progress display with what is done, how much and for how long."""
+    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24)]
+    if counted:
+        columns.append(MofNCompleteColumn())
+    columns += [TextColumn("{task.fields[note]}"), TimeElapsedColumn()]
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield progress
+
+
+def say(text: str) -> None:
+    """Print a line."""
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a line to take note of."""
+    console.print(f"[yellow]{text}[/]", highlight=False, soft_wrap=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; the first column to the left, numbers to the right."""
+    shown = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for index, name in enumerate(columns):
+        shown.add_column(name, justify="left" if index == 0 else "right")
+    for row in rows:
+        shown.add_row(*(number(value) for value in row))
+    console.print(shown)
+
+
+def number(value: object) -> str:
+    """Format a cell: four significant digits, nothing for None."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def errors_table(title: str, errors: Mapping[str, Errors]) -> None:
+    """Print errors of one or several data sets."""
+    rows = []
+    for name, one in errors.items():
+        rows.append(
+            (
+                name,
+                one.configurations,
+                one.energy_mae,
+                one.energy_rmse,
+                one.force_mae,
+                one.force_rmse,
+                one.force_angle,
+                one.stress_mae,
+                one.stress_rmse,
+            )
+        )
+    columns = [
+        "data",
+        "configurations",
+        "energy MAE\nmeV/atom",
+        "RMSE",
+        "force MAE\neV/Å",
+        "RMSE",
+        "angle\ndegrees",
+        "stress MAE\nGPa",
+        "RMSE",
+    ]
+    table(title, columns, rows)
+
+
+def save_json(path: Path, content: Mapping[str, Any], inputs: Sequence[Path] = ()) -> None:
+    """Write results for machines, with the program's version and the inputs' SHA-256."""
+    files = {
+        str(file): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in inputs
+        if file.is_file()
+    }
+    write_json(path, {**content, "inputs": files, "pescape": pescape.__version__})
