@@ -12,7 +12,7 @@ namespace {
 
 /// Rows of dE_i/dtheta that are graded together: enough for the matrix product to be bound by
 /// arithmetic, few enough to stay in a core's cache.
-constexpr int graded_rows = 192;
+constexpr int graded_rows = 96;
 
 struct ListNeighbors {
   const AtomView& atoms;
