@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from pescape.lammps_style.collective import Alone, Communicator, EmbeddingError, Ranks
 
 if TYPE_CHECKING:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import sys
 import sysconfig
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Name -> module that defines it.
 NAMES = {
@@ -18,7 +24,24 @@ NAMES = {
 def load(name: str) -> object:
     """Import one of the names, or say which Python it needs."""
     _check_python()
-    return getattr(importlib.import_module(NAMES[name]), name)
+    with _hidden("torch"):
+        return getattr(importlib.import_module(NAMES[name]), name)
+
+
+@contextlib.contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Keep an optional package from being imported by others, which every rank would wait for.
+
+    vesin imports torch where it is installed, though nothing here hands it tensors.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _check_python() -> None:

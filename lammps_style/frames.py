@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
     from pescape.lammps_style.clib import Box
 
 #: Å/ps in ASE's unit of velocity.

@@ -10,6 +10,7 @@ import vesin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
     from pescape.lammps_style.clib import AtomArrays
 
 

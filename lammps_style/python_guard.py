@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from pescape.calculators import activeset
 from pescape.lammps_style.clib import AtomArrays, Lammps
 from pescape.lammps_style.collective import refuse, tell, with_all
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
     from pescape.calculators.activeset import ActiveSet
     from pescape.lammps_style.ghosts import GhostNeighbors
     from pescape.lammps_style.python_pair import Session

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from pescape.calculators.mtp.potential import MTPotential
 from pescape.lammps_style.clib import AtomArrays, Lammps
 from pescape.lammps_style.collective import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
     from pescape._kernels import MTPKernel
 
 #: Identity of the fix that carries the energy, and of the compute that checks the ghosts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,12 @@ class Finished:
         """A column of one of the thermo tables."""
         header, *rows = self._tables()[number]
         return np.array([float(row[header.index(column)]) for row in rows])
+
+    def steps(self, number: int) -> int:
+        """How many steps one of the runs took."""
+        return int(
+            re.findall(r"^Loop time of .* for (\d+) steps", self.output, re.MULTILINE)[number]
+        )
 
     def row(self, number: int) -> np.ndarray:
         """The last row of one of the thermo tables."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from pescape.calculators.mtp import MTPotential
 from pescape.calculators.neighbors import neighbors
+
+if TYPE_CHECKING:
+    from pescape.calculators.mtp import MTPotential
 
 # LAMMPS' own conversion from eV/Å³ to bar in units metal.
 BAR = 1.6021765e6
@@ -70,9 +73,7 @@ def test_agrees_with_other_programs(embedded, shared, name, ranks):
     folder = shared / "reference" / "mtp"
     reference = json.loads((folder / f"{name}.json").read_text())
     structures = reference["structures"]
-    frames = [
-        Atoms(s["symbols"], s["positions"], cell=s["cell"], pbc=s["pbc"]) for s in structures
-    ]
+    frames = [Atoms(s["symbols"], s["positions"], cell=s["cell"], pbc=s["pbc"]) for s in structures]
     graded = "grades_per_atom" in structures[0]
     results = embedded.evaluate(
         frames,
