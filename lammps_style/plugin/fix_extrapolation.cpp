@@ -269,7 +269,7 @@ Comment FixExtrapolation::describe(const Peak& peak, double temperature) const {
 
 std::string FixExtrapolation::sentence(const Peak& peak, const char* name, double limit) const {
   std::string text = std::string("fix ") + id + ": step " + std::to_string(update->ntimestep) +
-                     ": extrapolation grade " + shortest(peak.grade) + " of ";
+                     ": extrapolation grade " + fixed(peak.grade, 3) + " of ";
   text += peak.atom > 0 ? "atom " + std::to_string(peak.atom) : "the configuration";
   return text + " > " + name + " " + shortest(limit);
 }

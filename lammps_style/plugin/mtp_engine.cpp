@@ -30,6 +30,16 @@ struct ListNeighbors {
   }
 };
 
+/// The number's nearest multiple of 2^-44 (6e-14 eV/Å).
+///
+/// Sums of such multiples are exact up to 512 eV/Å, and so do not depend on the order of their
+/// terms: forces, and with them trajectories, are the same bit by bit on any number of ranks and
+/// threads.
+inline double on_grid(double force) {
+  constexpr double shift = 384.0;  // a double between 256 and 512 is a multiple of 2^-44
+  return (force + shift) - shift;
+}
+
 /// Adds what the kernel hands over to the arrays of one thread.
 struct TallySink {
   Tally tally;
@@ -41,6 +51,7 @@ struct TallySink {
 
   void pair(int i, int j, double dx, double dy, double dz, double gx, double gy, double gz) {
     double *fi = tally.forces + 3 * std::size_t(i), *fj = tally.forces + 3 * std::size_t(j);
+    gx = on_grid(gx), gy = on_grid(gy), gz = on_grid(gz);
     fi[0] += gx, fi[1] += gy, fi[2] += gz;
     fj[0] -= gx, fj[1] -= gy, fj[2] -= gz;
     if (tally.wants_virial) add_virials(i, j, {dx, dy, dz}, {gx, gy, gz});

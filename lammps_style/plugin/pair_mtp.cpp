@@ -149,8 +149,37 @@ void PairMTP::compute(int eflag, int vflag) {
   const bool graded = grades_requested_ || extrapolation_flag_ != 0;
   grades_requested_ = false;
   if (graded && !has_active_set()) error->all(FLERR, no_active_set_message(*this));
+  if (neighbor->ago == 0) sort_neighbors();
   evaluate(graded);
   if (vflag_fdotr) virial_fdotr_compute();
+}
+
+/// Brings each atom's neighbours into an order that does not depend on how atoms are spread over
+/// ranks: by id, and images of one atom by position. Sums over neighbours then round alike.
+void PairMTP::sort_neighbors() {
+  struct Key {
+    LAMMPS_NS::tagint tag;
+    int neighbor;
+  };
+  double** x = atom->x;
+  const auto before = [x](const Key& a, const Key& b) {
+    if (a.tag != b.tag) return a.tag < b.tag;
+    const double *p = x[a.neighbor & NEIGHMASK], *q = x[b.neighbor & NEIGHMASK];
+    return std::lexicographical_compare(p, p + 3, q, q + 3);
+  };
+#pragma omp parallel num_threads(comm->nthreads) if (comm -> nthreads > 1)
+  {
+    std::vector<Key> keys;
+#pragma omp for schedule(static)
+    for (int k = 0; k < list->inum; ++k) {
+      const int i = list->ilist[k], count = list->numneigh[i];
+      int* const neighbors = list->firstneigh[i];
+      keys.resize(std::size_t(count));
+      for (int n = 0; n < count; ++n) keys[n] = {atom->tag[neighbors[n] & NEIGHMASK], neighbors[n]};
+      std::sort(keys.begin(), keys.end(), before);
+      for (int n = 0; n < count; ++n) neighbors[n] = keys[n].neighbor;
+    }
+  }
 }
 
 void PairMTP::evaluate(bool graded) {

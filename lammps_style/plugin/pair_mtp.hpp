@@ -47,6 +47,7 @@ class PairMTP : public LAMMPS_NS::Pair, public GradedPair {
   void allocate();
   void use_potential(const std::string& file, const std::vector<std::string>& elements);
   AtomView view() const;
+  void sort_neighbors();
   void evaluate(bool graded);
   void grade_configuration(int atoms);
   void stop_if_not_finite();

@@ -269,6 +269,40 @@ minimize 0 1e-6 500 5000
     assert lammps.ok(script, ranks=2).thermo()["PotEng"][-1] == pytest.approx(perfect, rel=1e-9)
 
 
+SAME = """
+units metal
+atom_modify map array
+read_data a.data
+pair_style {style}
+pair_coeff * * alloy.mtp Cu Ag
+fix 1 all nve
+timestep 0.002
+dump d all custom 50 {name}.dump id x y z vx vy vz
+dump_modify d sort id format float %.17g
+run 300
+"""
+
+
+@pytest.mark.parametrize("style", ["mtp", "mtp precision single"])
+@pytest.mark.parametrize("shape", ["orthogonal", "sheared"])
+def test_trajectories_are_the_same_bit_by_bit_on_any_ranks_and_threads(
+    lammps, potentials, style, shape
+):
+    potentials.alloy()
+    atoms = bulk("Cu", cubic=True, a=3.7) * (2, 3, 3)
+    rng = np.random.default_rng(8)
+    atoms.symbols[rng.random(len(atoms)) < 0.4] = "Ag"
+    if shape == "sheared":
+        atoms.set_cell(atoms.cell.array + [[0, 0, 0], [2, 0, 0], [1, -1, 0]], scale_atoms=True)
+    atoms.set_velocities(0.05 * rng.normal(size=(len(atoms), 3)))
+    lammps.write(atoms, "a.data", ["Cu", "Ag"], velocities=True)
+    trajectories = []
+    for ranks, threads in ((1, 1), (2, 1), (3, 1), (1, 3)):
+        lammps.ok(SAME.format(style=style, name="d"), ranks, threads)
+        trajectories.append((lammps.folder / "d.dump").read_bytes())
+    assert trajectories.count(trajectories[0]) == len(trajectories)
+
+
 NVE = """
 units metal
 read_data hot.data
