@@ -123,41 +123,33 @@ def print_rounds(rounds: Sequence[Round]) -> None:
     columns = [
         "round",
         "level",
-        "runs",
-        "halted",
-        "exploded",
-        "risky",
-        "labelled",
+        "runs\nhalted",
+        "\nrisky",
+        "\nlearned",
         "largest\ngrade",
-        "surprise\neV/Å",
-        "data",
-        "energy\nmeV/atom",
+        "data\nset",
+        "energy\nmeV",
         "force\neV/Å",
-        "stress\nGPa",
-        "test energy\nmeV/atom",
-        "test force\neV/Å",
+        "tested\nmeV",
+        "force\neV/Å",
     ]
-    rows = [
-        (
-            str(one.number),
-            one.level,
-            one.runs,
-            one.halted,
-            one.exploded,
-            one.risky,
-            one.labelled,
-            one.largest_grade,
-            one.surprise_force,
-            one.configurations,
-            one.energy_rmse,
-            one.force_rmse,
-            one.stress_rmse,
-            one.test_energy_rmse,
-            one.test_force_rmse,
+    rows = []
+    for one in rounds:
+        ended = one.halted + one.exploded
+        found = (f"{ended}/{one.runs}", one.risky, one.labelled) if one.runs else ("–",) * 3
+        errors = (
+            _fixed(one.energy_rmse, 1),
+            _fixed(one.force_rmse, 3),
+            _fixed(one.test_energy_rmse, 1),
+            _fixed(one.test_force_rmse, 3),
         )
-        for one in rounds
-    ]
-    table("rounds (errors: root mean square)", columns, rows)
+        grade = _fixed(one.largest_grade, 2)
+        rows.append((str(one.number), one.level, *found, grade, one.configurations, *errors))
+    table("rounds (root mean square errors, energies per atom)", columns, rows)
+
+
+def _fixed(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _describe(settings: LearnConfig, folder: Path) -> None:

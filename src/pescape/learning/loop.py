@@ -21,10 +21,9 @@ from pescape.calculators.mtp.fit import evaluate
 from pescape.errors import TaskError
 from pescape.files import append_line, atomic, close_line, read_lines, write_json
 from pescape.labelling import Reference, reference_from
-from pescape.learning.dynamics import Run, outcome_of, risky_of, snapshots_of
+from pescape.learning.dynamics import Run, outcome_of, snapshots_of
 from pescape.learning.processes import exclusive, worker_pool
 from pescape.learning.rounds import Round, write_rounds
-from pescape.learning.selection import choose
 from pescape.learning.tasks import TaskStore
 from pescape.learning.work import (
     POTENTIAL_FILE,
@@ -32,8 +31,10 @@ from pescape.learning.work import (
     dynamics_task,
     fit_task,
     label_task,
+    read_chosen,
     read_fit,
     read_label,
+    select_task,
 )
 from pescape.structures import as_stored, build_structures
 
@@ -248,36 +249,25 @@ def _crystals(config: LearnConfig) -> list[tuple[str, Atoms]]:
 def _teach(campaign: _Campaign, folders: list[Path], one: Round) -> Round:
     """Label the risky configurations worth it and fit again."""
     config = campaign.config
-    guard = config.guard
-    candidates = []
-    for folder in folders:
-        for frame in risky_of(folder, guard.most_per_run):
-            frame.info["parent"] = f"md/{folder.name} step {frame.info['step']}"
-            candidates.append(frame)
-    old = MTPotential.read(_potential(campaign))
-    choice = choose(
-        old,
-        candidates,
-        training=campaign.training,
-        min_distance=guard.min_distance or config.potential.min_dist,
-        similarity=guard.similarity,
-    )
-    if not choice.indices:
+    old = _potential(campaign)
+    nearest = config.guard.min_distance or config.potential.min_dist
+    task = select_task(folders, old, campaign.training, config.guard, nearest)
+    chosen, left_out = read_chosen(campaign.run(f"round {one.number}: select", [task])[0])
+    if not chosen:
         raise TaskError(
             f"round {one.number}: none of the {one.risky} risky configurations can be labelled "
-            f"({choice.unphysical} of {len(candidates)} had atoms too near each other; "
-            f"{one.exploded} runs exploded): lower guard.min_distance, the temperatures or the "
-            "time step, or give more initial structures"
+            f"({left_out['unphysical']} of {left_out['candidates']} have atoms nearer than "
+            f"{nearest:g} Å; {one.exploded} runs exploded): lower guard.min_distance, the "
+            "temperatures or the time step, or give more initial structures"
         )
-    chosen = [candidates[index] for index in choice.indices]
     added = _label(campaign, f"round {one.number}: label", chosen, "md", one.number)
-    surprise = evaluate(old, added)
+    surprise = evaluate(MTPotential.read(old), added)
     _fit(campaign, _continued(campaign, one.level), one.level, one.number)
     return dataclasses.replace(
         one,
-        unphysical=choice.unphysical,
-        redundant=choice.redundant,
-        similar=choice.similar,
+        unphysical=left_out["unphysical"],
+        redundant=left_out["redundant"],
+        similar=left_out["similar"],
         labelled=len(added),
         surprise_energy=surprise.energy_rmse,
         surprise_force=surprise.force_rmse,

@@ -1,4 +1,4 @@
-"""The tasks of a learning campaign: label, fit, molecular dynamics."""
+"""The tasks of a learning campaign: label, fit, molecular dynamics, select."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp, raised
 from pescape.files import fingerprint, write_json
 from pescape.labelling import configuration_id, label
-from pescape.learning.dynamics import Run, run_dynamics
+from pescape.learning.dynamics import Run, risky_of, run_dynamics
+from pescape.learning.selection import choose
 from pescape.learning.tasks import Task
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.labelling import Reference
-    from pescape.learning.config import PotentialConfig
+    from pescape.learning.config import GuardConfig, PotentialConfig
 
 LABEL_FILE = "label.xyz"
 POTENTIAL_FILE = "potential.almtp"
 FIT_FILE = "fit.json"
+CHOSEN_FILE = "chosen.xyz"
+CHOICE_FILE = "choice.json"
 
 
 def label_task(
@@ -124,6 +127,65 @@ def _fit(
     result.potential.with_active_set(active).write(folder / POTENTIAL_FILE)
     write_json(folder / FIT_FILE, result.summary() | {"active_rows": active.filled})
     Path(checkpoint).unlink(missing_ok=True)
+
+
+def select_task(
+    runs: Sequence[Path],
+    potential: Path,
+    training: Sequence[Atoms],
+    guard: GuardConfig,
+    min_distance: float,
+) -> Task:
+    """Choose which risky configurations of MD runs are worth a label."""
+    known = [atoms.info["configuration_id"] for atoms in training]
+    key = fingerprint(
+        [run.name for run in runs],
+        potential.read_bytes(),
+        known,
+        guard.model_dump(),
+        min_distance,
+    )
+    arguments = list(runs), str(potential), list(training), guard, min_distance
+    return Task("select", key, _select, arguments)
+
+
+def _select(
+    folder: Path,
+    runs: list[Path],
+    potential: str,
+    training: list[Atoms],
+    guard: GuardConfig,
+    min_distance: float,
+) -> None:
+    candidates = []
+    for run in runs:
+        for frame in risky_of(run, guard.most_per_run):
+            frame.info["parent"] = f"md/{run.name} step {frame.info['step']}"
+            candidates.append(frame)
+    choice = choose(
+        MTPotential.read(potential),
+        candidates,
+        training=training,
+        min_distance=min_distance,
+        similarity=guard.similarity,
+    )
+    chosen = [candidates[index] for index in choice.indices]
+    if chosen:
+        ase.io.write(folder / CHOSEN_FILE, chosen, format="extxyz")
+    summary = {
+        "candidates": len(candidates),
+        "unphysical": choice.unphysical,
+        "redundant": choice.redundant,
+        "similar": choice.similar,
+    }
+    write_json(folder / CHOICE_FILE, summary)
+
+
+def read_chosen(folder: Path) -> tuple[list[Atoms], dict[str, int]]:
+    """Read the chosen configurations of a finished task, and how many were left out and why."""
+    chosen = folder / CHOSEN_FILE
+    frames = ase.io.read(chosen, ":", format="extxyz") if chosen.exists() else []
+    return list(frames), json.loads((folder / CHOICE_FILE).read_text())
 
 
 def dynamics_task(run: Run, start: Atoms, potential: Path) -> Task:
