@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -265,8 +267,6 @@ def _descend(
 
 def _identity(potential: MTPotential, data: TrainingSet, settings: FitSettings) -> str:
     """Tell one fit from another."""
-    import hashlib
-
     digest = hashlib.sha256(repr((settings, potential.cutoff, potential.min_dist)).encode())
     for array in (*data.geometry, data.energies, data.forces, data.virials):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -301,17 +301,16 @@ def _restored(path: Path | str | None, potential: MTPotential, identity: str) ->
     if path is None or not Path(path).exists():
         return None
     try:
-        with np.load(path) as saved:
-            if str(saved["identity"]) != identity:
-                raise ValueError(
-                    f"{path} belongs to another fit (other data, start or settings): "
-                    "remove it to start this one from the beginning"
-                )
-            return _State(
-                potential.with_parameters(saved["parameters"]),
-                float(saved["loss"]),
-                tuple(saved["history"].tolist()),
-                bool(saved["converged"]),
-            )
-    except (OSError, KeyError, EOFError) as error:
+        with np.load(path) as file:
+            saved = dict(file)
+        same = str(saved["identity"]) == identity
+        history, value = tuple(saved["history"].tolist()), float(saved["loss"])
+        parameters, converged = saved["parameters"], bool(saved["converged"])
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path} is no checkpoint of a fit: {error}") from error
+    if not same:
+        raise ValueError(
+            f"{path} belongs to another fit (other data, start or settings): "
+            "remove it to start this one from the beginning"
+        )
+    return _State(potential.with_parameters(parameters), value, history, converged)
