@@ -1,4 +1,4 @@
-"""How well pair_style mtp conserves energy: the drift over 10 ps of NVE at 600 K, in steps of 0.5 fs.
+"""How well pair_style mtp conserves energy: 10 ps of NVE at 600 K in steps of 0.5 fs.
 
     python benchmarks/nve_drift.py [--potential FILE --element Zr] [--picoseconds 10] [--ranks 1]
 

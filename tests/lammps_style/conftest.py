@@ -79,7 +79,7 @@ class Lammps:
         (self.folder / "in.lmp").write_text(script)
         done = subprocess.run(
             launcher.command(["-in", "in.lmp", "-log", "none"], ranks),
-            env=launcher.environment(threads),
+            env=launcher.environment(threads, ranks),
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -293,7 +293,9 @@ def test_trajectories_are_the_same_bit_by_bit_on_any_ranks_and_threads(
     rng = np.random.default_rng(8)
     atoms.symbols[rng.random(len(atoms)) < 0.4] = "Ag"
     if shape == "sheared":
-        atoms.set_cell(atoms.cell.array + [[0, 0, 0], [2, 0, 0], [1, -1, 0]], scale_atoms=True)
+        atoms.set_cell(
+            atoms.cell.array + np.array([[0, 0, 0], [2, 0, 0], [1, -1, 0]]), scale_atoms=True
+        )
     atoms.set_velocities(0.05 * rng.normal(size=(len(atoms), 3)))
     lammps.write(atoms, "a.data", ["Cu", "Ag"], velocities=True)
     trajectories = []

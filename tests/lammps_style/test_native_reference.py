@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-
 SHARED = Path(os.environ.get("PESCAPE_SHARED", Path(__file__).parents[3] / "shared"))
 REFERENCE = SHARED / "reference" / "mtp"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no reference data here")
