@@ -65,7 +65,10 @@ def validate(content: dict[str, Any], model: type[Model], source: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = [_explain(problem, model) for problem in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        # A container whose parts are at fault is at fault too, but that tells nothing new.
+        told = [p for p in found if not any(_inside(q["loc"], p["loc"]) for q in found)]
+        problems = [_explain(problem, model) for problem in told]
         raise ConfigError("\n".join(f"{source}: {problem}" for problem in problems)) from error
 
 
@@ -85,6 +88,10 @@ def _explain(problem: Any, model: type[Strict]) -> str:  # noqa: ANN401 (a pydan
     got = problem["input"]
     shown = "" if isinstance(got, (dict, list)) else f" (it is {got!r})"
     return f"{_dotted(where)}: {message}{shown}"
+
+
+def _inside(where: tuple[str | int, ...], container: tuple[str | int, ...]) -> bool:
+    return len(where) > len(container) and where[: len(container)] == container
 
 
 def _is_tag(part: str | int) -> bool:

@@ -1,0 +1,76 @@
+"""Fit molybdenum: real DFT data (VASP, PBE) of Zuo et al., J. Phys. Chem. A 124, 731 (2020).
+
+    python examples/molybdenum/fit.py Mo_train.extxyz Mo_test.extxyz [--level 16] [-o mo.almtp]
+
+The files are the training and test sets of github.com/materialsvirtuallab/mlearn as extxyz, with
+energy, forces and stress of every frame. Prints errors on both, and the published test errors of
+the paper's moment tensor potential and GAP for comparison.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from pescape.calculators.activeset import build_active_set
+from pescape.calculators.mtp import MTPotential
+from pescape.calculators.mtp.fit import Errors, FitSettings, Progress, Weights, evaluate, fit_mtp
+from pescape.dataset import read_configurations
+
+# Root mean square errors on the test set, Zuo et al.: meV/atom, eV/Å.
+PUBLISHED = {"MTP, Zuo et al.": (2.83, 0.09), "GAP, Zuo et al.": (2.24, 0.09)}
+
+
+def report(name: str, errors: Errors) -> None:
+    """Print errors in a line."""
+    print(
+        f"{name:16s} energy {errors.energy_mae:6.2f} {errors.energy_rmse:6.2f} meV/atom   "
+        f"force {errors.force_mae:.3f} {errors.force_rmse:.3f} eV/Å   "
+        f"stress {errors.stress_mae:.3f} {errors.stress_rmse:.3f} GPa   (MAE, RMSE)"
+    )
+
+
+def main() -> None:
+    """Fit, evaluate, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("train", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("--level", type=int, default=16)
+    parser.add_argument("--iterations", type=int, default=600)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--force-weight", type=float, default=0.01)
+    parser.add_argument("-o", "--output", type=Path, default=Path("mo.almtp"))
+    arguments = parser.parse_args()
+
+    train = read_configurations(arguments.train)
+    test = read_configurations(arguments.test)
+    start = MTPotential.untrained(
+        arguments.level, ["Mo"], cutoff=5.0, min_dist=1.8, radial_basis_size=8
+    )
+    print(f"level {arguments.level}: {start.parameter_count} parameters, {len(train)} frames")
+
+    def progress(now: Progress) -> None:
+        if now.iteration % 50 == 0:
+            print(f"  {now.stage}, iteration {now.iteration}: loss {now.loss:.5g}", file=sys.stderr)
+
+    settings = FitSettings(
+        weights=Weights(force=arguments.force_weight),
+        iterations=arguments.iterations,
+        starts=2,
+        threads=arguments.threads,
+    )
+    begin = time.perf_counter()
+    result = fit_mtp(start, train, settings, on_progress=progress)
+    seconds = time.perf_counter() - begin
+    print(f"{result.iterations} iterations in {seconds:.0f} s on {result.energy_kind} values")
+    report("training", result.errors)
+    report("test", evaluate(result.potential, test))
+    for name, (energy, force) in PUBLISHED.items():
+        print(f"{name:16s} energy        {energy:6.2f} meV/atom   force       {force:.2f} eV/Å")
+    active = build_active_set(result.potential, train)
+    result.potential.with_active_set(active).write(arguments.output)
+    print(arguments.output)
+
+
+if __name__ == "__main__":
+    main()
