@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import subprocess
+import tempfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -20,7 +23,6 @@ from pescape.lammps_style import launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from ase import Atoms
 
@@ -225,25 +227,46 @@ def copper(repeat: int = 4, displacement: float = 0.0, seed: int = 0) -> Atoms:
     return atoms
 
 
+@cache
+def _metal_file(level: int, mode: Literal["neighborhood", "configuration"]) -> bytes:
+    potential = _pair_like(["Cu"], level, seed=3)
+    cells = [copper(2, d, seed) for d in (0.05, 0.1, 0.15) for seed in range(8)]
+    if mode == "configuration":
+        cells = [copper(1, 0.15, seed) for seed in range(60)]
+    return _file(potential.with_active_set(build_active_set(potential, cells, mode)))
+
+
+@cache
+def _alloy_file(level: int) -> bytes:
+    return _file(_pair_like(["Cu", "Ag"], level, seed=5))
+
+
+def _file(potential: MTPotential) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "potential.almtp"
+        potential.write(path)
+        return path.read_bytes()
+
+
 @dataclass(frozen=True)
 class Potentials:
     """Makes potential files; the crystal they are made for is fcc with a = 3.65 Å."""
 
     folder: Path
 
-    def metal(self, name: str = "metal.almtp", level: int = 8, mode: str = "neighborhood") -> str:
+    def metal(
+        self,
+        name: str = "metal.almtp",
+        level: int = 8,
+        mode: Literal["neighborhood", "configuration"] = "neighborhood",
+    ) -> str:
         """Copper, with an active set of moderately rattled cells."""
-        potential = _pair_like(["Cu"], level, seed=3)
-        cells = [copper(2, d, seed) for d in (0.05, 0.1, 0.15) for seed in range(8)]
-        if mode == "configuration":
-            cells = [copper(1, 0.15, seed) for seed in range(60)]
-        potential = potential.with_active_set(build_active_set(potential, cells, mode))
-        potential.write(self.folder / name)
+        (self.folder / name).write_bytes(_metal_file(level, mode))
         return name
 
     def alloy(self, name: str = "alloy.mtp", level: int = 8) -> str:
         """Copper and silver without an active set."""
-        _pair_like(["Cu", "Ag"], level, seed=5).write(self.folder / name)
+        (self.folder / name).write_bytes(_alloy_file(level))
         return name
 
     def read(self, name: str) -> MTPotential:
