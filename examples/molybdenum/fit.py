@@ -17,7 +17,7 @@ from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import Errors, FitSettings, Progress, Weights, evaluate, fit_mtp
 from pescape.dataset import read_configurations
 
-# Root mean square errors on the test set, Zuo et al.: meV/atom, eV/Å.
+# Test errors as published: meV/atom, eV/Å.
 PUBLISHED = {"MTP, Zuo et al.": (2.83, 0.09), "GAP, Zuo et al.": (2.24, 0.09)}
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     report("training", result.errors)
     report("test", evaluate(result.potential, test))
     for name, (energy, force) in PUBLISHED.items():
-        print(f"{name:16s} energy        {energy:6.2f} meV/atom   force       {force:.2f} eV/Å")
+        print(f"{name:16s} energy {energy:6.2f} meV/atom, force {force:.2f} eV/Å (published, test)")
     active = build_active_set(result.potential, train)
     result.potential.with_active_set(active).write(arguments.output)
     print(arguments.output)

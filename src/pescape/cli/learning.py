@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pescape.learning.config import LearnConfig
+    from pescape.learning.loop import LearnResult
     from pescape.learning.rounds import Round
 
 
@@ -72,7 +73,7 @@ def learn(
         raise typer.Exit(1)
 
 
-def _learn_with_progress(settings: LearnConfig, folder: Path, base: Path):  # noqa: ANN202
+def _learn_with_progress(settings: LearnConfig, folder: Path, base: Path) -> LearnResult:
     from pescape.cli.output import console, progress_bar
     from pescape.learning.loop import Watcher
     from pescape.learning.loop import learn as run

@@ -66,11 +66,12 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         initializer=_start_worker,
         initargs=(os.getpid(),),
     )
+    others = set(multiprocessing.active_children())
     try:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
+        for child in set(multiprocessing.active_children()) - others:
             child.kill()
         raise
     else:
