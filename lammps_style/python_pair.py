@@ -5,7 +5,8 @@ its list. But on every rank, before anything else in a force computation, it loo
 attribute up. Here the look-up is the force computation: forces of all atoms, owned and ghost,
 are added to LAMMPS' own array, which LAMMPS then communicates and takes the virial from. The
 pair list, with a tiny cut-off, is empty. The energy enters thermodynamics through a
-``fix external`` that `pescape` sets up.
+``fix external`` that `pescape` sets up, and so do energies per atom. Virials per atom are not
+available: ``compute stress/atom`` gives NaN.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from pescape.lammps_style.collective import (
 from pescape.lammps_style.ghosts import GhostNeighbors, ghost_neighbors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -84,6 +85,8 @@ class Session:
         What to do after the forces that start a run (or that a minimiser asks for again).
     callback
         What LAMMPS holds a pointer to.
+    failure
+        What went wrong in the callback.
     """
 
     lammps: Lammps
@@ -98,15 +101,17 @@ class Session:
     step: int = -1
     at_start: Callable[[], None] | None = None
     callback: object = None
+    failure: BaseException | None = None
 
     def evaluate(self) -> None:
         """Add the forces on all atoms and tell LAMMPS the energy."""
         share = np.zeros(2)  # energy (eV), ranks that failed
-        failure = None
         try:
             share[0] = self._evaluate_own()
         except BaseException as error:  # noqa: BLE001 - no rank may leave the others waiting
-            failure, share[1] = error, 1
+            self.failure = error
+        failure, self.failure = self.failure, None
+        share[1] = failure is not None
         energy, failed = self.comm.sum(share)
         if failed:
             stop(self.comm, failure)
@@ -159,21 +164,28 @@ class Session:
         return species
 
     def _check_finite(self, atoms: AtomArrays, values: NDArray[np.float64], what: str) -> None:
-        finite = np.isfinite(values).all(axis=1)
+        finite = np.isfinite(values)
         if not finite.all():
-            tag = atoms.tags[int(np.argmin(finite))]
+            tag = atoms.tags[int(np.argmin(finite.all(axis=1)))]
             refuse(
                 f"the {what} of atom {tag} is not a number at step {self.lammps.step} "
                 f"({self.name}): atoms too close together, or a time step too long"
             )
 
     def hand_over(
-        self, _: object, __: int, local: int, ___: object, ____: object, forces: object
+        self, _: object, __: int, local: int, ___: object, ____: object, forces: Sequence[int]
     ) -> None:
-        """Serve `fix external` after the forces: energies per atom, no further force or virial.
+        """Serve `fix external` after the forces.
 
-        Virials per atom are not available on this path; they become NaN, not zero.
+        ctypes would print an exception and go on, so it waits for the next evaluation.
         """
+        try:
+            self._hand_over_own(local, forces)
+        except BaseException as error:  # noqa: BLE001
+            self.failure = error
+
+    def _hand_over_own(self, local: int, forces: Sequence[int]) -> None:
+        """Give energies per atom, no further force or virial, and virials per atom as NaN."""
         name = FIX.encode()
         self.lammps.lammps_fix_external_set_virial_global(name, _NO_VIRIAL.ctypes.data)
         if local == 0:
@@ -291,6 +303,8 @@ def _open(lammps: Lammps, comm: Communicator, name: str) -> Session:
         refuse(f"the units must be metal, not {lammps.units}")
     if lammps.setting("newton_pair") == 0:
         refuse("newton must be on: remove the command 'newton off'")
+    if lammps.setting("bigint") != 8:
+        refuse("this LAMMPS is built with 32-bit time steps (-DLAMMPS_SMALLSMALL)")
     path = _found(name)
     try:
         content = path.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 SETUP = "units metal\natom_modify map array\nread_data hot.data\n"
@@ -136,3 +137,13 @@ def test_a_guard_needs_an_active_set(fails, embedded, potentials):
 def test_wrong_words_of_the_guard_are_refused(fails, words, message):
     lines = f'python guard input 2 SELF "{words}" format ps exists\npython guard invoke\n'
     fails(SETUP + "{potential}" + lines, message, ranks=1)
+
+
+def test_virials_per_atom_are_not_taken_for_zero(embedded, potentials, hot_copper):
+    hot_copper(600.0)
+    potentials.metal("metal.almtp")
+    columns = "compute s all stress/atom NULL\ncompute r all reduce sum c_s[1]\n"
+    thermo = "thermo_style custom step press c_r\nrun 0"
+    done = embedded.ok(SETUP + embedded.handover("metal.almtp", ["Cu"]) + columns + thermo, 2)
+    assert np.isnan(done.thermo("c_r")[0])
+    assert np.isfinite(done.thermo("Press")[0])
