@@ -48,7 +48,8 @@ print           "pescape: step $(step) grade $(f_guard[1]:%.10g) saved $(f_guard
 
 # What LAMMPS says when the atoms have flown apart: an outcome, not a fault of ours.
 _EXPLODED = re.compile(
-    r"lost atoms|non-numeric|not finite|\bnan\b|out of range|too far|missing", re.IGNORECASE
+    r"lost atoms|of 0 atoms|non-numeric|not finite|\bnan\b|out of range|too far|missing",
+    re.IGNORECASE,
 )
 
 

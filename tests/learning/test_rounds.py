@@ -1,0 +1,45 @@
+import csv
+
+import pytest
+from PIL import Image
+
+from pescape.learning.figure import draw_rounds
+from pescape.learning.rounds import Round, read_rounds, write_rounds
+
+ROUNDS = [
+    Round(0, 8, labelled=20, configurations=20, energy_rmse=9.0, force_rmse=0.1, stress_rmse=1.0),
+    Round(
+        *(1, 8, 10, 3, 1, 500, 5, 2, 1, 12, 45.0, 15.0, 0.4, 32, 10.0, 0.11, 1.1),
+    ),
+    Round(
+        2,
+        8,
+        runs=10,
+        largest_grade=1.5,
+        configurations=32,
+        energy_rmse=10.0,
+        force_rmse=0.11,
+        test_configurations=20,
+        test_energy_rmse=9.5,
+        test_force_rmse=0.09,
+    ),
+]
+
+
+def test_rounds_are_read_as_written(tmp_path):
+    write_rounds(tmp_path, ROUNDS, settled=True)
+    assert read_rounds(tmp_path) == (ROUNDS, True)
+    with (tmp_path / "rounds.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["risky"] for row in rows] == ["0", "500", "0"]
+    assert rows[0]["largest_grade"] == ""
+    assert rows[1]["largest_grade"] == "45.0"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_figure_is_drawn_and_always_the_same(tmp_path, count):
+    for name in ("a.png", "b.png"):
+        draw_rounds(ROUNDS[:count], tmp_path / name, select=2.1, stop=10.0)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as image:
+        assert min(image.size) > 800
