@@ -68,16 +68,26 @@ class ColumnPanels {
   std::vector<V> data_;  ///< [panel][k][pack]
 };
 
+/// Memory of one thread for grading, kept from call to call.
+struct GradeScratch {
+  std::vector<const double*> rows, some;
+  std::vector<const float*> scaled_rows;
+  std::vector<float> scaled, values, norms;
+  std::vector<std::vector<std::size_t>> wanted;  ///< [panel]: rows to be evaluated exactly
+};
+
 /// The inverse of an active set's matrix, prepared for grading many rows at a time.
 ///
 /// Large sets are screened first: the product in single precision, with a rigorous bound of its
 /// error, tells which columns can hold a row's largest entry, and those alone are evaluated in
 /// double precision. The result is that of double precision at little more than half of its cost.
 class GradeMatrix {
-  static constexpr int screen_from = 256;         ///< smaller matrices are not worth it
-  static constexpr std::size_t chunk_rows = 240;  ///< screened together, to reuse the panels
+  static constexpr int screen_from = 256;  ///< smaller matrices are not worth it
 
  public:
+  /// Rows that are graded together best: the inverse is read once for all of them.
+  static constexpr std::size_t chunk_rows = 240;
+
   GradeMatrix() = default;
 
   /// `inverse` is A^-1, n x n, row-major.
@@ -90,9 +100,10 @@ class GradeMatrix {
 
   /// out[r] = max_q | sum_k rows[r][k] A^-1[k][q] | for `count` rows of length n, row-major.
   /// A NaN anywhere in a row makes its grade NaN.
-  void grades(const double* rows, std::size_t count, double* out) const {
+  void grades(const double* rows, std::size_t count, double* out, GradeScratch& scratch) const {
     std::fill_n(out, count, 0.0);
-    std::vector<const double*> row(count);
+    std::vector<const double*>& row = scratch.rows;
+    row.resize(count);
     for (std::size_t r = 0; r < count; ++r) row[r] = rows + r * n_;
     if (n_ < screen_from) {
       for (int panel = 0; panel < exact_.count(); ++panel)
@@ -100,7 +111,7 @@ class GradeMatrix {
       return;
     }
     for (std::size_t r = 0; r < count; r += chunk_rows)
-      screened_grades(row.data() + r, std::min(chunk_rows, count - r), out + r);
+      screened_grades(row.data() + r, std::min(chunk_rows, count - r), out + r, scratch);
   }
 
  private:
@@ -133,31 +144,34 @@ class GradeMatrix {
     for (int q = 0; q < n_; ++q) column_norm_[q] = float(std::sqrt(norm[q]));
   }
 
-  void screened_grades(const double* const* rows, std::size_t count, double* out) const {
+  void screened_grades(const double* const* rows, std::size_t count, double* out,
+                       GradeScratch& scratch) const {
     const std::size_t columns = column_norm_.size();
-    std::vector<float> scaled(count * n_), values(count * columns);
-    std::vector<float> row_norm(count);
-    std::vector<const float*> scaled_row(count);
-    for (std::size_t r = 0; r < count; ++r) {
-      scaled_row[r] = &scaled[r * n_];
-      row_norm[r] = scale_row(rows[r], &scaled[r * n_]);
-    }
     constexpr int width = ColumnPanels<float>::width;
+    scratch.scaled.resize(count * n_);
+    scratch.values.resize(count * columns);
+    scratch.norms.resize(count);
+    scratch.scaled_rows.resize(count);
+    scratch.wanted.resize(exact_.count());
+    for (auto& list : scratch.wanted) list.clear();
+    for (std::size_t r = 0; r < count; ++r) {
+      scratch.scaled_rows[r] = &scratch.scaled[r * n_];
+      scratch.norms[r] = scale_row(rows[r], &scratch.scaled[r * n_]);
+    }
     for (int panel = 0; panel < screen_.count(); ++panel)
-      screen_.multiply_all(panel, scaled_row.data(), count,
+      screen_.multiply_all(panel, scratch.scaled_rows.data(), count,
                            [&](std::size_t r, const Pack<float>* sum) {
-                             std::memcpy(&values[r * columns + std::size_t(panel) * width], sum,
-                                         width * sizeof(float));
+                             std::memcpy(&scratch.values[r * columns + std::size_t(panel) * width],
+                                         sum, width * sizeof(float));
                            });
-    std::vector<std::vector<std::size_t>> wanted(exact_.count());
     for (std::size_t r = 0; r < count; ++r)
-      mark_panels(&values[r * columns], row_norm[r], r, wanted);
-    std::vector<const double*> some;
+      mark_panels(&scratch.values[r * columns], scratch.norms[r], r, scratch.wanted);
     for (int panel = 0; panel < exact_.count(); ++panel) {
-      some.clear();
-      for (std::size_t r : wanted[panel]) some.push_back(rows[r]);
-      update(panel, some.data(), some.size(),
-             [&](std::size_t r) -> double& { return out[wanted[panel][r]]; });
+      const std::vector<std::size_t>& wanted = scratch.wanted[panel];
+      scratch.some.clear();
+      for (std::size_t r : wanted) scratch.some.push_back(rows[r]);
+      update(panel, scratch.some.data(), wanted.size(),
+             [&](std::size_t r) -> double& { return out[wanted[r]]; });
     }
   }
 

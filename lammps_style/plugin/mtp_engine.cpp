@@ -11,8 +11,8 @@ namespace pescape {
 namespace {
 
 /// Rows of dE_i/dtheta that are graded together: enough for the matrix product to be bound by
-/// arithmetic, few enough to stay in a core's cache.
-constexpr int graded_rows = 96;
+/// arithmetic, since the inverse is read once for all of them.
+constexpr std::size_t graded_rows = GradeMatrix::chunk_rows;
 
 struct ListNeighbors {
   const AtomView& atoms;
@@ -74,17 +74,28 @@ struct TallySink {
   }
 };
 
+/// Scratch memory of one thread.
+struct GradingArrays {
+  std::vector<double> rows;  ///< graded_rows x parameter_count, or one row that sums
+  GradeScratch product;
+};
+
 /// A tally sink that also collects dE_i/dtheta and grades it, many atoms at a time.
 template <class T>
 struct GradingSink : TallySink {
   const Grading& grading;
   int parameter_count;
-  std::vector<double>& rows;  ///< graded_rows x parameter_count, or one row that sums
+  std::vector<double>& rows;
+  GradeScratch& product;
   std::vector<int> owners;
 
-  GradingSink(const Tally& t, const Grading& g, int count, std::vector<double>& scratch)
-      : TallySink{t}, grading(g), parameter_count(count), rows(scratch) {
-    rows.assign(std::size_t(grading.grades ? graded_rows : 1) * parameter_count, 0.0);
+  GradingSink(const Tally& t, const Grading& g, int count, GradingArrays& arrays)
+      : TallySink{t},
+        grading(g),
+        parameter_count(count),
+        rows(arrays.rows),
+        product(arrays.product) {
+    rows.assign((grading.grades ? graded_rows : 1) * parameter_count, 0.0);
   }
 
   void parameters(const int* atoms, int used, const T* b, int stride) {
@@ -98,13 +109,13 @@ struct GradingSink : TallySink {
       double* row = &rows[owners.size() * parameter_count];
       for (int p = 0; p < parameter_count; ++p) row[p] = double(b[std::size_t(p) * stride + lane]);
       owners.push_back(atoms[lane]);
-      if (int(owners.size()) == graded_rows) flush();
+      if (owners.size() == graded_rows) flush();
     }
   }
 
   void flush() {
     double grades[graded_rows];
-    grading.inverse->grades(rows.data(), owners.size(), grades);
+    grading.inverse->grades(rows.data(), owners.size(), grades, product);
     for (std::size_t r = 0; r < owners.size(); ++r) grading.grades[owners[r]] = grades[r];
     owners.clear();
   }
@@ -143,9 +154,9 @@ class Engine : public MtpEngine {
   void evaluate_graded(const AtomView& atoms, int threads, Tally& tally,
                        const Grading& grading) override {
     const int parameters = plan_.parameter_count();
-    rows_.resize(std::max<std::size_t>(rows_.size(), threads));
+    grading_.resize(std::max<std::size_t>(grading_.size(), threads));
     run(atoms, threads, tally, [&](int t, const int* mine, int count, Tally& own) {
-      GradingSink<T> sink(own, grading, parameters, rows_[t]);
+      GradingSink<T> sink(own, grading, parameters, grading_[t]);
       mtp::evaluate_with_parameters(plan_, workspaces_[t], mine, count, ListNeighbors{atoms}, sink);
       if (grading.grades) sink.flush();
       own = sink.tally;
@@ -153,14 +164,14 @@ class Engine : public MtpEngine {
     if (grading.grades) return;
     std::fill_n(grading.gradient_sum, parameters, 0.0);
     for (int t = 0; t < threads; ++t)
-      for (int p = 0; p < parameters; ++p) grading.gradient_sum[p] += rows_[t][p];
+      for (int p = 0; p < parameters; ++p) grading.gradient_sum[p] += grading_[t].rows[p];
   }
 
   double memory_usage() const override {
     std::size_t numbers = 0;
     for (const ThreadArrays& a : arrays_)
       numbers += a.forces.size() + a.virials.size() + a.centroid_virials.size();
-    for (const auto& rows : rows_) numbers += rows.size();
+    for (const GradingArrays& a : grading_) numbers += a.rows.size();
     return double(numbers) * sizeof(double);
   }
 
@@ -202,7 +213,7 @@ class Engine : public MtpEngine {
   mtp::Plan<T> plan_;
   std::vector<mtp::Workspace<T>> workspaces_;
   std::vector<ThreadArrays> arrays_;
-  std::vector<std::vector<double>> rows_;
+  std::vector<GradingArrays> grading_;
 };
 
 }  // namespace
