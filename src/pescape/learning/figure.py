@@ -109,7 +109,16 @@ def _draw_grades(axes: Axes, rounds: Sequence[Round], select: float, stop: float
     low = min([select, *(one.largest_grade for one in run)])
     high = max([stop or select, *(one.largest_grade for one in run)])
     axes.set_ylim(low / 1.6, high * 2.5)
+    _plain_logarithm(axes, (1.0, 2.0, 5.0) if high < 200.0 * low else (1.0,))
+
+
+def _plain_logarithm(axes: Axes, ticks: tuple[float, ...]) -> None:
+    """Write plain numbers at some multiples of the powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.yaxis.set_major_locator(LogLocator(subs=ticks, numticks=20))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_found(axes: Axes, rounds: Sequence[Round]) -> None:
@@ -125,11 +134,18 @@ def _draw_found(axes: Axes, rounds: Sequence[Round]) -> None:
         shown = [(one.number + shift, v) for one, v in zip(rounds, values, strict=True) if v]
         if not shown:
             continue
-        axes.bar(*zip(*shown, strict=True), width, bottom=0.5, color=color, label=name)
+        axes.bar(
+            [x for x, _ in shown],
+            [value - 0.5 for _, value in shown],
+            width,
+            bottom=0.5,
+            color=color,
+            label=name,
+        )
         for x, value in shown:
             axes.annotate(
                 str(value),
-                (x, value + 0.5),
+                (x, value),
                 xytext=(0, 1),
                 textcoords="offset points",
                 ha="center",
@@ -137,7 +153,7 @@ def _draw_found(axes: Axes, rounds: Sequence[Round]) -> None:
             )
     most = max(max(one.risky, one.labelled) for one in rounds)
     axes.set_ylim(0.5, 8 * max(most, 2))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _plain_logarithm(axes, (1.0,))
     axes.legend(loc="upper right", ncols=2)
 
 
@@ -159,7 +175,8 @@ def _draw_errors(
     for name, marker, color, size, value in series:
         points = [(one.number, value(one)) for one in rounds if value(one) is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), marker, color=color, ms=size, lw=1.2, label=name)
+            style = {"color": color, "ms": size, "lw": 1.2, "label": name, "clip_on": False}
+            axes.plot(*zip(*points, strict=True), marker, **style)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
     axes.legend(loc="upper right", ncols=3, columnspacing=1.0, handletextpad=0.3)
 
