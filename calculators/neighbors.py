@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from vesin import NeighborList
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +52,8 @@ def neighbors(atoms: Atoms, cutoff: float) -> Neighbors:
 
     Cells smaller than the cut-off list an atom's own images and several images of one neighbour.
     """
+    from vesin import NeighborList  # It imports torch where that is installed, which takes seconds.
+
     cell = np.ascontiguousarray(atoms.cell.complete().array if atoms.cell.rank else np.eye(3))
     pbc = atoms.pbc & atoms.cell.any(1)
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)

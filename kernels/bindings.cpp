@@ -56,17 +56,21 @@ pescape::mtp::ListedAtoms listed(const Rows3& positions, const Vector<std::int32
                                  int species_count) {
   const std::size_t n = positions.shape(0);
   require(species.size() == n, "species must hold one number per atom");
-  require(offsets.size() == n + 1, "offsets must hold one number more than there are atoms");
+  require(offsets.size() >= 1 && offsets.size() <= n + 1,
+          "offsets must hold one number more than there are atoms with neighbour lists");
+  const std::size_t with_list = offsets.size() - 1;
   require(shifts.shape(0) == indices.size(), "shifts must hold one row per neighbour");
-  require(offsets(0) == 0 && offsets(n) == std::int64_t(indices.size()),
+  require(offsets(0) == 0 && offsets(with_list) == std::int64_t(indices.size()),
           "offsets must run from 0 to the number of neighbours");
-  for (std::size_t i = 0; i < n; ++i) {
+  for (std::size_t i = 0; i < with_list; ++i)
     require(offsets(i) <= offsets(i + 1), "offsets must not fall");
+  for (std::size_t i = 0; i < n; ++i) {
     require(species(i) < species_count, "an atom's species is not one of the potential's");
   }
   for (std::size_t k = 0; k < indices.size(); ++k)
     require(indices(k) >= 0 && std::size_t(indices(k)) < n, "a neighbour's index is no atom's");
-  return {int(n), positions.data(), species.data(), offsets.data(), indices.data(), shifts.data()};
+  return {int(n),         int(with_list), positions.data(), species.data(),
+          offsets.data(), indices.data(), shifts.data()};
 }
 
 /// A moment tensor potential ready to be evaluated, in double or single precision.
@@ -133,7 +137,7 @@ class MTPKernel {
                      const Vector<std::int64_t>& offsets, const Vector<std::int32_t>& indices,
                      const Rows3& shifts, int threads) const {
     const auto atoms = listed(positions, species, offsets, indices, shifts, species_count());
-    Out energies = make_array(atoms.count), forces = make_array(atoms.count, 3),
+    Out energies = make_array(atoms.listed), forces = make_array(atoms.count, 3),
         virials = make_array(atoms.count, 6);
     positive(threads);
     {
@@ -150,7 +154,7 @@ class MTPKernel {
                      const Vector<std::int64_t>& offsets, const Vector<std::int32_t>& indices,
                      const Rows3& shifts, int threads) const {
     const auto atoms = listed(positions, species, offsets, indices, shifts, species_count());
-    Out rows = make_array(atoms.count, parameter_count());
+    Out rows = make_array(atoms.listed, parameter_count());
     positive(threads);
     nb::gil_scoped_release unlocked;
     visit(
@@ -229,7 +233,9 @@ NB_MODULE(_kernels, m) {
       "A moment tensor potential compiled for evaluation (immutable, safe to share by threads).\n\n"
       "All methods take positions (n, 3) in Å, species (n,) int32 and full neighbour lists as\n"
       "offsets (n+1,) int64, indices (m,) int32 and Cartesian shifts (m, 3) in Å, with\n"
-      "r_ij = positions[j] + shift - positions[i]; pairs may reach beyond the cut-off.")
+      "r_ij = positions[j] + shift - positions[i]; pairs may reach beyond the cut-off. Shorter\n"
+      "offsets (c+1,) are for atoms of which the first c have lists; the others, ghosts, are only\n"
+      "neighbours, and what is given per site has c entries.")
       .def(nb::init<int, double, double, double, const In<double, nb::shape<-1, -1, -1, -1>>&,
                     const Rows4&, const Rows4&, const Vector<std::int32_t>&, int,
                     const Vector<double>&, const Vector<double>&, bool>(),

@@ -21,22 +21,22 @@ class GhostNeighbors:
     Attributes
     ----------
     species : (n,) int32 array
-        Species of owned and ghost atoms; 0 for types that are handled elsewhere.
-    offsets : (n + 1,) int64 array
-        Where the neighbours of each atom begin in `indices`; ghosts have none.
+        Species of owned and ghost atoms; -1 for types that are handled elsewhere.
+    offsets : (nlocal + 1,) int64 array
+        Where the neighbours of each owned atom begin in `indices`.
     indices : (m,) int32 array
         Neighbours, owned or ghost.
     shifts : (m, 3) array
         Zero: ghosts sit where they act.
-    ours : (nlocal,) bool array
-        Owned atoms that the potential describes.
+    ours : (k,) int64 array
+        Indices of the owned atoms that the potential describes.
     """
 
     species: NDArray[np.int32]
     offsets: NDArray[np.int64]
     indices: NDArray[np.int32]
     shifts: NDArray[np.float64]
-    ours: NDArray[np.bool_]
+    ours: NDArray[np.int64]
     positions: NDArray[np.float64]
     types: NDArray[np.int32]
     tags: NDArray
@@ -48,7 +48,7 @@ class GhostNeighbors:
         LAMMPS guarantees the ghosts within the cut-off. A ghost that it adds, drops or
         reorders changes the tags; an atom that it wraps around the box is displaced.
         """
-        if len(self.ours) != atoms.local or not np.array_equal(self.tags, atoms.tags):
+        if len(self.offsets) != atoms.local + 1 or not np.array_equal(self.tags, atoms.tags):
             return False
         if not np.array_equal(self.types, atoms.types):
             return False
@@ -70,7 +70,7 @@ class GhostNeighbors:
         members
             The block's atoms, then those of their neighbours that are not among them.
         offsets, indices
-            The list of the cut-out, where only the block's atoms have neighbours.
+            The list of the cut-out.
         """
         counts = self.offsets[block + 1] - self.offsets[block]
         starts = np.repeat(self.offsets[block] - np.cumsum(counts) + counts, counts)
@@ -78,9 +78,7 @@ class GhostNeighbors:
         members = np.concatenate([block, np.setdiff1d(near, block)])
         place = np.zeros(len(self.species), np.int32)
         place[members] = np.arange(len(members), dtype=np.int32)
-        offsets = np.full(len(members) + 1, len(near), np.int64)
-        offsets[: len(block) + 1] = np.concatenate([[0], np.cumsum(counts)])
-        return members, offsets, place[near]
+        return members, np.concatenate([[0], np.cumsum(counts)]), place[near]
 
 
 def ghost_neighbors(
@@ -109,14 +107,14 @@ def ghost_neighbors(
     owned = first < np.searchsorted(near, atoms.local)
     first, second = near[first[owned].astype(np.int64)], near[second[owned].astype(np.int64)]
     order = np.argsort(first, kind="stable")
-    offsets = np.zeros(len(species) + 1, np.int64)
-    np.cumsum(np.bincount(first, minlength=len(species)), out=offsets[1:])
+    offsets = np.zeros(atoms.local + 1, np.int64)
+    np.cumsum(np.bincount(first, minlength=atoms.local), out=offsets[1:])
     return GhostNeighbors(
-        species=np.maximum(species, 0).astype(np.int32),
+        species=species,
         offsets=offsets,
         indices=second[order].astype(np.int32),
         shifts=np.zeros((len(order), 3)),
-        ours=described[: atoms.local],
+        ours=np.flatnonzero(described[: atoms.local]),
         positions=atoms.positions.copy(),
         types=atoms.types.copy(),
         tags=atoms.tags.copy(),

@@ -171,7 +171,7 @@ class Guard:
     def _configuration_grades(self, row: NDArray[np.float64], local: int) -> NDArray[np.float64]:
         """Give every atom the grade of the configuration, of which the ranks have a part each."""
         comm, neighbors = self.session.comm, self.session.neighbors
-        *row, count = comm.sum(np.append(row, np.count_nonzero(neighbors.ours)))
+        *row, count = comm.sum(np.append(row, len(neighbors.ours)))
         row = np.array(row) / max(1.0, count) ** (0.5 * self.active_set.weight_scaling)
         grade = float(activeset.grades(row[None, :], self.active_set)[0])
         return np.full(local, grade if np.isfinite(grade) else NEVER)
@@ -314,9 +314,8 @@ def _site_gradients(
     if neighbors is None:
         refuse("guard: pair_style python has computed no forces")
     size = max(1, _BLOCK_NUMBERS // session.kernel.parameter_count)
-    ours = np.flatnonzero(neighbors.ours)
-    for start in range(0, len(ours), size):
-        block = ours[start : start + size]
+    for start in range(0, len(neighbors.ours), size):
+        block = neighbors.ours[start : start + size]
         members, offsets, indices = neighbors.around(block)
         rows = session.kernel.site_gradients(
             atoms.positions[members],
@@ -326,7 +325,7 @@ def _site_gradients(
             np.zeros((len(indices), 3)),
             session.threads,
         )
-        yield block, rows[: len(block)]
+        yield block, rows
 
 
 def _temperature(atoms: AtomRecords) -> float:

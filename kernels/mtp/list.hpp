@@ -14,12 +14,14 @@
 
 namespace pescape::mtp {
 
-/// n atoms with full neighbour lists: the neighbours of i are entries offsets[i] .. offsets[i+1].
+/// n atoms, of which the first have full neighbour lists: those of i are entries offsets[i] ..
+/// offsets[i+1]. Atoms without a list (ghosts) are neighbours only.
 struct ListedAtoms {
   int count;
+  int listed;
   const double* positions;      ///< [n][3], Å
   const std::int32_t* kinds;    ///< species, one per atom
-  const std::int64_t* offsets;  ///< [n + 1]
+  const std::int64_t* offsets;  ///< [listed + 1]
   const std::int32_t* indices;
   const double* shifts;  ///< [pair][3], Å: r_ij = x_j + shift - x_i
 
@@ -68,7 +70,7 @@ inline void add_up(const std::vector<std::vector<double>>& parts, double* out, s
 }
 
 struct EnergyForces {
-  double* site_energies;  ///< [n] eV
+  double* site_energies;  ///< [listed] eV
   double* forces;         ///< [n][3] eV/Å
   double* virials;        ///< [n][6] eV: xx yy zz yz xz xy; half of each pair's to either atom
 };
@@ -114,11 +116,11 @@ struct GradientSink {
 template <class T>
 void evaluate(const Plan<T>& plan, const ListedAtoms& atoms, int threads, const EnergyForces& out) {
   const std::size_t n = atoms.count;
-  std::fill_n(out.site_energies, n, 0.0);
+  std::fill_n(out.site_energies, atoms.listed, 0.0);
   std::fill_n(out.forces, 3 * n, 0.0);
   std::fill_n(out.virials, 6 * n, 0.0);
   std::vector<std::vector<double>> forces(threads), virials(threads);
-  parallel_over_atoms(atoms.count, threads, [&](int thread, const int* list, int count) {
+  parallel_over_atoms(atoms.listed, threads, [&](int thread, const int* list, int count) {
     double *f = out.forces, *w = out.virials;
     if (thread > 0) {
       forces[thread].assign(3 * n, 0.0);
@@ -136,8 +138,8 @@ void evaluate(const Plan<T>& plan, const ListedAtoms& atoms, int threads, const 
 /// rows[i][p] = dE_i / dtheta_p
 template <class T>
 void site_gradients(const Plan<T>& plan, const ListedAtoms& atoms, int threads, double* rows) {
-  std::fill_n(rows, std::size_t(atoms.count) * plan.parameter_count(), 0.0);
-  parallel_over_atoms(atoms.count, threads, [&](int, const int* list, int count) {
+  std::fill_n(rows, std::size_t(atoms.listed) * plan.parameter_count(), 0.0);
+  parallel_over_atoms(atoms.listed, threads, [&](int, const int* list, int count) {
     detail::GradientSink sink{rows, std::size_t(plan.parameter_count())};
     Workspace<T> work;
     evaluate_with_parameters(plan, work, list, count, atoms, sink);
@@ -157,7 +159,7 @@ void weighted_gradient(const Plan<T>& plan, const ListedAtoms& atoms, const doub
       t[a] = displacements[3 * std::size_t(j) + a] - displacements[3 * std::size_t(i) + a] +
              strain[3 * a] * d[0] + strain[3 * a + 1] * d[1] + strain[3 * a + 2] * d[2];
   };
-  parallel_over_atoms(atoms.count, threads, [&](int thread, const int* list, int count) {
+  parallel_over_atoms(atoms.listed, threads, [&](int thread, const int* list, int count) {
     parts[thread].assign(size, 0.0);
     DerivativeWorkspace<T> work;
     add_weighted_gradient(
@@ -183,7 +185,7 @@ void linear_basis(const Plan<T>& plan, const ListedAtoms& atoms, int threads,
   const std::size_t scalars = plan.scalar_moment().size(), columns = species + scalars;
   const std::size_t rows = 1 + 3 * n + 6;
   std::vector<std::vector<double>> parts(threads);
-  parallel_over_atoms(atoms.count, threads, [&](int thread, const int* list, int count) {
+  parallel_over_atoms(atoms.listed, threads, [&](int thread, const int* list, int count) {
     std::vector<double>& part = parts[thread];
     part.assign(rows * columns, 0.0);
     double *energy = part.data(), *force = energy + columns, *virial = force + 3 * n * columns;
