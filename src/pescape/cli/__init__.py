@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     except Exception as error:
         if debug or not _is_users(error):
             raise
-        _say(str(error) or type(error).__name__)
+        _say(_message(error))
         sys.exit(1)
 
 
@@ -37,9 +37,16 @@ def _is_users(error: Exception) -> bool:
     return isinstance(error, (PescapeError, ValueError, OSError))
 
 
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
 def _say(message: str) -> None:
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(stderr=True, soft_wrap=True)
     for line in message.splitlines():
-        console.print("[bold red]Error:[/]", line, markup=True, highlight=False)
+        console.print("[bold red]Error:[/]", Text(line), highlight=False)
