@@ -83,9 +83,7 @@ def choose(
     -------
     Choice
     """
-    active = potential.active_set
-    if active is None:
-        raise ValueError("the potential has no active set, so nothing can be selected with it")
+    active = _active_set_of(potential, "select")
     physical = [
         index
         for index, atoms in enumerate(candidates)
@@ -159,9 +157,7 @@ def graded(
         ``arrays["extrapolation_grades"]`` holds each atom's grade (neighbourhood mode),
         ``info["extrapolation_grade"]`` the largest, or the configuration's.
     """
-    active = potential.active_set
-    if active is None:
-        raise ValueError("the potential has no active set, so it cannot grade (pescape fit mtp)")
+    active = _active_set_of(potential, "grade")
     copies = []
     for atoms in configurations:
         rows, _ = gradient_rows(
@@ -179,3 +175,12 @@ def graded(
         copy.info["extrapolation_grade"] = float(values.max())
         copies.append(copy)
     return copies
+
+
+def _active_set_of(potential: MTPotential, purpose: str) -> ActiveSet:
+    if potential.active_set is None:
+        raise ValueError(
+            f"{potential.source or 'the potential'} has no active set to {purpose} with: "
+            "pescape fit mtp writes one into .almtp files"
+        )
+    return potential.active_set
