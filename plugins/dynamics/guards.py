@@ -1,0 +1,171 @@
+"""Limits that a configuration must keep: energy, force, distance, displacement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+
+if TYPE_CHECKING:
+    from pescape.plugins.dynamics.reasons import StopKind
+
+_SKIN = 1.0
+
+
+@dataclass(frozen=True)
+class Guards:
+    """Limits that every accepted configuration keeps; None lifts one.
+
+    Attributes
+    ----------
+    max_force
+        Largest force on any atom, eV/Å.
+    max_energy
+        Largest potential energy above the first configuration's, eV/atom.
+    max_deviation
+        Largest distance from the energy that was aimed at, eV/atom.
+    min_distance
+        Shortest distance between two atoms, periodic images included, Å.
+    distance_ratio
+        Shortest distance as a multiple of the sum of the two covalent radii; the larger of the
+        two limits holds.
+    max_displacement
+        Largest displacement of any atom from the first configuration, Å.
+    retries
+        How often a step that broke a limit is tried again, with half the length each time,
+        before the run ends.
+    """
+
+    max_force: float | None = 30.0
+    max_energy: float | None = None
+    max_deviation: float | None = None
+    min_distance: float | None = None
+    distance_ratio: float | None = None
+    max_displacement: float | None = None
+    retries: int = 4
+
+    @property
+    def watches_distances(self) -> bool:
+        """Whether any limit on distances is set."""
+        return self.min_distance is not None or self.distance_ratio is not None
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A limit that a configuration broke."""
+
+    kind: StopKind
+    message: str
+    value: float | None = None
+    limit: float | None = None
+
+
+class DistanceWatch:
+    """Finds pairs of atoms that are too close, with a neighbour list that is seldom rebuilt."""
+
+    def __init__(self, guards: Guards, atoms: Atoms) -> None:
+        self._guards = guards
+        self._atoms = atoms
+        self._reference: np.ndarray | None = None
+        radii = covalent_radii[atoms.numbers]
+        self._radii = radii if guards.distance_ratio is not None else np.zeros_like(radii)
+
+    def _rebuild(self, positions: np.ndarray) -> None:
+        atoms = Atoms(self._atoms.numbers, positions, cell=self._atoms.cell, pbc=self._atoms.pbc)
+        ratio, floor = self._guards.distance_ratio or 0.0, self._guards.min_distance or 0.0
+        reach = max(floor, 2 * ratio * float(self._radii.max())) + _SKIN
+        first, second, vectors = neighbor_list("ijD", atoms, reach)
+        shift = vectors - (positions[second] - positions[first])
+        limits = np.maximum(floor, ratio * (self._radii[first] + self._radii[second]))
+        self._pairs = first, second, shift, limits
+        self._reference = positions.copy()
+        self._cell = self._atoms.cell.array.copy()
+
+    def closest(self, positions: np.ndarray) -> Violation | None:
+        """Return the worst pair that is too close, if there is one.
+
+        Parameters
+        ----------
+        positions
+            Positions to look at, (natoms, 3), Å.
+        """
+        if (
+            self._reference is None
+            or not np.array_equal(self._cell, self._atoms.cell.array)
+            or 2 * np.linalg.norm(positions - self._reference, axis=1).max() > _SKIN
+        ):
+            self._rebuild(positions)
+        first, second, shift, limits = self._pairs
+        if not len(first):
+            return None
+        lengths = np.linalg.norm(positions[second] - positions[first] + shift, axis=1)
+        worst = int(np.argmin(lengths - limits))
+        if lengths[worst] >= limits[worst]:
+            return None
+        value, limit = float(lengths[worst]), float(limits[worst])
+        message = (
+            f"atoms {first[worst]} and {second[worst]} are {value:.3f} Å apart; "
+            f"the least allowed is {limit:.3f} Å"
+        )
+        return Violation("distance", message, value, limit)
+
+
+class GuardKeeper:
+    """Checks configurations of one run against its guards.
+
+    Parameters
+    ----------
+    guards
+        The limits.
+    atoms
+        The atoms that are watched.
+    start
+        Positions, (natoms, 3), from which displacements count, Å.
+    energy
+        Energy from which `max_energy` counts, eV.
+    """
+
+    def __init__(self, guards: Guards, atoms: Atoms, start: np.ndarray, energy: float) -> None:
+        self.guards = guards
+        self.start = np.array(start)
+        self.energy = float(energy)
+        self._natoms = len(atoms)
+        self._distances = DistanceWatch(guards, atoms) if guards.watches_distances else None
+
+    def check_positions(self, positions: np.ndarray) -> Violation | None:
+        """Return what positions, (natoms, 3), break: known before any force is computed."""
+        limit = self.guards.max_displacement
+        if limit is not None:
+            value = float(np.linalg.norm(positions - self.start, axis=1).max())
+            if value > limit:
+                message = f"an atom is {value:.3f} Å from its start; the most allowed is {limit} Å"
+                return Violation("displacement", message, value, limit)
+        return None if self._distances is None else self._distances.closest(positions)
+
+    def check_results(
+        self, energy: float, forces: np.ndarray, aim: float | None = None
+    ) -> Violation | None:
+        """Return what an energy (eV) and forces, (natoms, 3) in eV/Å, break."""
+        largest = float(np.sqrt(np.einsum("ij,ij->i", forces, forces).max()))
+        if not (np.isfinite(energy) and np.isfinite(largest)):
+            return Violation("not_finite", "the calculator returned numbers that are not finite")
+        limit = self.guards.max_force
+        if limit is not None and largest > limit:
+            message = f"the largest force is {largest:.2f} eV/Å; the most allowed is {limit} eV/Å"
+            return Violation("force", message, largest, limit)
+        above = (energy - self.energy) / self._natoms
+        limit = self.guards.max_energy
+        if limit is not None and above > limit:
+            message = f"{above:.4f} eV/atom above the start; the most allowed is {limit}"
+            return Violation("energy", message, float(above), limit)
+        limit = self.guards.max_deviation
+        if limit is not None and aim is not None:
+            value = abs(energy - aim) / self._natoms
+            if value > limit:
+                message = f"{value:.4f} eV/atom from the target; the most allowed is {limit}"
+                return Violation("energy", message, float(value), limit)
+        return None
