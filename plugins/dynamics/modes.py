@@ -1,0 +1,155 @@
+"""Modes and displacements that saddle searches start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.geometry import find_mic
+
+from pescape.plugins.dynamics.projection import FreeSpace
+
+Seed = int | np.random.SeedSequence | np.random.Generator | None
+
+
+def free_mode(atoms: Atoms, vectors: np.ndarray) -> np.ndarray:
+    """Return a mode as a unit vector, free of constrained parts and of net translation.
+
+    Parameters
+    ----------
+    atoms
+        The atoms with their constraints.
+    vectors
+        One vector per atom, (natoms, 3) or flattened; left as it is.
+
+    Returns
+    -------
+    np.ndarray
+        The mode, (natoms, 3), of norm one.
+    """
+    vectors = np.asarray(vectors, dtype=float)
+    if vectors.size != 3 * len(atoms):
+        raise ValueError(
+            f"mode has shape {vectors.shape}; expected one vector for each of the "
+            f"{len(atoms)} atoms: ({len(atoms)}, 3)"
+        )
+    free = FreeSpace(atoms).project(vectors.reshape(-1, 3))
+    norm = float(np.linalg.norm(free))
+    if not np.isfinite(norm) or norm < 1e-12:
+        raise ValueError(
+            f"mode has norm {norm:g} in the directions that are free to move; "
+            "give a vector that moves unconstrained atoms against each other"
+        )
+    return free / norm
+
+
+def random_mode(
+    atoms: Atoms, seed: Seed = None, indices: Sequence[int] | np.ndarray | None = None
+) -> np.ndarray:
+    """Return a random mode, (natoms, 3), of norm one; on the atoms `indices` alone if given."""
+    vectors = np.random.default_rng(seed).normal(size=(len(atoms), 3))
+    if indices is not None:
+        chosen = np.zeros(len(atoms), dtype=bool)
+        chosen[np.asarray(indices)] = True
+        vectors[~chosen] = 0.0
+    return free_mode(atoms, vectors)
+
+
+def displacement_mode(atoms: Atoms, reference: Atoms | np.ndarray) -> np.ndarray:
+    """Return the mode, (natoms, 3), that leads from a reference to the atoms (minimum image)."""
+    origin = reference.positions if isinstance(reference, Atoms) else np.asarray(reference)
+    return free_mode(atoms, find_mic(atoms.positions - origin, atoms.cell, atoms.pbc)[0])
+
+
+def local_displacement(
+    atoms: Atoms,
+    centre: int | Sequence[float],
+    seed: Seed = None,
+    *,
+    radius: float = 3.3,
+    deviation: float = 0.2,
+) -> np.ndarray:
+    """Return Gaussian displacements of the free atoms around a centre.
+
+    Parameters
+    ----------
+    atoms
+        The atoms.
+    centre
+        An atom's index, or a position, Å.
+    seed
+        Seed of the random numbers.
+    radius
+        Atoms within this distance of the centre move, Å.
+    deviation
+        Standard deviation of each Cartesian component, Å.
+
+    Returns
+    -------
+    np.ndarray
+        Displacements, (natoms, 3), Å.
+    """
+    point = atoms.positions[centre] if isinstance(centre, (int, np.integer)) else centre
+    distances = find_mic(atoms.positions - np.asarray(point), atoms.cell, atoms.pbc)[1]
+    near = distances < radius
+    vectors = np.zeros((len(atoms), 3))
+    vectors[near] = np.random.default_rng(seed).normal(0.0, deviation, (int(near.sum()), 3))
+    return FreeSpace(atoms).project(vectors)
+
+
+def partial_hessian(
+    atoms: Atoms, indices: Sequence[int] | np.ndarray, *, separation: float = 0.01
+) -> np.ndarray:
+    """Return the Hessian of some atoms by central differences, six force calls an atom.
+
+    Parameters
+    ----------
+    atoms
+        The atoms with a calculator; unchanged afterwards.
+    indices
+        The k atoms.
+    separation
+        Displacement, Å.
+
+    Returns
+    -------
+    np.ndarray
+        Second derivatives, (3k, 3k), eV/Å², symmetrised.
+    """
+    indices = np.asarray(indices)
+    image = atoms.copy()
+    image.set_constraint()
+    image.calc = atoms.calc
+    rows = []
+    for atom in indices:
+        for axis in range(3):
+            forces = []
+            for sign in (1.0, -1.0):
+                image.positions = atoms.positions
+                image.positions[atom, axis] += sign * separation
+                forces.append(image.get_forces()[indices].ravel())
+            rows.append((forces[1] - forces[0]) / (2.0 * separation))
+    hessian = np.array(rows)
+    return 0.5 * (hessian + hessian.T)
+
+
+def softest_mode(
+    atoms: Atoms, indices: Sequence[int] | np.ndarray, *, separation: float = 0.01
+) -> np.ndarray:
+    """Return the softest mode, (natoms, 3), of the partial Hessian of some atoms."""
+    indices = np.asarray(indices)
+    space = FreeSpace(atoms)
+    small = partial_hessian(atoms, indices, separation=separation)
+    # Columns span the free directions of these atoms.
+    columns = []
+    for entry in np.eye(3 * len(indices)):
+        vectors = np.zeros((len(atoms), 3))
+        vectors[indices] = entry.reshape(-1, 3)
+        columns.append(space.project(vectors)[indices].ravel())
+    values, vectors = np.linalg.eigh(np.array(columns))
+    free = vectors[:, values > 0.5]
+    coefficients = np.linalg.eigh(free.T @ small @ free)[1][:, 0]
+    mode = np.zeros((len(atoms), 3))
+    mode[indices] = (free @ coefficients).reshape(-1, 3)
+    return free_mode(atoms, mode)
