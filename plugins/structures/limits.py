@@ -1,0 +1,287 @@
+"""Limits of energy and force from pairs in vacuum (Waters and Rondinelli, section II.D.2).
+
+The energy of a pair is followed up its repulsive wall to a multiple of the binding energy; what
+the pair has there, energy and force, is the most that a data set needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii
+
+from pescape.plugins.structures.wells import Well, follow_wall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from ase.calculators.calculator import Calculator
+
+    # A calculator, or a function that makes one for a given structure.
+    CalculatorSource = Calculator | Callable[[Atoms], Calculator]
+
+
+@dataclass(frozen=True)
+class PairLimits:
+    """The curve of one pair of elements, and what it allows.
+
+    Parameters
+    ----------
+    elements
+        The pair.
+    distances
+        Å, rising.
+    energies
+        Relative to two isolated atoms, eV.
+    forces
+        Along the bond, eV/Å; positive when the atoms repel.
+    binding_energy
+        eV; None for a pair without a minimum below zero, as are those that follow.
+    equilibrium_distance
+        Å.
+    distance_limit
+        Where the repulsive wall reaches the multiple of the binding energy above the
+        minimum, Å; None too where the wall of the calculator does not get that high.
+    energy_limit
+        Energy there, relative to two isolated atoms, eV.
+    force_limit
+        Force there, eV/Å.
+    """
+
+    elements: tuple[str, str]
+    distances: tuple[float, ...]
+    energies: tuple[float, ...]
+    forces: tuple[float, ...]
+    binding_energy: float | None = None
+    equilibrium_distance: float | None = None
+    distance_limit: float | None = None
+    energy_limit: float | None = None
+    force_limit: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The pair as ``A-B``."""
+        return "-".join(self.elements)
+
+
+@dataclass(frozen=True)
+class EnergyForceLimits:
+    """Limits from all pairs of some elements.
+
+    Parameters
+    ----------
+    pairs
+        Curves and limits.
+    atom_energies
+        Energy of the isolated atom of each element, eV.
+    multiple
+        Binding energies above the minimum that the limits belong to.
+    """
+
+    pairs: tuple[PairLimits, ...]
+    atom_energies: dict[str, float]
+    multiple: float
+
+    @property
+    def radii(self) -> dict[str, float]:
+        """Half the equilibrium distance of equal atoms by element, Å, where they bind."""
+        return {
+            pair.elements[0]: pair.equilibrium_distance / 2.0
+            for pair in self.pairs
+            if pair.elements[0] == pair.elements[1] and pair.equilibrium_distance is not None
+        }
+
+    def pair(self, first: str, second: str) -> PairLimits:
+        """Look a pair up, in either order."""
+        for pair in self.pairs:
+            if pair.elements in {(first, second), (second, first)}:
+                return pair
+        known = ", ".join(pair.name for pair in self.pairs)
+        raise ValueError(f"no pair {first}-{second}; there are {known}")
+
+    def force_limit(self, pairs: Iterable[tuple[str, str]] | None = None) -> float:
+        """Largest force limit, eV/Å, of the pairs that matter (all when None)."""
+        return self._largest("force_limit", pairs)
+
+    def energy_limit(self, pairs: Iterable[tuple[str, str]] | None = None) -> float:
+        """Largest energy limit per atom, relative to isolated atoms, eV."""
+        return self._largest("energy_limit", pairs) / 2.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Describe the limits as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> EnergyForceLimits:
+        """Make limits from what `as_dict` gave, through JSON or not."""
+        pairs = tuple(
+            PairLimits(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in p.items()})
+            for p in content["pairs"]
+        )
+        return cls(pairs, dict(content["atom_energies"]), content["multiple"])
+
+    def _largest(self, name: str, pairs: Iterable[tuple[str, str]] | None) -> float:
+        chosen = self.pairs if pairs is None else [self.pair(*pair) for pair in pairs]
+        known = [getattr(p, name) for p in chosen if getattr(p, name) is not None]
+        if not known:
+            raise ValueError(f"no {name}: none of {', '.join(p.name for p in chosen)} has one")
+        return float(max(known))
+
+
+def force_energy_limits(
+    calculator: CalculatorSource,
+    elements: Sequence[str],
+    *,
+    multiple: float = 2.0,
+    distances: Sequence[float] | None = None,
+    refinements: int = 2,
+    box: float = 20.0,
+    pbc: bool = False,
+) -> EnergyForceLimits:
+    """Compute energy and force against distance for all pairs of elements.
+
+    Parameters
+    ----------
+    calculator
+        Any ASE calculator, or a function that takes the structure and returns one (for
+        calculators that need settings of their own for each pair).
+    elements
+        Chemical symbols.
+    multiple
+        Binding energies above the minimum where the limits are taken.
+    distances
+        To compute at first, in sums of the covalent radii; 28 from 0.5 to 2.5 when None. The
+        scan goes on inwards where the wall has not been climbed high enough.
+    refinements
+        Further points at the interpolated minimum and limit, which make them exact.
+    box
+        Edge of the cubic cell the pair is put in, Å.
+    pbc
+        Periodic, for calculators that know nothing else.
+
+    Returns
+    -------
+    EnergyForceLimits
+        `plot_limits` draws them, `violations` and `split_by_limits` filter data sets by them.
+    """
+    chosen = sorted(set(elements), key=list(elements).index)
+    unknown = [element for element in chosen if element not in atomic_numbers]
+    if unknown or not chosen:
+        raise ValueError(f"{unknown[0]!r} is no chemical symbol" if unknown else "no elements")
+    if not multiple > 0.0:
+        raise ValueError(f"multiple = {multiple} is not above 0")
+    grid = np.geomspace(0.5, 2.5, 28) if distances is None else np.unique(distances)
+    if len(grid) < 5 or grid[0] <= 0.0:
+        raise ValueError("distances: at least five positive numbers are needed")
+    alone = {element: _alone(calculator, element, box, pbc) for element in chosen}
+    pairs = []
+    for pair in combinations_with_replacement(chosen, 2):
+        bond = _bond(calculator, pair, alone[pair[0]] + alone[pair[1]], box, pbc)
+        scale = float(sum(covalent_radii[atomic_numbers[element]] for element in pair))
+        pairs.append(_pair_limits(pair, follow_wall(bond, scale * grid, multiple, refinements)))
+    return EnergyForceLimits(tuple(pairs), alone, float(multiple))
+
+
+def violations(
+    atoms: Atoms,
+    limits: EnergyForceLimits,
+    *,
+    force: float | None = None,
+    energy: float | None = None,
+    atom_energies: Mapping[str, float] | None = None,
+) -> list[str]:
+    """Say in which ways a labelled structure goes beyond the limits.
+
+    Parameters
+    ----------
+    atoms
+        With energy and forces from a calculator.
+    limits
+        From the same reference, for its isolated atoms to be those of the structure.
+    force, energy
+        Limits of one atom's force (eV/Å) and of the mean energy per atom relative to isolated
+        atoms (eV), instead of the largest of all pairs.
+    atom_energies
+        Energies of isolated atoms by element, eV, instead of those of `limits`.
+
+    Returns
+    -------
+    list of str
+        One line for each limit that is exceeded; empty inside.
+    """
+    most_force = limits.force_limit() if force is None else force
+    most_energy = limits.energy_limit() if energy is None else energy
+    alone = limits.atom_energies if atom_energies is None else atom_energies
+    missing = sorted(set(atoms.symbols) - set(alone))
+    if missing:
+        raise ValueError(f"no energy of an isolated atom of {missing[0]}")
+    total = atoms.get_potential_energy(apply_constraint=False)
+    energy_found = (total - sum(alone[symbol] for symbol in atoms.symbols)) / len(atoms)
+    force_found = np.linalg.norm(atoms.get_forces(apply_constraint=False), axis=1).max()
+    found = []
+    # Written so that a NaN is beyond every limit.
+    if not energy_found <= most_energy:
+        found.append(f"energy {energy_found:.4g} eV/atom above {most_energy:.4g}")
+    if not force_found <= most_force:
+        found.append(f"force {force_found:.4g} eV/Å above {most_force:.4g}")
+    return found
+
+
+def split_by_limits(
+    frames: Iterable[Atoms],
+    limits: EnergyForceLimits,
+    **options: Any,  # noqa: ANN401 (those of `violations`)
+) -> tuple[list[Atoms], list[tuple[Atoms, list[str]]]]:
+    """Split a data set into structures within the limits and those beyond, with the reasons.
+
+    Takes the options of `violations`.
+    """
+    kept, rejected = [], []
+    for atoms in frames:
+        reasons = violations(atoms, limits, **options)
+        if reasons:
+            rejected.append((atoms, reasons))
+        else:
+            kept.append(atoms)
+    return kept, rejected
+
+
+def _pair_limits(elements: tuple[str, str], well: Well) -> PairLimits:
+    return PairLimits(
+        elements,
+        tuple(well.distances.tolist()),
+        tuple(well.energies.tolist()),
+        tuple(well.forces.tolist()),
+        None if well.minimum is None else -well.minimum.energy,
+        None if well.minimum is None else well.minimum.distance,
+        None if well.limit is None else well.limit.distance,
+        None if well.limit is None else well.limit.energy,
+        None if well.limit is None else well.limit.force,
+    )
+
+
+def _bond(
+    calculator: CalculatorSource, pair: tuple[str, str], alone: float, box: float, pbc: bool
+) -> Callable[[float], tuple[float, float]]:
+    def energy_and_force(distance: float) -> tuple[float, float]:
+        atoms = Atoms(pair, positions=[[0, 0, 0], [distance, 0, 0]], cell=[box] * 3, pbc=pbc)
+        atoms.positions += box / 2.0 - atoms.positions.mean(axis=0)
+        atoms.calc = _calculator_for(calculator, atoms)
+        forces = atoms.get_forces()
+        return float(atoms.get_potential_energy()) - alone, float(forces[1, 0] - forces[0, 0]) / 2.0
+
+    return energy_and_force
+
+
+def _alone(calculator: CalculatorSource, element: str, box: float, pbc: bool) -> float:
+    atoms = Atoms(element, positions=[[box / 2.0] * 3], cell=[box] * 3, pbc=pbc)
+    atoms.calc = _calculator_for(calculator, atoms)
+    return float(atoms.get_potential_energy())
+
+
+def _calculator_for(source: CalculatorSource, atoms: Atoms) -> Calculator:
+    return source if hasattr(source, "get_potential_energy") else source(atoms)
