@@ -53,7 +53,11 @@ def test_a_short_configuration_has_sensible_defaults(tmp_path):
             "count = 4\nrattel = [0, 1]",
             "'structures[1].rattel'; did you mean 'rattle'",
         ),
-        ("[md]", "xyzzy = 1\n[md]", "unknown key 'structures[1].xyzzy'; known here: a, c_over_a"),
+        (
+            "[md]",
+            "xyzzy = 1\n[md]",
+            "unknown key 'structures[1].xyzzy'; known here: a, builder, c_",
+        ),
         ("[reference]", "sede = 1\n[reference]", "unknown key 'sede'; did you mean 'seed'?"),
         ("count = 4\n", "", "key 'structures[1].count' is missing"),
         ("count = 4", "count = 0", "structures[1].count: input should be greater than 0 (it is 0)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import sys
 import types
@@ -74,8 +75,8 @@ def validate(content: dict[str, Any], model: type[Model], source: str) -> Model:
 
 def _explain(problem: Any, model: type[Strict]) -> str:  # noqa: ANN401 (a pydantic ErrorDetails)
     where = [part for part in problem["loc"] if not _is_tag(part)]
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(model, tuple(where[:-1]))
+    if problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        known = _known_keys(model, problem["loc"][:-1])
         near = difflib.get_close_matches(str(where[-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {_dotted(where)!r}; {hint}"
@@ -106,22 +107,38 @@ def _dotted(where: list[str | int]) -> str:
     return text.lstrip(".")
 
 
-def _known_keys(model: type[Strict], where: tuple[str | int, ...]) -> list[str]:
+def _known_keys(model: type, where: tuple[str | int, ...]) -> list[str]:
     """Keys that are known at a place inside a model."""
     models = [model]
     for part in where:
         if isinstance(part, int):
             continue
+        if _is_tag(part):
+            models = [found for found in models if part == tag_of(found)] or models
+            continue
         models = [
             inner
             for outer in models
-            if part in outer.model_fields
-            for inner in _models_in(outer.model_fields[part].annotation)
+            if part in (fields := _fields_of(outer))
+            for inner in _models_in(fields[part])
         ]
-    return sorted({key for found in models for key in found.model_fields})
+    return sorted({key for found in models for key in _fields_of(found)})
 
 
-def _models_in(annotation: Any) -> list[type[Strict]]:  # noqa: ANN401 (any type expression)
+def tag_of(model: type) -> str:
+    """Name a member of a union so that errors leave it out of the key."""
+    return f"{model.__name__}()"
+
+
+def _fields_of(model: type) -> dict[str, Any]:
+    """Annotations of the fields of a model or a dataclass, by name."""
+    if issubclass(model, BaseModel):
+        return {name: field.annotation for name, field in model.model_fields.items()}
+    return {field.name: field.type for field in dataclasses.fields(model)}
+
+
+def _models_in(annotation: Any) -> list[type]:  # noqa: ANN401 (any type expression)
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        return [annotation] if issubclass(annotation, Strict) else []
+        known = issubclass(annotation, Strict) or dataclasses.is_dataclass(annotation)
+        return [annotation] if known else []
     return [found for part in typing.get_args(annotation) for found in _models_in(part)]

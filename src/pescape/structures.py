@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
-from pescape.config import Strict
+from pescape.config import Strict, tag_of
+from pescape.dataset import SOURCE, read_configurations
 from pescape.labelling.label import configuration_id
+from pescape.plugins.structures.polymorphs import Mutations
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 Range = tuple[float, float]
+Radii = dict[str, PositiveFloat]
 Repeat = tuple[PositiveInt, PositiveInt, PositiveInt]
 
 
@@ -49,6 +54,7 @@ class CrystalConfig(Strict):
 class RattledConfig(CrystalConfig):
     """Structures derived from crystals by strain and random displacements."""
 
+    builder: Literal["rattled"] = "rattled"
     count: PositiveInt = Field(description="how many structures, shared among the supercells")
     rattle: Range = Field((0.0, 0.2), description="range of the displacements' deviation, Å")
     strain: float = Field(0.03, ge=0.0, description="deviation of the strain components")
@@ -63,47 +69,154 @@ class RattledConfig(CrystalConfig):
                 raise ValueError(f"{name} = [{low}, {high}] is not a range of positive numbers")
         return self
 
+    def draw(self, seed: np.random.SeedSequence, folder: Path) -> list[Atoms]:  # noqa: ARG002
+        """Build the structures; their parents take turns."""
+        from pescape.plugins.structures import strained_and_rattled
+
+        return strained_and_rattled(
+            self.build(),
+            self.count,
+            rattle=self.rattle,
+            strain=self.strain,
+            volume=self.volume,
+            min_distance=self.min_distance,
+            seed=seed,
+        )
+
+
+class PolymorphConfig(Strict):
+    """Structures derived from known phases; see `polymorph_derived`."""
+
+    builder: Literal["polymorph"]
+    count: PositiveInt = Field(description="how many structures; the phases take turns")
+    crystals: tuple[CrystalConfig, ...] = ()
+    files: tuple[str, ...] = Field((), description="of phases; beside the configuration file")
+    cutoff: PositiveFloat = Field(7.0, description="of the potential to be made, Å")
+    elements: tuple[str, ...] | None = Field(None, description="what may be substituted by")
+    hard_radii: Radii | None = Field(None, description="by element, Å")
+    max_atoms: PositiveInt | None = None
+    mutations: Mutations = Mutations()
+
+    @model_validator(mode="after")
+    def _phases(self) -> PolymorphConfig:
+        if not (self.crystals or self.files):
+            raise ValueError("give crystals = [{ element = ... }], files = [...] or both")
+        return self
+
+    def draw(self, seed: np.random.SeedSequence, folder: Path) -> list[Atoms]:
+        """Build the structures; their parents take turns."""
+        from pescape.plugins.structures import polymorph_derived
+
+        phases = [atoms for crystal in self.crystals for atoms in crystal.build()]
+        phases += [atoms for name in self.files for atoms in _phases_in(folder / name)]
+        return [
+            polymorph_derived(
+                phases[index % len(phases)],
+                seed=child,
+                cutoff=self.cutoff,
+                elements=self.elements,
+                hard_radii=self.hard_radii,
+                max_atoms=self.max_atoms,
+                **asdict(self.mutations),
+            )
+            for index, child in enumerate(seed.spawn(self.count))
+        ]
+
+
+class PackingConfig(Strict):
+    """Random packings in cubic boxes; see `random_packing`."""
+
+    builder: Literal["packing"]
+    count: PositiveInt = Field(description="how many structures; the boxes take turns")
+    boxes: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = Field(
+        (8.0, 13.0), description="edges, Å"
+    )
+    composition: Annotated[dict[str, float | Range], Field(min_length=1)]
+    volume_fraction: float | Range = (0.05, 0.50)
+    radii: Radii | None = Field(None, description="by element, Å; covalent radii if unset")
+    hard_ratio: PositiveFloat = 0.9
+    hard_radii: Radii | None = Field(None, description="by element, Å; instead of hard_ratio")
+
+    def draw(self, seed: np.random.SeedSequence, folder: Path) -> list[Atoms]:  # noqa: ARG002
+        """Build the structures; the boxes take turns."""
+        from pescape.plugins.structures import random_packing
+
+        return [
+            random_packing(
+                self.boxes[index % len(self.boxes)],
+                self.composition,
+                seed=child,
+                volume_fraction=self.volume_fraction,
+                radii=self.radii,
+                hard_ratio=self.hard_ratio,
+                hard_radii=self.hard_radii,
+            )
+            for index, child in enumerate(seed.spawn(self.count))
+        ]
+
+
+def _builder_tag(given: Any) -> str | None:  # noqa: ANN401 (whatever stands in the file)
+    """Name the model that a table asks for; rattled crystals are the default."""
+    builder = given.get("builder", "rattled") if isinstance(given, dict) else given.builder
+    models = {"rattled": RattledConfig, "polymorph": PolymorphConfig, "packing": PackingConfig}
+    return tag_of(models[builder]) if builder in models else None
+
+
+Recipe = Annotated[
+    Annotated[RattledConfig, Tag(tag_of(RattledConfig))]
+    | Annotated[PolymorphConfig, Tag(tag_of(PolymorphConfig))]
+    | Annotated[PackingConfig, Tag(tag_of(PackingConfig))],
+    Discriminator(
+        _builder_tag,
+        custom_error_type="builder",
+        custom_error_message="builder has to be 'rattled', 'polymorph' or 'packing'",
+    ),
+]
+
 
 class StructuresConfig(Strict):
     """The configuration of ``pescape structures``."""
 
     seed: int = 0
-    structures: Annotated[tuple[RattledConfig, ...], Field(min_length=1)]
+    structures: Annotated[tuple[Recipe, ...], Field(min_length=1)]
 
 
 def build_structures(
-    recipes: tuple[RattledConfig, ...], seed: int | np.random.SeedSequence
+    recipes: tuple[RattledConfig | PolymorphConfig | PackingConfig, ...],
+    seed: int | np.random.SeedSequence,
+    folder: Path | str = ".",
 ) -> list[Atoms]:
     """Build the structures of all recipes.
 
     Parameters
     ----------
     recipes
-        What to derive them from.
+        What to build, or to derive from.
     seed
         Equal seeds give equal structures, each recipe's whatever the others are.
+    folder
+        Where the recipes' files are.
 
     Returns
     -------
     list of Atoms
-        In the recipes' order; ``info["parent"]`` names the crystal. Positions have eight
-        decimals, all that extxyz files keep.
+        In the recipes' order; ``info["parent"]`` names what a structure derives from, and
+        ``info["record"]``, where there is one, builds it again. Positions have eight decimals,
+        all that extxyz files keep.
     """
-    from pescape.plugins.structures import strained_and_rattled
-
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     built = []
     for recipe, child in zip(recipes, sequence.spawn(len(recipes)), strict=True):
-        built += strained_and_rattled(
-            recipe.build(),
-            recipe.count,
-            rattle=recipe.rattle,
-            strain=recipe.strain,
-            volume=recipe.volume,
-            min_distance=recipe.min_distance,
-            seed=child,
-        )
+        built += recipe.draw(child, Path(folder))
     return [as_stored(atoms) for atoms in built]
+
+
+def _phases_in(path: Path) -> list[Atoms]:
+    phases = read_configurations(path)
+    for index, atoms in enumerate(phases):
+        atoms.info.pop(SOURCE)
+        atoms.info.setdefault("name", path.name if len(phases) == 1 else f"{path.name} {index}")
+    return phases
 
 
 def as_stored(atoms: Atoms) -> Atoms:

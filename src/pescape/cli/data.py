@@ -13,7 +13,7 @@ def structures(
     output: Annotated[Path, typer.Option("-o", "--output", help="extxyz file to write.")],
     seed: Annotated[int | None, typer.Option(help="Instead of the seed in CONFIG.")] = None,
 ) -> None:
-    """Build initial structures: crystals, strained and rattled.
+    """Build initial structures: rattled crystals, derived polymorphs, random packings.
 
     Example: `pescape structures structures.toml -o start.xyz`, where structures.toml holds
 
@@ -30,6 +30,21 @@ def structures(
     strain = 0.03
     volume = [0.9, 1.1]
     min_distance = 2.2            # Å
+
+    [[structures]]
+    builder = "polymorph"         # supercells with vacancies, substitutions, strain
+    files = ["zirconia.cif"]      # beside structures.toml; or crystals = [{ ... }]
+    elements = ["Zr", "O"]
+    count = 20
+    mutations = { deletion = 0.05, substitution = 0.05, displacement = 0.2 }
+
+    [[structures]]
+    builder = "packing"           # random insertion
+    boxes = [8.0, 13.0]           # Å, in turn
+    composition = { Zr = [0.0, 1.0], O = [0.0, 0.7] }
+    volume_fraction = [0.05, 0.5]
+    radii = { Zr = 1.123, O = 0.613 }
+    count = 20
     ```
     """
     from pescape.cli.output import say
@@ -38,7 +53,9 @@ def structures(
     from pescape.structures import StructuresConfig, build_structures
 
     settings = load_config(config, StructuresConfig)
-    built = build_structures(settings.structures, settings.seed if seed is None else seed)
+    built = build_structures(
+        settings.structures, settings.seed if seed is None else seed, config.parent
+    )
     write_configurations(output, built)
     say(f"{output}: {len(built)} structures, {sum(map(len, built))} atoms")
 
