@@ -5,6 +5,7 @@ from pescape.plugins.structures.crystals import (
     LATTICES,
     crystal,
     rattled,
+    rattled_crystal,
     shortest_distance,
     strained_and_rattled,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "radii_of",
     "random_packing",
     "rattled",
+    "rattled_crystal",
     "recommended_box",
     "replay",
     "shortest_distance",

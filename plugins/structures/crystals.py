@@ -9,6 +9,13 @@ from ase import Atoms
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
 
+from pescape.plugins.structures.records import (
+    attach_record,
+    generator,
+    structure_name,
+    structure_to_dict,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -155,34 +162,62 @@ def strained_and_rattled(
     Returns
     -------
     list of Atoms
-        Their ``info["parent"]`` holds the parent's ``info["name"]``, or its formula.
+        Each as `rattled_crystal` makes it.
     """
     if not parents:
         raise ValueError("no crystals to derive structures from")
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-    structures = []
-    for index, child in enumerate(sequence.spawn(count)):
-        parent = parents[index % len(parents)]
-        rng = np.random.default_rng(child)
-        for _ in range(_TRIES):
-            new = rattled(
-                parent,
-                rng,
-                rattle=rng.uniform(*rattle),
-                strain=strain,
-                volume=rng.uniform(*volume),
-            )
-            if shortest_distance(new, max(min_distance, 0.1)) >= min_distance:
-                break
-        else:
-            raise ValueError(
-                f"{_TRIES} draws from {_name(parent)} all had atoms nearer than {min_distance} Å: "
-                "lower rattle, strain or min_distance"
-            )
-        new.info["parent"] = _name(parent)
-        structures.append(new)
-    return structures
+    return [
+        rattled_crystal(
+            parents[index % len(parents)],
+            seed=child,
+            rattle=rattle,
+            strain=strain,
+            volume=volume,
+            min_distance=min_distance,
+        )
+        for index, child in enumerate(sequence.spawn(count))
+    ]
 
 
-def _name(atoms: Atoms) -> str:
-    return str(atoms.info.get("name", atoms.get_chemical_formula()))
+def rattled_crystal(
+    parent: Atoms,
+    *,
+    seed: int | np.random.SeedSequence,
+    rattle: tuple[float, float] = (0.0, 0.2),
+    strain: float = 0.03,
+    volume: tuple[float, float] = (0.9, 1.1),
+    min_distance: float = 0.0,
+) -> Atoms:
+    """Derive one structure from a crystal.
+
+    Parameters are those of `strained_and_rattled`; equal seeds give equal structures.
+
+    Returns
+    -------
+    Atoms
+        ``info["record"]`` tells how it was made, and `replay` makes it again;
+        ``info["parent"]`` holds the parent's ``info["name"]``, or its formula.
+    """
+    rng = generator(seed)
+    for attempt in range(1, _TRIES + 1):
+        done = {"rattle": rng.uniform(*rattle), "volume": rng.uniform(*volume)}
+        new = rattled(parent, rng, strain=strain, **done)
+        if shortest_distance(new, max(min_distance, 0.1)) >= min_distance:
+            done["attempts"] = attempt
+            break
+    else:
+        raise ValueError(
+            f"{_TRIES} draws from {structure_name(parent)} all had atoms nearer than "
+            f"{min_distance} Å: lower rattle, strain or min_distance"
+        )
+    new.info["parent"] = structure_name(parent)
+    arguments = {
+        "parent": structure_to_dict(parent),
+        "rattle": list(rattle),
+        "strain": strain,
+        "volume": list(volume),
+        "min_distance": min_distance,
+    }
+    attach_record(new, "rattled_crystal", seed, arguments, done)
+    return new

@@ -22,6 +22,7 @@ VERSION = 1
 _BUILDERS = {
     "polymorph_derived": "pescape.plugins.structures.polymorphs",
     "random_packing": "pescape.plugins.structures.packing",
+    "rattled_crystal": "pescape.plugins.structures.crystals",
 }
 
 

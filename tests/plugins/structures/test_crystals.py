@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
@@ -6,6 +8,7 @@ from pescape.plugins.structures import (
     LATTICES,
     crystal,
     rattled,
+    replay,
     shortest_distance,
     strained_and_rattled,
 )
@@ -87,6 +90,13 @@ def test_structures_name_their_parents():
     parent.info["name"] = "hcp Zr2"
     made = strained_and_rattled([parent, crystal("Zr", "bcc", 3.6)], 3)
     assert [atoms.info["parent"] for atoms in made] == ["hcp Zr2", "Zr", "hcp Zr2"]
+
+
+def test_structures_are_replayed_from_json_bit_by_bit():
+    for atoms in strained_and_rattled([crystal("Zr", "hcp", 3.2)], 3, min_distance=2.9, seed=8):
+        again = replay(json.loads(json.dumps(atoms.info["record"])))
+        assert again == atoms
+        assert again.info == atoms.info
 
 
 def test_no_structure_has_atoms_nearer_than_allowed():
