@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from ase import Atoms
 from ase.optimize.optimize import Optimizer
 
 from pescape.plugins.dynamics.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from pescape.plugins.dynamics.guards import GuardKeeper, Guards, Violation
 from pescape.plugins.dynamics.images import FrameFile, Image, consistent_energy, frame
 from pescape.plugins.dynamics.modes import Seed, free_mode, random_mode
-from pescape.plugins.dynamics.projection import FreeSpace
+from pescape.plugins.dynamics.projection import FreeSpace, free_components
 from pescape.plugins.dynamics.reasons import StopReason
 from pescape.plugins.dynamics.ritz import RitzEngine, RitzSettings
 from pescape.plugins.dynamics.vtst import VtstEngine, VtstSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ase import Atoms
+
+    from pescape.plugins.dynamics.hessian import SubspaceHessian
 
 Method = Literal["ritz", "vtst"]
 _MANY_STEPS = 100_000_000
@@ -120,7 +125,7 @@ class Dimer(Optimizer):
         self.history: list[HistoryEntry] = []
         self.reason: StopReason | None = None
         self._image: Image | None = None
-        self._free, self._atom_of = _free_components(atoms)
+        self._free, self._atom_of = free_components(atoms)
         resumes = restart is not None and Path(restart).is_file()
         keep = append_trajectory or resumes
         self._images = None if images is None else FrameFile(images, append=keep)
@@ -150,6 +155,11 @@ class Dimer(Optimizer):
     def curvature(self) -> float | None:
         """The curvature measured last, eV/Å²; None before the first rotation."""
         return self._engine.curvature
+
+    @property
+    def hessian(self) -> SubspaceHessian | None:
+        """The model of the Hessian over the free components; None for "vtst"."""
+        return self._engine.model if isinstance(self._engine, RitzEngine) else None
 
     def run(self, fmax: float = 0.001, steps: int = _MANY_STEPS) -> bool:
         """Search until converged, or until a limit or the number of steps is reached.
@@ -214,11 +224,11 @@ class Dimer(Optimizer):
         self._begin()
         try:
             if self._fmax() < self.fmax and not self._measured_here():
-                self._engine.verify(self._image, self._product)
+                self._engine.verify(self._product)
                 if self.converged():
                     self._refresh()
                     return
-            self._engine.prepare(self._image, self._product)
+            self._engine.prepare(self._product)
             self._translate()
         except _Stopped as stopped:
             self._end(stopped.violation)
@@ -425,12 +435,3 @@ def _settings(
             f"not a {type(settings).__name__}"
         )
     return settings
-
-
-def _free_components(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Cartesian components that can change, and the atom of each, both (n,)."""
-    generic = np.random.default_rng(0).normal(size=(len(atoms), 3))
-    free = np.flatnonzero(FreeSpace(atoms).project(generic).ravel())
-    if not len(free):
-        raise ValueError("all atoms are fixed; a saddle search needs some that may move")
-    return free, free // 3

@@ -25,7 +25,7 @@ class SubspaceHessian:
         Largest dimension of the basis.
     """
 
-    def __init__(self, size: int, *, stiffness: float = 30.0, memory: int = 120) -> None:
+    def __init__(self, size: int, *, stiffness: float = 30.0, memory: int = 200) -> None:
         self.size = size
         self.stiffness = float(stiffness)
         self.capacity = min(size, max(8, memory))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
 
 from pescape.plugins.dynamics.projection import FreeSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Seed = int | np.random.SeedSequence | np.random.Generator | None
 

@@ -28,6 +28,7 @@ class FreeSpace:
     def __init__(self, atoms: Atoms, *, remove_translation: bool | None = None) -> None:
         self.atoms = atoms
         self._remove_translation = remove_translation
+        self._mean = np.full(len(atoms), 1.0 / max(1, len(atoms)))
 
     @property
     def remove_translation(self) -> bool:
@@ -54,7 +55,7 @@ class FreeSpace:
             if not hasattr(constraint, "adjust_potential_energy"):
                 constraint.adjust_forces(self.atoms, free)
         if self.remove_translation:
-            free -= free.mean(axis=0)
+            free -= self._mean @ free  # several times faster than mean(axis=0)
         return free.reshape(np.shape(vectors))
 
 
@@ -70,3 +71,12 @@ def unit(vector: np.ndarray, *, floor: float = 1e-10) -> np.ndarray | None:
     """Return a flat vector scaled to length one, or None where it is no longer than the floor."""
     length = np.sqrt(vector @ vector)
     return vector / length if length > floor else None
+
+
+def free_components(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
+    """Return the flat Cartesian components that can change, and the atom of each, both (n,)."""
+    generic = np.random.default_rng(0).normal(size=(len(atoms), 3))
+    free = np.flatnonzero(FreeSpace(atoms).project(generic).ravel())
+    if not len(free):
+        raise ValueError("all atoms are fixed; a search needs some that may move")
+    return free, free // 3

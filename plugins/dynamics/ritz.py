@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pescape.plugins.dynamics.hessian import SubspaceHessian
-from pescape.plugins.dynamics.images import Image
 from pescape.plugins.dynamics.rotation import rotate
 from pescape.plugins.dynamics.translation import (
     Proposal,
@@ -19,6 +18,9 @@ from pescape.plugins.dynamics.translation import (
     largest_atom,
     propose,
 )
+
+if TYPE_CHECKING:
+    from pescape.plugins.dynamics.images import Image
 
 Product = Callable[[np.ndarray], np.ndarray]
 
@@ -47,14 +49,14 @@ class RitzSettings:
         Limits of the steps.
     """
 
-    first_tolerance: float = 0.2
+    first_tolerance: float = 0.1
     first_rotations: int = 40
     tolerance: float = 0.3
-    rotations: int = 4
+    rotations: int = 5
     renew_error: float = 1.0
     renew_positive: int = 3
     stiffness: float = 30.0
-    memory: int = 120
+    memory: int = 200
     translation: TranslationSettings = field(default_factory=TranslationSettings)
 
 
@@ -97,7 +99,7 @@ class RitzEngine:
         """Forget that the curvature is known here: someone else moved the atoms."""
         self._path_since = np.inf
 
-    def prepare(self, image: Image, product: Product) -> None:
+    def prepare(self, product: Product) -> None:
         """Rotate, where the mode is not known well enough to step."""
         if self.curvature is None:
             self._rotate(product, self.settings.first_tolerance, self.settings.first_rotations)
@@ -110,7 +112,7 @@ class RitzEngine:
         positive = self.model.lowest()[0] > 0
         return positive and self._steps_since >= self.settings.renew_positive
 
-    def verify(self, image: Image, product: Product) -> None:
+    def verify(self, product: Product) -> None:
         """Measure the curvature here, up to the proof that it is negative."""
         self._rotate(product, self.settings.tolerance, self.settings.rotations, verify=True)
 
@@ -164,7 +166,10 @@ class RitzEngine:
         change = after.gradient - before.gradient
         square = float(step @ step)
         if square > 0.0:
-            self.model.stiffness = max(self.model.stiffness, float(step @ change) / square)
+            calm = largest_atom(after.gradient, self._atoms) < self.settings.translation.relax_force
+            if calm:  # contacts of a crowded start are stiffer than anything met later
+                found = float(step @ change) / square
+                self.model.stiffness = max(self.model.stiffness, found)
             self.model.update(step[None], change[None])
         taken = largest_atom(step, self._atoms)
         self._error = gradient_error(expected, after.gradient, before.gradient)

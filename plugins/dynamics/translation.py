@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.plugins.dynamics.hessian import SubspaceHessian
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pescape.plugins.dynamics.hessian import SubspaceHessian
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,27 @@ def propose(
     return Proposal(step, expected)
 
 
+def descend(
+    model: SubspaceHessian,
+    gradient: np.ndarray,
+    atoms: np.ndarray,
+    radius: float,
+    settings: TranslationSettings,
+) -> Proposal:
+    """Return the step that descends along all modes; arguments as for `propose`."""
+    model.extend(gradient)
+    values, vectors = model.eigen()
+    parts = vectors.T @ (model.basis @ gradient)
+    stiff = np.maximum(np.abs(values), settings.softest)
+
+    def shifted(shift: float) -> tuple[np.ndarray, np.ndarray]:
+        amounts = -parts / (stiff + shift)
+        return amounts, (vectors @ amounts) @ model.basis
+
+    amounts, step = _within(shifted, atoms, radius)
+    return Proposal(step, (vectors @ (parts + values * amounts)) @ model.basis)
+
+
 def _climb_limits(
     model: SubspaceHessian,
     gradient: np.ndarray,
@@ -124,7 +149,9 @@ def _climb_limits(
     return (settings.min_climb if values[climb] > 0 else 0.0), np.inf
 
 
-def _within(shifted, atoms: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:  # noqa: ANN001
+def _within(
+    shifted: Callable[[float], tuple[np.ndarray, np.ndarray]], atoms: np.ndarray, radius: float
+) -> tuple[np.ndarray, np.ndarray]:
     amounts, step = shifted(0.0)
     if largest_atom(step, atoms) <= radius:
         return amounts, step

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pescape.plugins.dynamics.images import Image
 from pescape.plugins.dynamics.translation import Proposal, largest_atom
+
+if TYPE_CHECKING:
+    from pescape.plugins.dynamics.images import Image
 
 Product = Callable[[np.ndarray], np.ndarray]
 
@@ -31,8 +33,8 @@ class VtstSettings:
     rotations
         Most rotations at one place.
     torque_low, torque_high
-        No rotation below the lower torque, one and no more below the higher, eV/Å; the torque is
-        the difference of the two images' forces across the mode.
+        No rotation below the lower torque, one and no more below the higher, eV/Å²; the torque
+        is the rate at which the force across the mode changes along it.
     separation
         Distance of an image from the centre, Å.
     """
@@ -114,12 +116,12 @@ class VtstEngine:
         """Forget that the curvature is known here: someone else moved the atoms."""
         self._path_since = np.inf
 
-    def prepare(self, image: Image, product: Product) -> None:
+    def prepare(self, product: Product) -> None:
         """Rotate, unless this was done here already."""
         if self._path_since > 0.0:
-            self.verify(image, product)
+            self.verify(product)
 
-    def verify(self, image: Image, product: Product) -> None:
+    def verify(self, product: Product) -> None:
         """Turn the mode towards the lowest curvature and measure it."""
         convex = self.curvature is not None and self.curvature > 0
         mode, along = self.mode, product(self.mode)
@@ -127,7 +129,7 @@ class VtstEngine:
         heading = torque_before = None
         for _ in range(self.settings.rotations):
             torque = -(along - curvature * mode)
-            size = 2.0 * self.settings.separation * float(np.linalg.norm(torque))
+            size = float(np.linalg.norm(torque))
             if size < self.settings.torque_low:
                 break
             heading = _conjugate(torque, torque_before, heading, mode)

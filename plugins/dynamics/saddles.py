@@ -1,0 +1,416 @@
+"""Campaigns of saddle searches: many starts, checked, connected to minima, sorted into a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase.calculators.calculator import BaseCalculator
+from ase.geometry import find_mic
+
+from pescape.plugins.dynamics.dimer import Dimer, Method
+from pescape.plugins.dynamics.images import consistent_energy
+from pescape.plugins.dynamics.modes import local_displacement, partial_hessian
+from pescape.plugins.dynamics.projection import FreeSpace
+from pescape.plugins.dynamics.slide import relax
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from ase import Atoms
+
+    from pescape.plugins.dynamics.guards import Guards
+    from pescape.plugins.dynamics.hessian import SubspaceHessian
+    from pescape.plugins.dynamics.ritz import RitzSettings
+    from pescape.plugins.dynamics.vtst import VtstSettings
+
+Factory = Callable[[], BaseCalculator]
+
+
+@dataclass(frozen=True)
+class CampaignSettings:
+    """What every search of a campaign does.
+
+    Attributes
+    ----------
+    fmax, steps
+        Convergence, eV/Å, and the largest number of steps.
+    method, search, guards
+        Passed to `Dimer`.
+    centres
+        Atoms around which starts are displaced, one drawn for each start; None: any free atom.
+    radius, deviation
+        Atoms within the radius (Å) move by a Gaussian of this deviation (Å).
+    slide
+        Displacement of the most mobile atom along the mode before each slide, Å.
+    slide_fmax, slide_steps
+        Convergence of the slides.
+    same
+        Two minima are one when no atom is further apart, Å.
+    index_atoms
+        Atoms of largest amplitude in the mode whose partial Hessian counts the negative
+        curvatures; 0 leaves the check out.
+    """
+
+    fmax: float = 0.001
+    steps: int = 1000
+    method: Method = "ritz"
+    search: RitzSettings | VtstSettings | None = None
+    guards: Guards | None = None
+    centres: tuple[int, ...] | None = None
+    radius: float = 3.3
+    deviation: float = 0.2
+    slide: float = 0.1
+    slide_fmax: float = 0.01
+    slide_steps: int = 500
+    same: float = 0.3
+    index_atoms: int = 8
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """A minimum at the foot of a slide.
+
+    Attributes
+    ----------
+    energy
+        Energy above the campaign's minimum, eV.
+    distance
+        Displacement of the furthest atom from that minimum, Å.
+    converged
+        Whether the slide reached its force limit.
+    positions
+        Positions, (natoms, 3), Å.
+    """
+
+    energy: float
+    distance: float
+    converged: bool
+    positions: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Saddle:
+    """What one search found.
+
+    Attributes
+    ----------
+    number
+        Number of the start.
+    converged
+        Whether it is a saddle; all that follows is meaningful only then.
+    reason
+        Why the search ended.
+    calls, calls_rough, slide_calls, index_calls
+        Force calls of the search to `fmax` and to 0.01 eV/Å, of the slides, of the index check.
+    energy
+        Energy above the minimum, eV.
+    curvature
+        Lowest curvature, eV/Å².
+    index
+        Negative curvatures of the partial Hessian; None if not looked at.
+    positions, mode
+        Positions and unit mode, (natoms, 3).
+    ends
+        The minima at both sides.
+    connected
+        Whether one of them is the minimum of the campaign.
+    fingerprint
+        Numbers that agree for saddles which differ by symmetry or by exchange of like atoms.
+    multiplicity
+        How many searches found this saddle or one like it.
+    """
+
+    number: int
+    converged: bool
+    reason: str
+    calls: int
+    calls_rough: int | None
+    energy: float
+    curvature: float | None
+    positions: np.ndarray
+    mode: np.ndarray
+    slide_calls: int = 0
+    index_calls: int = 0
+    index: int | None = None
+    ends: tuple[End, ...] = ()
+    connected: bool = False
+    fingerprint: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    multiplicity: int = 1
+
+    @property
+    def barrier(self) -> float | None:
+        """Energy above the campaign's minimum if connected to it, eV."""
+        return self.energy if self.connected else None
+
+    @property
+    def reverse_barrier(self) -> float | None:
+        """Energy above the minimum at the other side if connected, eV."""
+        if not self.connected:
+            return None
+        return self.energy - max(self.ends, key=lambda end: end.distance).energy
+
+
+def slide_down(
+    saddle: Atoms,
+    mode: np.ndarray,
+    minimum: Atoms,
+    energy: float,
+    settings: CampaignSettings,
+    model: SubspaceHessian | None = None,
+) -> tuple[tuple[End, End], int]:
+    """Relax from both sides of a saddle.
+
+    Parameters
+    ----------
+    saddle
+        Atoms at the saddle, with a calculator; unchanged.
+    mode
+        Direction of the slides, (natoms, 3).
+    minimum
+        Atoms that distances refer to.
+    energy
+        Energy of the minimum, eV.
+    settings
+        Settings of the slides.
+    model
+        What the search learned of the Hessian; unchanged.
+
+    Returns
+    -------
+    tuple
+        Both ends, and the number of force calls.
+    """
+    shift = settings.slide * mode / np.sqrt(np.max(np.sum(mode**2, axis=1)))
+    ends, calls = [], 0
+    for sign in (1.0, -1.0):
+        atoms = saddle.copy()
+        atoms.calc = saddle.calc
+        atoms.set_positions(saddle.positions + sign * shift)
+        found = relax(atoms, settings.slide_fmax, settings.slide_steps, model=deepcopy(model))
+        calls += found.calls
+        away = largest_displacement(atoms, minimum)
+        ends.append(End(found.energy - energy, away, found.converged, atoms.get_positions()))
+    return (ends[0], ends[1]), calls
+
+
+def largest_displacement(atoms: Atoms, reference: Atoms) -> float:
+    """Return the largest displacement of an atom from a reference, minimum image, Å.
+
+    Without constraints a common translation does not count.
+    """
+    moved = find_mic(atoms.positions - reference.positions, atoms.cell, atoms.pbc)[0]
+    return float(np.linalg.norm(FreeSpace(atoms).project(moved), axis=1).max())
+
+
+def saddle_index(atoms: Atoms, mode: np.ndarray, count: int) -> tuple[int, int]:
+    """Count the negative curvatures of the atoms that take part most in a mode.
+
+    The partial Hessian interlaces with the full one: more than one negative curvature proves
+    that the point is no first-order saddle.
+
+    Parameters
+    ----------
+    atoms
+        Atoms at the saddle, with a calculator; unchanged.
+    mode
+        The mode, (natoms, 3).
+    count
+        Number of atoms to displace; six force calls each.
+
+    Returns
+    -------
+    tuple
+        Number of negative curvatures, and of force calls.
+    """
+    amplitudes = np.sum(np.asarray(mode) ** 2, axis=1)
+    chosen = np.argsort(-amplitudes, kind="stable")[:count]
+    chosen = np.sort(chosen[amplitudes[chosen] > 0])
+    values = np.linalg.eigvalsh(partial_hessian(atoms, chosen))
+    return int(np.sum(values < -1e-2)), 6 * len(chosen)
+
+
+def fingerprint(atoms: Atoms) -> np.ndarray:
+    """Return numbers, (natoms,), that no rotation, translation or exchange of like atoms changes.
+
+    They are the eigenvalues of a matrix of overlaps between the atoms, weighted by element.
+    """
+    distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
+    weights = np.sqrt(atoms.numbers / atoms.numbers.max())
+    return np.linalg.eigvalsh(np.exp(-((distances / 2.0) ** 2)) * np.outer(weights, weights))
+
+
+def find_saddle(
+    number: int,
+    minimum: Atoms,
+    calculator: Factory,
+    seed: np.random.SeedSequence,
+    settings: CampaignSettings,
+) -> Saddle:
+    """Search one saddle from a displaced minimum and look at what was found.
+
+    Parameters
+    ----------
+    number
+        Number of the start.
+    minimum
+        A relaxed minimum; unchanged.
+    calculator
+        Makes the calculator; called in the process that searches.
+    seed
+        Seed of the start.
+    settings
+        What to do.
+    """
+    atoms = minimum.copy()
+    atoms.calc = calculator()
+    energy = consistent_energy(atoms)
+    shift = start_displacement(minimum, seed, settings)
+    atoms.set_positions(minimum.positions + shift)
+    dimer = Dimer(
+        atoms, shift, method=settings.method, settings=settings.search, guards=settings.guards
+    )
+    converged = dimer.run(settings.fmax, settings.steps)
+    found = Saddle(
+        number=number,
+        converged=converged,
+        reason=str(dimer.reason),
+        calls=dimer.calls,
+        calls_rough=next((h.calls for h in dimer.history if h.fmax < 0.01), None),
+        energy=dimer.history[-1].energy - energy if dimer.history else np.nan,
+        curvature=dimer.curvature,
+        positions=atoms.get_positions(),
+        mode=dimer.mode,
+    )
+    if not converged:
+        return found
+    return _examined(found, atoms, minimum, energy, settings, dimer.hessian)
+
+
+def start_displacement(
+    minimum: Atoms, seed: np.random.SeedSequence, settings: CampaignSettings
+) -> np.ndarray:
+    """Return the displacement, (natoms, 3) in Å, of one start."""
+    rng = np.random.default_rng(seed)
+    centres = settings.centres
+    if centres is None:
+        free = np.linalg.norm(
+            FreeSpace(minimum).project(rng.normal(size=(len(minimum), 3))), axis=1
+        )
+        centres = tuple(np.flatnonzero(free > 0))
+    centre = int(rng.choice(centres))
+    return local_displacement(
+        minimum, centre, rng, radius=settings.radius, deviation=settings.deviation
+    )
+
+
+def _examined(
+    found: Saddle,
+    atoms: Atoms,
+    minimum: Atoms,
+    energy: float,
+    settings: CampaignSettings,
+    model: SubspaceHessian | None,
+) -> Saddle:
+    index, index_calls = None, 0
+    if settings.index_atoms:
+        index, index_calls = saddle_index(atoms, found.mode, settings.index_atoms)
+    ends, slide_calls = slide_down(atoms, found.mode, minimum, energy, settings, model)
+    return replace(
+        found,
+        index=index,
+        index_calls=index_calls,
+        ends=ends,
+        slide_calls=slide_calls,
+        connected=any(end.converged and end.distance < settings.same for end in ends),
+        fingerprint=fingerprint(atoms),
+    )
+
+
+def search_saddles(
+    minimum: Atoms,
+    calculator: Factory,
+    starts: int,
+    *,
+    seed: int | None = None,
+    settings: CampaignSettings | None = None,
+    executor: Executor | None = None,
+) -> list[Saddle]:
+    """Search saddles from many displaced starts.
+
+    Parameters
+    ----------
+    minimum
+        A relaxed minimum.
+    calculator
+        Makes a calculator, such as the class `EMT`; must survive pickling for processes.
+    starts
+        Number of searches.
+    seed
+        Seed; the n-th start does not depend on the number of starts or on the executor.
+    settings
+        What each search does.
+    executor
+        Any `concurrent.futures.Executor`; None searches one after the other.
+
+    Returns
+    -------
+    list of Saddle
+        One for each start, in order, failures included.
+    """
+    settings = settings or CampaignSettings()
+    bare = minimum.copy()
+    tasks = [
+        (number, bare, calculator, child, settings)
+        for number, child in enumerate(np.random.SeedSequence(seed).spawn(starts))
+    ]
+    if executor is None:
+        return [find_saddle(*task) for task in tasks]
+    futures = [executor.submit(find_saddle, *task) for task in tasks]
+    return [future.result() for future in futures]
+
+
+def distinct_saddles(
+    saddles: Iterable[Saddle], *, energy: float = 0.003, shape: float = 0.02
+) -> list[Saddle]:
+    """Merge saddles that agree in energy (eV) and fingerprint; ascending in energy."""
+    kept: list[Saddle] = []
+    for saddle in saddles:
+        if not saddle.converged:
+            continue
+        for place, other in enumerate(kept):
+            alike = abs(saddle.energy - other.energy) < energy
+            if alike and np.abs(saddle.fingerprint - other.fingerprint).max() < shape:
+                best = saddle if saddle.connected and not other.connected else other
+                count = other.multiplicity + saddle.multiplicity
+                kept[place] = replace(best, multiplicity=count)
+                break
+        else:
+            kept.append(saddle)
+    return sorted(kept, key=lambda saddle: saddle.energy)
+
+
+def saddle_table(saddles: Sequence[Saddle]) -> str:
+    """Return a table in plain text, one line for each saddle."""
+    lines = [
+        (
+            f"{'energy/eV':>10s} {'barrier':>9s} {'reverse':>9s} {'curvature':>10s} "
+            f"{'index':>5s} {'found':>5s} {'connected':>9s} {'calls':>6s}"
+        )
+    ]
+    for saddle in saddles:
+        barrier, reverse = saddle.barrier, saddle.reverse_barrier
+        lines.append(
+            f"{saddle.energy:10.4f} {_number(barrier):>9s} {_number(reverse):>9s} "
+            f"{_number(saddle.curvature):>10s} {'-' if saddle.index is None else saddle.index:>5} "
+            f"{saddle.multiplicity:5d} {'yes' if saddle.connected else 'no':>9s} "
+            f"{saddle.calls:6d}"
+        )
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
