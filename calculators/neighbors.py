@@ -6,12 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase.neighborlist import primitive_neighbor_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+# Images of one atom within the cut-off; more are a mistake, and exhaust the memory.
+_MAX_IMAGES = 1_000_000
+# Å; coordinates beyond it are no longer exact to 1e-7 Å.
+_FARTHEST = 1e9
+# Into how many bins vesin divides space at most.
+_MAX_BINS = 1e5
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +44,15 @@ class Neighbors:
 
     offsets: NDArray[np.int64]
     indices: NDArray[np.int32]
-    cells: NDArray[np.float64]
-    shifts: NDArray[np.float64]
+    cells: Floats
+    shifts: Floats
 
     @property
-    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int32], Floats]:
         """What the kernels take: offsets, indices, shifts."""
         return self.offsets, self.indices, self.shifts
 
-    def in_cell(self, cell: NDArray[np.float64]) -> Neighbors:
+    def in_cell(self, cell: Floats) -> Neighbors:
         """Return the same lists with the images placed by another cell (3, 3) in Å."""
         return Neighbors(self.offsets, self.indices, self.cells, self.cells @ cell)
 
@@ -51,19 +61,87 @@ def neighbors(atoms: Atoms, cutoff: float) -> Neighbors:
     """Return all pairs of ``atoms`` closer than ``cutoff`` (Å), under any boundary conditions.
 
     Cells smaller than the cut-off list an atom's own images and several images of one neighbour.
+
+    Raises
+    ------
+    ValueError
+        For a cell that is flat, or so small that an atom has millions of images in reach; for
+        atoms further away than numbers resolve.
     """
+    far = np.flatnonzero(np.abs(atoms.positions).max(axis=1, initial=0.0) > _FARTHEST)
+    if len(far):
+        raise ValueError(
+            f"atom {far[0]} is at {atoms.positions[far[0]]}: has the dynamics exploded?"
+        )
+    cell = repeating_cell(atoms, atoms.cell.array)
+    heights = _heights(cell)
+    pbc = atoms.pbc & atoms.cell.any(1)
+    images = np.prod(2.0 * np.ceil(cutoff / heights[pbc]) + 1.0)
+    if images > _MAX_IMAGES:
+        raise ValueError(
+            f"the cell is {heights[pbc].min():.3g} Å high, so that an atom has {images:.0g} images "
+            f"within {cutoff:g} Å: has the cell collapsed?"
+        )
+    moved = np.floor(np.linalg.solve(cell.T, atoms.positions.T).T) * pbc
+    points = _without_gaps(atoms.positions - moved @ cell, cell[~pbc], 2.0 * cutoff)
+    # An empty space of two cut-offs makes a box that repeats of one that does not.
+    heights[~pbc] = 2.0 * cutoff + (np.ptp(points @ cell[~pbc].T, axis=0) if len(points) else 0.0)
+    box = cell * np.where(pbc, 1.0, heights)[:, None]
+    i, j, cells = _periodic_pairs(points, box, heights, cutoff)
+    if moved.any():
+        cells = cells + moved[i] - moved[j]
+    offsets = np.zeros(len(atoms) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(i, minlength=len(atoms)), out=offsets[1:])
+    cells = np.ascontiguousarray(cells, dtype=np.float64)
+    return Neighbors(offsets, j.astype(np.int32), cells, cells @ cell)
+
+
+def repeating_cell(atoms: Atoms, cell: Floats) -> Floats:
+    """Replace the vectors of ``cell`` along which ``atoms`` do not repeat by unit normals."""
+    return np.asarray(atoms.cell.new(cell * atoms.pbc[:, None]).complete())
+
+
+def _heights(cell: Floats) -> Floats:
+    """Return the distances (3,) of a cell's opposite faces."""
+    faces = np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)
+    volume = abs(np.linalg.det(cell))
+    if volume == 0.0 or not faces.all():
+        raise ValueError(f"the cell has no volume: {cell.tolist()}")
+    return np.asarray(volume / faces)
+
+
+def _without_gaps(positions: Floats, axes: Floats, width: float) -> Floats:
+    """Close gaps between atoms along open directions (unit vectors) down to a width (Å).
+
+    Pairs within less than that keep their distances. It spares the search the empty space
+    around atoms that fly away.
+    """
+    for axis in axes:
+        heights = positions @ axis
+        order = np.argsort(heights)
+        gaps = np.diff(heights[order], prepend=heights[order[:1]])
+        if (gaps > width).any():
+            closed = np.empty_like(heights)
+            closed[order] = np.cumsum(np.maximum(gaps - width, 0.0))
+            positions = positions - np.outer(closed, axis)
+    return positions
+
+
+def _periodic_pairs(
+    points: Floats, box: Floats, heights: Floats, cutoff: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return i (m,), j (m,) and the image of j (m, 3) of all pairs, sorted by i."""
+    bins = np.maximum(heights / cutoff, 1.0)
+    if (bins * np.cbrt(_MAX_BINS / bins.prod())).min() < 2.0 and bins.prod() > _MAX_BINS / 2:
+        # vesin would cut the shortest edge into no bin, and divide by that.
+        return primitive_neighbor_list("ijS", (True, True, True), box, points, cutoff)
     from vesin import NeighborList  # It imports torch where that is installed, which takes seconds.
 
-    cell = np.ascontiguousarray(atoms.cell.complete().array if atoms.cell.rank else np.eye(3))
-    pbc = atoms.pbc & atoms.cell.any(1)
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
     i, j, images = search.compute(
-        points=np.ascontiguousarray(atoms.positions), box=cell, periodic=pbc, quantities="ijS"
+        points=np.ascontiguousarray(points), box=box, periodic=True, quantities="ijS"
     )
-    offsets = np.zeros(len(atoms) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(i.astype(np.int64), minlength=len(atoms)), out=offsets[1:])
-    cells = np.ascontiguousarray(images, dtype=np.float64)
-    return Neighbors(offsets, j.astype(np.int32), cells, cells @ cell)
+    return i.astype(np.int64), j.astype(np.int64), images
 
 
 def concatenate(lists: Sequence[Neighbors]) -> Neighbors:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.neighbors import neighbors
+from pescape.calculators.neighbors import neighbors, repeating_cell
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -60,7 +60,7 @@ class SkinnedNeighbors:
             self._built = _Built(atoms.positions.copy(), cell.copy(), atoms.pbc.tobytes())
             self._cell = cell.tobytes()
         elif self._cell != cell.tobytes():
-            self._list = self._list.in_cell(_complete(atoms, cell))
+            self._list = self._list.in_cell(repeating_cell(atoms, cell))
             self._cell = cell.tobytes()
         return self._list
 
@@ -75,15 +75,10 @@ class SkinnedNeighbors:
             return False
         reference, shrink = built.positions, 1.0
         if cell.tobytes() != built.cell.tobytes():
-            old, new = _complete(atoms, built.cell), _complete(atoms, cell)
+            old, new = repeating_cell(atoms, built.cell), repeating_cell(atoms, cell)
             deformation = np.linalg.solve(old, new)
             reference = reference @ deformation
             shrink = np.linalg.svd(deformation, compute_uv=False)[-1]
         moved = positions - reference
         farthest = np.sqrt(np.einsum("ij,ij->i", moved, moved).max(initial=0.0))
         return bool(shrink * (self.cutoff + self.skin) - 2.0 * farthest >= self.cutoff)
-
-
-def _complete(atoms: Atoms, cell: Floats) -> Floats:
-    """Fill in the vectors that a cell lacks."""
-    return np.asarray(atoms.cell.new(cell).complete())
