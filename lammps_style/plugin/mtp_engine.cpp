@@ -216,10 +216,40 @@ class Engine : public MtpEngine {
   std::vector<GradingArrays> grading_;
 };
 
+/// Energies and forces in single precision, grades in double: inverses of active sets are too
+/// ill-conditioned for rows of seven digits. Grading changes nothing about the forces.
+class SingleEngine : public MtpEngine {
+ public:
+  explicit SingleEngine(const mtp::Model& model) : single_(model), exact_(model) {}
+
+  void evaluate(const AtomView& atoms, int threads, Tally& tally) override {
+    single_.evaluate(atoms, threads, tally);
+  }
+
+  void evaluate_graded(const AtomView& atoms, int threads, Tally& tally,
+                       const Grading& grading) override {
+    single_.evaluate(atoms, threads, tally);
+    unused_forces_.assign(3 * std::size_t(atoms.nall), 0.0);
+    Tally unused{};
+    unused.forces = unused_forces_.data();
+    exact_.evaluate_graded(atoms, threads, unused, grading);
+  }
+
+  double memory_usage() const override {
+    return single_.memory_usage() + exact_.memory_usage() +
+           double(unused_forces_.size()) * sizeof(double);
+  }
+
+ private:
+  Engine<float> single_;
+  Engine<double> exact_;
+  std::vector<double> unused_forces_;
+};
+
 }  // namespace
 
 std::unique_ptr<MtpEngine> make_mtp_engine(const mtp::Model& model, bool single_precision) {
-  if (single_precision) return std::make_unique<Engine<float>>(model);
+  if (single_precision) return std::make_unique<SingleEngine>(model);
   return std::make_unique<Engine<double>>(model);
 }
 

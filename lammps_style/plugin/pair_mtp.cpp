@@ -146,11 +146,11 @@ AtomView PairMTP::view() const {
 
 void PairMTP::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
-  const bool graded = grades_requested_ || extrapolation_flag_ != 0;
+  graded_ = grades_requested_ || extrapolation_flag_ != 0;
   grades_requested_ = false;
-  if (graded && !has_active_set()) error->all(FLERR, no_active_set_message(*this));
+  if (graded_ && !has_active_set()) error->all(FLERR, no_active_set_message(*this));
   if (neighbor->ago == 0) sort_neighbors();
-  evaluate(graded);
+  evaluate(graded_);
   if (vflag_fdotr) virial_fdotr_compute();
 }
 
@@ -343,6 +343,10 @@ void* PairMTP::extract(const char* name, int& dim) {
 void* PairMTP::extract_peratom(const char* name, int& columns) {
   if (std::strcmp(name, "extrapolation") != 0) return nullptr;
   columns = 0;
+  if (!graded_ && update->whichflag != 0)
+    error->all(FLERR,
+               "pair_style mtp: no grades were asked for on this step; the number after "
+               "'extrapolation' in fix pair has to be 1");
   return grades_.data();
 }
 

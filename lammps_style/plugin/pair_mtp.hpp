@@ -66,6 +66,7 @@ class PairMTP : public LAMMPS_NS::Pair, public GradedPair {
   double weight_scaling_ = 2.0;
   int extrapolation_flag_ = 0;
   bool grades_requested_ = false;
+  bool graded_ = false;                                       ///< at the last evaluation
   std::vector<double> grades_ = std::vector<double>(1, 0.0);  ///< [local atom], never empty
   std::vector<double> gradient_sum_;
   double configuration_grade_ = 0.0;

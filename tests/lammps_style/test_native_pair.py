@@ -106,6 +106,35 @@ def test_single_precision_is_close_to_double(lammps, potentials):
     assert double[0].energy != single[0].energy
 
 
+def test_grades_do_not_depend_on_the_precision_of_the_forces(lammps, potentials):
+    potentials.metal()
+    crystal = bulk("Cu", cubic=True, a=3.65) * (2, 2, 2)
+    crystal.rattle(0.1, seed=4)
+    cells = [crystal]
+    (double,) = lammps.evaluate(cells, "metal.almtp", ["Cu"], grades=True)
+    (single,) = lammps.evaluate(
+        cells, "metal.almtp", ["Cu"], grades=True, style="mtp precision single"
+    )
+    np.testing.assert_allclose(single.grades, double.grades, rtol=1e-6)
+    assert single.energy != double.energy
+
+
+def test_fix_pair_without_its_trigger_is_told_to_set_it(lammps, potentials, hot_copper):
+    potentials.metal()
+    run = lammps.run(
+        f"""
+units metal
+read_data {hot_copper()}
+pair_style mtp
+pair_coeff * * metal.almtp Cu
+fix grade all pair 5 mtp extrapolation 0
+run 5
+"""
+    )
+    assert run.code != 0
+    assert "the number after 'extrapolation' in fix pair has to be 1" in run.output
+
+
 SUMS = """
 units metal
 read_data {data}
