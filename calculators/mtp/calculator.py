@@ -82,9 +82,9 @@ class MTP(Calculator):
             )
         self.potential = potential
         self.precision = precision
-        self.threads = _default_threads() if threads is None else int(threads)
-        if self.threads < 1:
-            raise ValueError(f"threads must be 1 or more, not {threads}")
+        self.threads = _default_threads() if threads is None else threads
+        if not isinstance(self.threads, int) or self.threads < 1:
+            raise ValueError(f"threads must be 1 or more, not {threads!r}")
         self._kernel = potential.kernel(precision)
         self._neighbors = SkinnedNeighbors(potential.cutoff, skin)
         self._numbers = b""
@@ -138,6 +138,12 @@ class MTP(Calculator):
     def _evaluate(self, atoms: Atoms, arguments: tuple[Any, ...]) -> None:
         energies, forces, virials = self._kernel.evaluate(*arguments)
         energy = float(energies.sum())
+        if not np.isfinite(energy) or not np.isfinite(forces).all():
+            wrong = ~(np.isfinite(energies) & np.isfinite(forces).all(axis=1))
+            raise ValueError(
+                f"the energy or force of atom {int(np.argmax(wrong))} is not finite: are atoms on "
+                "top of each other? The potential cannot describe that"
+            )
         results = {
             "energy": energy,
             "free_energy": energy,
@@ -152,7 +158,8 @@ class MTP(Calculator):
 
     def _grade(self, arguments: tuple[Any, ...]) -> None:
         active_set = self._active_set()
-        rows = self._kernel.site_gradients(*arguments)
+        # Grades need all digits of their rows: inverses of active sets are ill-conditioned.
+        rows = self.potential.kernel("double").site_gradients(*arguments)
         if active_set.mode == "neighborhood":
             per_atom = grades(rows, active_set, threads=self.threads)
             self.results["extrapolation_grades"] = per_atom
@@ -205,6 +212,12 @@ class MTP(Calculator):
         }
         defaults = {"precision": "double", "skin": 0.5}
         return {k: v for k, v in settings.items() if not (skip_default and defaults.get(k) == v)}
+
+    def set(self, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Refuse to change settings, which belong to the compiled potential."""
+        if settings:
+            raise TypeError(f"settings of MTP are fixed ({', '.join(settings)}): make a new one")
+        return {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the compiled kernel, which is made again."""

@@ -547,3 +547,27 @@ def test_wrong_settings_are_refused(potential, keywords, message):
 def test_untrained_potentials_are_refused():
     with pytest.raises(ValueError, match="is untrained: fit it with `pescape fit mtp`"):
         MTP(MTPotential.untrained(8, ["Zr"], 5.0, 2.0))
+
+
+def test_atoms_on_top_of_each_other_are_an_error(potential):
+    atoms = Atoms("ZrZr", positions=[(1, 2, 3)] * 2)
+    atoms.calc = MTP(potential)
+    with pytest.raises(ValueError, match="atom 0 is not finite: are atoms on top of each other"):
+        atoms.get_potential_energy()
+
+
+def test_grades_do_not_depend_on_the_precision(guarded):
+    double, single = (MTP(guarded, precision=precision) for precision in ("double", "single"))
+    grade = double.get_property("extrapolation_grade", crystal())
+    assert single.get_property("extrapolation_grade", crystal()) == grade
+
+
+def test_settings_cannot_be_changed_later(potential):
+    with pytest.raises(TypeError, match=r"fixed \(skin\)"):
+        MTP(potential).set(skin=1.0)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "two"])
+def test_impossible_threads_are_refused(potential, threads):
+    with pytest.raises(ValueError, match="threads must be 1 or more"):
+        MTP(potential, threads=threads)
