@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pescape.plugins.dynamics.contour import ContourExploration
+    from pescape.plugins.dynamics.dimer import Dimer
 
 _MODULES = {
     "ContourExploration": "contour",
+    "Dimer": "dimer",
 }
 
-__all__ = ["ContourExploration"]
+__all__ = ["ContourExploration", "Dimer"]
 
 
 def __getattr__(name: str) -> object:
