@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -166,4 +167,9 @@ def _seed_from_record(seed: int | Mapping[str, Any]) -> int | np.random.SeedSequ
 
 
 def _made_with() -> dict[str, str]:
-    return {"pescape": importlib.metadata.version("pescape"), "numpy": np.__version__}
+    return {"pescape": _version(), "numpy": np.__version__}
+
+
+@functools.cache
+def _version() -> str:
+    return importlib.metadata.version("pescape")
