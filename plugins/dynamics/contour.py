@@ -20,19 +20,9 @@ from pescape.plugins.dynamics.checkpoint import (
     write_checkpoint,
 )
 from pescape.plugins.dynamics.contour_state import ContourState
-from pescape.plugins.dynamics.contour_step import (
-    NO_FORCE,
-    Frame,
-    Proposal,
-    StepCap,
-    StepLimits,
-    correction,
-    first_step,
-    local_model,
-    modelled_step,
-)
-from pescape.plugins.dynamics.guards import GuardKeeper, Guards, Violation
-from pescape.plugins.dynamics.projection import FreeSpace, unit, without
+from pescape.plugins.dynamics.contour_walk import ContourWalk, WalkSettings
+from pescape.plugins.dynamics.guards import Guards, Violation
+from pescape.plugins.dynamics.projection import FreeSpace
 from pescape.plugins.dynamics.reasons import StopReason
 from pescape.plugins.dynamics.surface import Surface
 from pescape.plugins.dynamics.targets import EnergyTarget, as_target
@@ -42,15 +32,10 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from pescape.plugins.dynamics.surrogate import LocalModel, Sample
+    from pescape.plugins.dynamics.contour_step import StepCap
+
 
 _KIND = "ContourExploration"
-# First step per root of the number of free atoms, Å.
-_FIRST = 0.004
-# Share of each new error in the learned correction of the curvature.
-_LEARNING = 0.1
-# Steps without progress towards a far target before it counts as out of reach.
-_PATIENCE = 50
 
 
 class ContourExploration(Dynamics):
@@ -125,23 +110,26 @@ class ContourExploration(Dynamics):
         loginterval: int = 1,
         **kwargs: Any,  # noqa: ANN401 -- handed on to ASE
     ) -> None:
-        _check(angle_limit=angle_limit, maxstep=maxstep, drift=drift, tolerance=tolerance)
-        if step_cap not in {"atom", "rms", "norm"}:
-            raise ValueError(f"step_cap is {step_cap!r}: one of 'atom', 'rms', 'norm' is needed")
-        self.angle_limit, self.maxstep, self.step_cap = angle_limit, maxstep, step_cap
-        self.drift, self.tolerance, self.max_corrections = drift, tolerance, max_corrections
-        self.guards = guards if guards is not None else Guards()
+        self.settings = WalkSettings(
+            angle_limit=angle_limit,
+            maxstep=maxstep,
+            step_cap=step_cap,
+            drift=drift,
+            tolerance=tolerance,
+            max_corrections=max_corrections,
+            guards=guards if guards is not None else Guards(),
+        )
+        free = FreeSpace(atoms, remove_translation=remove_translation)
+        self._surface = Surface(atoms, free, force_consistent=force_consistent)
         self.rng = np.random.default_rng(seed)
+        self._walk = ContourWalk(self._surface, self.settings, self.rng, direction)
         self.stop = stop
         self.restart = None if restart is None else Path(restart)
         self.restart_interval, self.loginterval = restart_interval, loginterval
         self.reason: StopReason | None = None
         self._target = None if energy_target is None else as_target(energy_target)
-        self._direction = direction
-        self._free = FreeSpace(atoms, remove_translation=remove_translation)
-        self._surface = Surface(atoms, self._free, force_consistent=force_consistent)
-        self._state: ContourState | None = None
         self._announced = False
+        self._logs = logfile is not None
         resumed = self.restart is not None and self.restart.exists()
         super().__init__(
             atoms,
@@ -169,18 +157,18 @@ class ContourExploration(Dynamics):
     @property
     def step_size(self) -> float:
         """Length of the last step, Å."""
-        return 0.0 if self._state is None else self._state.size
+        return 0.0 if self._walk.state is None else self._walk.state.size
 
     @property
     def curvature(self) -> float:
         """Turn of the force per length in the last step, 1/Å."""
-        state = self._state
+        state = self._walk.state
         return state.turn / state.size if state is not None and state.size > 0 else 0.0
 
     @property
     def phase(self) -> str:
         """What the last step was for: start, contour, climb or descend."""
-        return "start" if self._state is None else self._state.phase
+        return "start" if self._walk.state is None else self._walk.state.phase
 
     @property
     def force_calls(self) -> int:
@@ -198,10 +186,10 @@ class ContourExploration(Dynamics):
         return {
             "type": "contour-exploration",
             "dyn-type": type(self).__name__,
-            "angle_limit": self.angle_limit,
-            "maxstep": self.maxstep,
-            "step_cap": self.step_cap,
-            "drift": self.drift,
+            "angle_limit": self.settings.angle_limit,
+            "maxstep": self.settings.maxstep,
+            "step_cap": self.settings.step_cap,
+            "drift": self.settings.drift,
         }
 
     def run(self, steps: int = 50) -> StopReason:
@@ -235,9 +223,10 @@ class ContourExploration(Dynamics):
                 self.nsteps += 1
                 self.log()
                 self.call_observers()
-                if self._ended() or self.nsteps % self.restart_interval == 0:
-                    self._save()
-            yield self._ended()
+            ended = self._ended()
+            if ended or self.nsteps % self.restart_interval == 0:
+                self._save()
+            yield ended
 
     def converged(self, *_args: Any, **_kwargs: Any) -> bool:  # noqa: ANN401
         """Return whether the run has ended; a walk has nothing to converge to."""
@@ -250,7 +239,7 @@ class ContourExploration(Dynamics):
 
     def log(self, *_args: Any, **_kwargs: Any) -> None:  # noqa: ANN401
         """Write one line, every `loginterval` steps."""
-        if self.logfile is None or self.nsteps % self.loginterval:
+        if not self._logs or self.nsteps % self.loginterval:
             return
         state, aim = self._begun(), self.energy_target
         if self.nsteps == 0:
@@ -262,8 +251,6 @@ class ContourExploration(Dynamics):
         turn = np.degrees(state.turn)
         self.logfile.write(f"{self.nsteps:6d}{line}{turn:17.3f}  {state.phase}\n")
 
-    # -- one step --------------------------------------------------------------------------
-
     def step(self) -> bool:
         """Take one step; on any failure atoms, history and random numbers stay as they were.
 
@@ -272,177 +259,28 @@ class ContourExploration(Dynamics):
         bool
             Whether a step was taken; if not, `reason` says why.
         """
-        state = self._begun()
-        random_state = self.rng.bit_generator.state
-        try:
-            violation = self._attempts(state)
-        except BaseException:
-            self._surface.put_back(state.newest)
-            self.rng.bit_generator.state = random_state
-            raise
-        if violation is None:
-            return True
-        self._surface.put_back(state.newest)
-        self._end(violation)
-        return False
-
-    def _attempts(self, state: ContourState) -> Violation | None:
-        """Try steps until one keeps all guards; return what the last one broke, if none did."""
+        self._begun()
+        if self.reason is not None and not self.reason:
+            return False
         aim = self.target(self.nsteps + 1)
-        model = local_model(state.samples)
-        violation: Violation | None = None
-        for attempt in range(self.guards.retries + 1):
-            proposal = self._propose(state, model, aim, 0.5**attempt)
-            if isinstance(proposal, Violation):
-                return proposal
-            sample, violation = self._guarded(state.newest.x + proposal.displacement, aim)
-            if sample is None:
-                continue
-            surprise = sample.energy - state.newest.energy - proposal.change
-            if self.tolerance is not None:
-                sample, violation = self._corrected(state, sample, aim)
-            if sample is not None:
-                self._accept(state, proposal, sample, surprise)
-                self._watch_progress(state, abs(sample.energy - aim))
-                return None
-        return violation
-
-    def _guarded(self, x: np.ndarray, aim: float) -> tuple[Sample | None, Violation | None]:
-        """Evaluate a point; no point where it breaks a guard."""
-        violation = self._keeper.check_positions(x.reshape(-1, 3))
-        if violation is None:
-            sample, forces = self._surface.move(x)
-            violation = self._keeper.check_results(sample.energy, forces, aim)
-            if violation is None:
-                return sample, None
-        return None, violation
-
-    def _propose(
-        self, state: ContourState, model: LocalModel | None, aim: float, scale: float
-    ) -> Proposal | Violation:
-        newest = state.newest
-        slope = float(np.sqrt(newest.gradient @ newest.gradient))
-        uphill = unit(newest.gradient, floor=NO_FORCE)
-        tangent = self._tangent(state.tangent, uphill)
-        if tangent is None:
-            return Violation("no_direction", "the constraints leave no direction on the contour")
-        limits = StepLimits(
-            float(np.radians(self.angle_limit)), self.maxstep, self.step_cap, self._free_atoms
-        )
-        shortest = _FIRST * np.sqrt(self._free_atoms)
-        if model is None or uphill is None:
-            frame = Frame(tangent, tangent, 0.0 if uphill is None else slope, 0.0, 0.0)
-            if uphill is not None:
-                frame = Frame(tangent, uphill, slope, aim - newest.energy, 0.0)
-            return first_step(frame, scale * shortest, limits)
-        frame = Frame(tangent, uphill, slope, aim - newest.energy, state.stiffness)
-        size = state.size * state.growth
-        if state.phase == "contour" and state.turn > 0:
-            ratio = np.sin(limits.angle / 2) / np.sin(state.turn / 2)
-            size = min(size, max(state.size * ratio, 0.1 * shortest))
-        return modelled_step(model, frame, scale * size, limits, shortest=shortest)
-
-    def _tangent(self, old: np.ndarray, uphill: np.ndarray | None) -> np.ndarray | None:
-        """Return the direction along the contour, with its share of drift."""
-        along = unit(without(self._free.project(old), uphill), floor=1e-6)
-        if along is None:
-            return self._random(uphill)
-        drift = self._random(uphill, along) if self.drift > 0 else None
-        if drift is None:
-            return along
-        return np.sqrt(1 - self.drift**2) * along + self.drift * drift
-
-    def _random(self, *orthogonal: np.ndarray | None) -> np.ndarray | None:
-        """Return a random unit vector in the free directions, orthogonal to those given."""
-        vector = self._free.project(self.rng.standard_normal(3 * len(self.atoms)))
-        vector = unit(vector)
-        if vector is not None:  # twice, against round-off where few directions are free
-            vector = unit(without(vector, *orthogonal), floor=1e-6)
-        return None if vector is None else unit(without(vector, *orthogonal))
-
-    def _corrected(
-        self, state: ContourState, sample: Sample, aim: float
-    ) -> tuple[Sample | None, Violation | None]:
-        """Move along the force until the energy is within the tolerance."""
-        allowed = (self.tolerance or 0.0) * len(self.atoms)
-        current: Sample | None = sample
-        violation = None
-        for _ in range(self.max_corrections):
-            if current is None or abs(current.energy - aim) <= allowed:
-                break
-            longest = float(np.linalg.norm(current.x - state.newest.x))
-            move = correction([*state.samples, current], aim - current.energy, longest)
-            if move is None:
-                break
-            current, violation = self._guarded(current.x + move, aim)
-        return current, violation
-
-    def _accept(
-        self, state: ContourState, proposal: Proposal, sample: Sample, surprise: float
-    ) -> None:
-        """Make a sample the newest point, and learn from what was not expected of it."""
-        newest = state.newest
-        reach = float(np.sqrt(newest.gradient @ newest.gradient)) * proposal.size
-        error = abs(surprise) / reach if reach > 0 else 0.0
-        state.growth = 2.5 if error < 0.05 else (1.25 if error < 0.15 else 0.6)
-        if proposal.phase == "contour" and error < 0.15:
-            along = proposal.size * np.cos(proposal.angle)
-            state.stiffness += _LEARNING * 2 * surprise / along**2
-        state.tangent = sample.x - newest.x
-        state.size = float(np.sqrt(state.tangent @ state.tangent))
-        state.turn = _angle(newest.gradient, sample.gradient)
-        state.phase = proposal.phase
-        state.append(sample)
-
-    def _watch_progress(self, state: ContourState, gap: float) -> None:
-        """End the run where a climb or a descent gets nowhere."""
-        if state.phase in {"contour", "start"}:
-            state.best_gap, state.stalled = float("inf"), 0
-        elif gap < 0.999 * state.best_gap:
-            state.best_gap, state.stalled = gap, 0
-        else:
-            state.stalled += 1
-        if state.stalled >= _PATIENCE:
-            value = gap / len(self.atoms)
-            message = f"the target is {value:.4f} eV/atom away, no nearer for {_PATIENCE} steps"
-            self.reason = StopReason("unreachable", message, self.nsteps + 1, value)
+        violation = self._walk.step(aim)
+        if violation is not None:
+            self._end(violation)
+            return False
+        violation = self._walk.stalled(aim)
+        if violation is not None:
+            self._end(violation, step=self.nsteps + 1)
+        return True
 
     # -- beginnings and ends ---------------------------------------------------------------
 
     def _begun(self) -> ContourState:
         """Return the state, begun afresh where there is none or where the atoms were moved."""
-        if self._state is not None and self._surface.is_at(self._state.newest):
-            return self._state
-        sample, forces = self._surface.sample()
-        if self._state is None:
-            self._state = ContourState([sample], self._first_direction(), sample.x, sample.energy)
-        else:
-            self._state.samples, self._state.size = [sample], 0.0
-            self._state.phase = "start"
-        self._keep(self._state)
-        violation = self._keeper.check_results(sample.energy, forces)
-        if violation is None:
-            violation = self._keeper.check_positions(sample.x.reshape(-1, 3))
+        violation = self._walk.begin()
         if violation is not None:
             self._end(violation)
-        return self._state
-
-    def _keep(self, state: ContourState) -> None:
-        start = state.start.reshape(-1, 3)
-        self._keeper = GuardKeeper(self.guards, self.atoms, start, state.start_energy)
-        probe = np.arange(3.0 * len(self.atoms)).reshape(-1, 3) % 7 + 1.0
-        moves = self._free.project(probe)
-        self._free_atoms = max(1, int((np.abs(moves).max(axis=1) > 1e-12).sum()))
-
-    def _first_direction(self) -> np.ndarray:
-        direction = self._direction
-        if direction is None:
-            direction = self.atoms.get_velocities()
-        free = self._free.project(np.asarray(direction, dtype=float).ravel())
-        direction = unit(free)
-        if direction is None:
-            direction = self._random()
-        return np.zeros_like(free) if direction is None else direction
+        assert self._walk.state is not None
+        return self._walk.state
 
     def _announce(self) -> None:
         """Log the first configuration, and write it unless a trajectory is being continued."""
@@ -451,11 +289,10 @@ class ContourExploration(Dynamics):
         if self.trajectory is None or self._traj_is_empty():
             self.call_observers()
 
-    def _end(self, violation: Violation) -> None:
-        self.reason = StopReason(
-            violation.kind, violation.message, self.nsteps, violation.value, violation.limit
-        )
-        self._save()
+    def _end(self, violation: Violation, step: int | None = None) -> None:
+        step = self.nsteps if step is None else step
+        value, limit = violation.value, violation.limit
+        self.reason = StopReason(violation.kind, violation.message, step, value, limit)
 
     def _ended(self) -> bool:
         """Return whether the run has ended, and note why."""
@@ -468,9 +305,10 @@ class ContourExploration(Dynamics):
         return self.reason is not None
 
     def _save(self) -> None:
-        if self.restart is None or self._state is None or self.comm.rank != 0:
+        state = self._walk.state
+        if self.restart is None or state is None or self.comm.rank != 0:
             return
-        arrays, data = self._state.to_file()
+        arrays, data = state.to_file()
         arrays |= {"numbers": self.atoms.numbers, "cell": self.atoms.cell.array}
         data |= {
             "nsteps": self.nsteps,
@@ -495,25 +333,7 @@ class ContourExploration(Dynamics):
         self.nsteps = data.pop("nsteps")
         self._surface.calls = data.pop("force_calls")
         self.rng.bit_generator.state = data.pop("random")
-        self._state = ContourState.from_file(arrays, data)
+        state = ContourState.from_file(arrays, data)
         self._announced = True
-        self._surface.put_back(self._state.newest)
-        self._keep(self._state)
-
-
-def _angle(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the angle between two flat vectors, rad; 0 where one of them is zero."""
-    norms = np.sqrt((a @ a) * (b @ b))
-    return float(np.arccos(np.clip(a @ b / norms, -1.0, 1.0))) if norms > 0 else 0.0
-
-
-def _check(*, angle_limit: float, maxstep: float, drift: float, tolerance: float | None) -> None:
-    """Raise for settings that make no sense."""
-    if not 0 < angle_limit < 90:
-        raise ValueError(f"angle_limit is {angle_limit}: degrees between 0 and 90 are needed")
-    if not maxstep > 0:
-        raise ValueError(f"maxstep is {maxstep}: a positive length in Å is needed")
-    if not 0 <= drift < 1:
-        raise ValueError(f"drift is {drift}: a fraction of at least 0 and below 1 is needed")
-    if tolerance is not None and not tolerance > 0:
-        raise ValueError(f"tolerance is {tolerance}: a positive energy in eV/atom is needed")
+        self._surface.put_back(state.newest)
+        self._walk.resume(state)

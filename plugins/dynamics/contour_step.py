@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
+from math import cos, inf, sin
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from pescape.plugins.dynamics.projection import unit
-from pescape.plugins.dynamics.surrogate import LocalModel, Plane, Prediction, Sample
+from pescape.plugins.dynamics.surrogate import LocalModel, Plane, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,12 +20,17 @@ StepCap = Literal["atom", "rms", "norm"]
 # The kernel's length in units of the longest recent step, and the number of samples it is fitted
 # to: the smallest energy errors on EMT copper at angle limits of 10° and 20°.
 LENGTH_FACTOR = 4.0
-MEMORY = 4
-# Steepest direction, above or below the tangent, that a step may take.
-STEEPEST = np.radians(50.0)
+MEMORY = 3
+# Steepest directions below and above the tangent that a step may take. Uphill, a share of the
+# tangent keeps a climb from pressing atoms together along the stiffest directions.
+STEEPEST_DOWN, STEEPEST_UP = np.radians(-80.0), np.radians(50.0)
 # Gradients shorter than this, eV/Å, have no direction.
 NO_FORCE = 1e-8
+# Excess over the angle limit that is not worth another round.
+_SLACK = 1.1
 _SIZE_ROUNDS = 5
+# Error of the predicted energy that is left, in units of slope times length.
+_PRECISION = 3e-5
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,10 @@ class Frame:
     wanted: float
     stiffness: float
 
+    def along(self, angle: float, size: float) -> np.ndarray:
+        """Return the step of a given length, Å, at an angle, rad, above the tangent."""
+        return (size * cos(angle)) * self.tangent + (size * sin(angle)) * self.uphill
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -116,44 +125,53 @@ def local_model(samples: Sequence[Sample]) -> LocalModel | None:
     """Return the model through the samples, or None where there is only one."""
     if len(samples) < 2:
         return None
-    longest = 0.0
-    for before, after in itertools.pairwise(samples):
-        step = after.x - before.x
-        longest = max(longest, float(step @ step))
-    return LocalModel(samples, LENGTH_FACTOR * np.sqrt(longest))
+    return LocalModel(samples, LENGTH_FACTOR)
 
 
 def find_angle(
-    plane: Plane, size: float, wanted: float, stiffness: float
-) -> tuple[float, Prediction, bool]:
+    plane: Plane, size: float, wanted: float, guess: float = 0.0
+) -> tuple[float, float, bool]:
     """Find the angle at which a step of given length changes the energy as wanted.
+
+    Parameters
+    ----------
+    plane
+        Model on the plane of the tangent and the gradient.
+    size
+        Length of the step, Å.
+    wanted
+        Change of the energy, eV.
+    guess
+        Angle to begin with, rad.
 
     Returns
     -------
     tuple
-        The angle (rad), the prediction there, and whether the energy can be had within the
-        steepest angle allowed.
+        The angle (rad), the change of the energy expected there (eV), and whether the energy can
+        be had within the steepest angles allowed.
     """
-    low, high = -STEEPEST, STEEPEST
-    angle, trial = 0.0, plane.predict(size, 0.0, stiffness)
-    for _ in range(12):
-        error = trial.energy - wanted
-        if abs(error) <= 1e-5 * plane.slope * size:
-            return angle, trial, True
+    low, high = STEEPEST_DOWN, STEEPEST_UP
+    angle = guess
+    energy, slope = plane.predict(size, angle)
+    for _ in range(15):
+        error = energy - wanted
+        if abs(error) <= _PRECISION * plane.slope * size:
+            return angle, energy, True
         if error > 0:
             high = angle
         else:
             low = angle
-        guess = angle - error / trial.slope if trial.slope > 0 else np.inf
-        if guess >= STEEPEST or guess <= -STEEPEST or not np.isfinite(guess):
-            bound = STEEPEST if error < 0 else -STEEPEST
-            at_bound = plane.predict(size, bound, stiffness)
-            if (at_bound.energy - wanted) * error > 0:
+        guess = angle - error / slope if slope > 0 else inf
+        if not STEEPEST_DOWN < guess < STEEPEST_UP:
+            bound = STEEPEST_UP if error < 0 else STEEPEST_DOWN
+            at_bound = plane.predict(size, bound)[0]
+            if (at_bound - wanted) * error > 0:
                 return bound, at_bound, False
         if not low < guess < high:
             guess = 0.5 * (low + high)
-        angle, trial = guess, plane.predict(size, guess, stiffness)
-    return angle, trial, True
+        angle = guess
+        energy, slope = plane.predict(size, angle)
+    return angle, energy, True
 
 
 def first_step(frame: Frame, size: float, limits: StepLimits) -> Proposal:
@@ -161,8 +179,8 @@ def first_step(frame: Frame, size: float, limits: StepLimits) -> Proposal:
     for _ in range(2):
         reach = frame.slope * size
         sine = float(np.clip(frame.wanted / reach, -1.0, 1.0)) if reach > 0 else 0.0
-        angle = float(np.clip(np.arcsin(sine), -STEEPEST, STEEPEST))
-        step = size * (np.cos(angle) * frame.tangent + np.sin(angle) * frame.uphill)
+        angle = float(np.clip(np.arcsin(sine), STEEPEST_DOWN, STEEPEST_UP))
+        step = frame.along(angle, size)
         size = size / max(1.0, limits.excess(step))
     step *= size / max(np.sqrt(step @ step), 1e-300)
     return Proposal(step, size, angle, reach * np.sin(angle), "start")
@@ -186,19 +204,24 @@ def modelled_step(
     shortest
         Length below which the angle limit shortens a step no more, Å.
     """
-    plane = model.plane(frame.tangent, frame.uphill, frame.slope)
+    plane = model.plane(frame.tangent, frame.slope, frame.stiffness)
+    angle = 0.0
     for _ in range(_SIZE_ROUNDS):
-        angle, expected, reached = find_angle(plane, size, frame.wanted, frame.stiffness)
-        step = size * (np.cos(angle) * frame.tangent + np.sin(angle) * frame.uphill)
-        shrink = max(1.0, limits.excess(step))
-        if size > shortest:
-            shrink = max(shrink, min(expected.turn / limits.angle, 4.0) / 1.05)
-        if shrink <= 1.0 + 1e-9:
+        angle, expected, reached = find_angle(plane, size, frame.wanted, angle)
+        excess = plane.turn(size, angle) / limits.angle if size > shortest else 0.0
+        if excess > _SLACK:
+            size /= min(excess, 4.0)
+            continue
+        step = frame.along(angle, size)
+        excess = limits.excess(step)
+        if excess <= 1.0:
             break
-        size /= shrink
-    step *= 1.0 / max(1.0, limits.excess(step))
+        size /= 1.001 * excess
+    else:
+        step = frame.along(angle, size)
+        step /= max(1.0, limits.excess(step))
     phase: Phase = "contour" if reached else ("climb" if frame.wanted > 0 else "descend")
-    return Proposal(step, size, angle, expected.energy, phase)
+    return Proposal(step, size, angle, expected, phase)
 
 
 def correction(samples: Sequence[Sample], wanted: float, longest: float) -> np.ndarray | None:
@@ -224,11 +247,11 @@ def correction(samples: Sequence[Sample], wanted: float, longest: float) -> np.n
     if uphill is None or model is None:
         return None
     slope = float(np.sqrt(newest.gradient @ newest.gradient))
-    plane = model.plane(uphill, uphill, slope)
+    plane = model.plane(uphill, slope)
     side = np.copysign(np.pi / 2, wanted)
     linear = abs(wanted) / slope
     size = linear
     for _ in range(4):
-        missing = wanted - plane.predict(size, side).energy
+        missing = wanted - plane.predict(size, side)[0]
         size = float(np.clip(size + np.copysign(1.0, wanted) * missing / slope, 0.0, 2 * linear))
     return None if size > longest else np.copysign(size, wanted) * uphill

@@ -38,6 +38,9 @@ class Guards:
     retries
         How often a step that broke a limit is tried again, with half the length each time,
         before the run ends.
+    caught
+        Exceptions of the calculator that count as a broken limit; others are raised, once the
+        atoms are back where they were.
     """
 
     max_force: float | None = 30.0
@@ -47,6 +50,7 @@ class Guards:
     distance_ratio: float | None = None
     max_displacement: float | None = None
     retries: int = 4
+    caught: tuple[type[Exception], ...] = ()
 
     @property
     def watches_distances(self) -> bool:

@@ -41,6 +41,7 @@ class Surface:
         self.free = free
         self.calls = 0
         self._force_consistent = force_consistent
+        self._cell = atoms.cell.array.copy()
 
     def sample(self) -> tuple[Sample, np.ndarray]:
         """Evaluate the atoms where they are.
@@ -51,6 +52,7 @@ class Surface:
             The point, and the forces, (natoms, 3), eV/Å, as the constraints leave them.
         """
         self.calls += 1
+        self._cell = self.atoms.cell.array.copy()
         forces = self.atoms.get_forces()
         gradient = self.free.project(-forces).ravel()
         return Sample(self.atoms.get_positions().ravel(), self._energy(), gradient), forces
@@ -65,10 +67,16 @@ class Surface:
         self.atoms.set_positions(sample.x.reshape(-1, 3), apply_constraint=False)
 
     def is_at(self, sample: Sample) -> bool:
-        """Return whether the atoms still are where a sample was taken."""
-        return np.array_equal(self.atoms.positions.ravel(), sample.x)
+        """Return whether the atoms still are where a sample was taken, in the same cell."""
+        return np.array_equal(self.atoms.positions.ravel(), sample.x) and np.array_equal(
+            self.atoms.cell.array, self._cell
+        )
 
     def _energy(self) -> float:
+        results = getattr(self.atoms.calc, "results", None)
+        name = "energy" if self._force_consistent is False else "free_energy"
+        if isinstance(results, dict) and results.get(name) is not None and not self._adds_energy():
+            return float(results[name])  # what the force call left: spares ASE's second look
         if self._force_consistent is None:
             try:
                 energy = self.atoms.get_potential_energy(force_consistent=True)
@@ -77,3 +85,6 @@ class Surface:
             else:
                 return float(energy)
         return float(self.atoms.get_potential_energy(force_consistent=self._force_consistent))
+
+    def _adds_energy(self) -> bool:
+        return any(hasattr(c, "adjust_potential_energy") for c in self.atoms.constraints)

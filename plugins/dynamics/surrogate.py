@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from math import atan2, cos, exp, sin, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,27 +41,10 @@ class Sample:
     gradient: np.ndarray
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the model expects after a displacement from the newest sample.
-
-    Attributes
-    ----------
-    energy
-        Energy less that of the newest sample, eV.
-    slope
-        Derivative of the energy with respect to the plane's angle, eV.
-    turn
-        Angle between the gradients before and after, rad.
-    """
-
-    energy: float
-    slope: float
-    turn: float
-
-
 class Plane:
     """The model on the plane through the newest sample along two orthonormal directions.
+
+    Everything that a plane needs of the samples are a few scalar products, taken once.
 
     Attributes
     ----------
@@ -75,27 +59,43 @@ class Plane:
         length: float,
         axes: np.ndarray,
         slope: float,
+        stiffness: float,
     ) -> None:
+        self.slope = slope
+        self._length = length
+        self._stiffness = stiffness
+        # the last coordinate is for what of the tangent lies outside the space of the samples
         count, rank = points.shape
-        # one more coordinate, for what of the tangent lies outside the space of the samples
         self._points = np.zeros((count, rank + 1))
         self._points[:, :rank] = points
-        self._value_weights = weights[:, 0]
-        self._slope_weights = np.zeros((count, rank + 1))
-        self._slope_weights[:, :rank] = weights[:, 1:]
-        self._length = length
+        self._weights = np.zeros((count, rank + 1))
+        self._weights[:, :rank] = weights[:, 1:]
         self._axes = axes
-        self.slope = slope
-        self._origin = self._evaluate(np.zeros(rank + 1))
+        columns = (
+            np.einsum("ij,ij->i", points, points),
+            weights[:, 0] - np.einsum("ij,ij->i", points, weights[:, 1:]),
+            *(self._points @ axes.T).T,
+            *(self._weights @ axes.T).T,
+        )
+        self._scalars = list(zip(*(column.tolist() for column in columns), strict=True))
+        self._value, _, self._up = self._line(0.0, 0.0)
+        self._constants = weights[:, 0]
+        self._origin: np.ndarray | None = None
 
-    def _evaluate(self, z: np.ndarray) -> tuple[float, np.ndarray]:
-        d = z - self._points
-        kernel = np.exp(-0.5 * np.einsum("ij,ij->i", d, d))
-        amplitude = kernel * (self._value_weights + np.einsum("ij,ij->i", d, self._slope_weights))
-        return float(amplitude.sum()), kernel @ self._slope_weights - amplitude @ d
+    def _line(self, u: float, v: float) -> tuple[float, float, float]:
+        """Return the value at u, v along the axes, in units of the length, and its gradient."""
+        value = along = up = 0.0
+        square = u * u + v * v
+        for point2, constant, point_a, point_b, weight_a, weight_b in self._scalars:
+            kernel = exp(point_a * u + point_b * v - 0.5 * (square + point2))
+            amplitude = kernel * (constant + weight_a * u + weight_b * v)
+            value += amplitude
+            along += kernel * weight_a - amplitude * (u - point_a)
+            up += kernel * weight_b - amplitude * (v - point_b)
+        return value, along, up
 
-    def predict(self, size: float, angle: float, stiffness: float = 0.0) -> Prediction:
-        """Predict the end of a step.
+    def predict(self, size: float, angle: float) -> tuple[float, float]:
+        """Predict the energy at the end of a step.
 
         Parameters
         ----------
@@ -103,20 +103,33 @@ class Plane:
             Length of the step, Å.
         angle
             Its angle above the tangent, rad: π/2 is straight uphill.
-        stiffness
-            Curvature to add to the model's along the tangent, eV/Å².
+
+        Returns
+        -------
+        tuple
+            The change of the energy, eV, and its derivative with respect to the angle, eV.
         """
-        c, s = np.cos(angle), np.sin(angle)
-        a, b = self._axes
-        value, gradient = self._evaluate((size / self._length) * (c * a + s * b))
-        change = (gradient - self._origin[1]) / self._length
-        along, up = float(change @ a), float(change @ b)
-        base = value - self._origin[0] - float(self._origin[1] @ b) * s * size / self._length
-        energy = base + self.slope * s * size + 0.5 * stiffness * (c * size) ** 2
-        slope = size * (self.slope * c - s * along + c * up) - stiffness * size**2 * c * s
-        new_up = self.slope + up
-        across = np.sqrt(max(float(change @ change) - up * up, 0.0))
-        return Prediction(energy, slope, float(np.arctan2(across, new_up)))
+        c, s = size * cos(angle), size * sin(angle)
+        value, along, up = self._line(c / self._length, s / self._length)
+        up = self.slope + (up - self._up) / self._length
+        energy = value - self._value + (self.slope - self._up / self._length) * s
+        energy += 0.5 * self._stiffness * c * c
+        return energy, c * up - s * (along / self._length + self._stiffness * c)
+
+    def turn(self, size: float, angle: float) -> float:
+        """Predict the angle, rad, between the gradients before and after a step."""
+        if self._origin is None:
+            self._origin = self._gradient(np.zeros(self._points.shape[1]))
+        z = (size / self._length) * (cos(angle) * self._axes[0] + sin(angle) * self._axes[1])
+        change = (self._gradient(z) - self._origin) / self._length
+        up = float(change @ self._axes[1])
+        return atan2(sqrt(max(float(change @ change) - up * up, 0.0)), self.slope + up)
+
+    def _gradient(self, z: np.ndarray) -> np.ndarray:
+        d = z - self._points
+        kernel = np.exp(-0.5 * np.einsum("ij,ij->i", d, d))
+        slopes = np.einsum("ij,ij->i", d, self._weights)
+        return kernel @ self._weights - (kernel * (self._constants + slopes)) @ d
 
 
 class LocalModel:
@@ -127,55 +140,56 @@ class LocalModel:
     samples
         Two or more, the newest last.
     length
-        Length scale of the kernel, Å.
+        Length scale of the kernel, in units of the longest step between two samples.
     """
 
     def __init__(self, samples: Sequence[Sample], length: float) -> None:
-        self._length = length
         count = len(samples)
-        self._newest = samples[-1]
         rows = np.empty((2 * count - 1, samples[0].x.size))
         for row, (before, after) in enumerate(itertools.pairwise(samples)):
             np.subtract(after.x, before.x, out=rows[row])
             np.subtract(after.gradient, before.gradient, out=rows[count - 1 + row])
         rows[-1] = samples[-1].gradient
-        overlap = rows @ rows.T
-        norms = np.sqrt(np.diag(overlap))
-        norms = np.where(norms > 0.0, norms, 1.0)
-        values, vectors = np.linalg.eigh(overlap / np.outer(norms, norms))
+        # in two pieces: several times faster than the routine for A @ A.T behind NumPy
+        overlap = np.concatenate([rows[:count] @ rows.T, rows[count:] @ rows.T])
+        norms = np.sqrt(overlap.diagonal())
+        norms[norms == 0.0] = 1.0
+        self._length = length = length * float(norms[: count - 1].max())
+        values, vectors = np.linalg.eigh(overlap / (norms[:, None] * norms))
         keep = values > _RANK * values[-1]
-        root = np.sqrt(values[keep])
+        vectors, root = vectors[:, keep], np.sqrt(values[keep])
         self._rows = rows
         # coordinates of any vector v: to_basis @ (rows @ v)
-        self._to_basis = (vectors[:, keep] / root).T / norms
-        inside = vectors[:, keep] * root * norms[:, None]
-        points = np.zeros((count, root.size))
-        gradients = np.tile(inside[-1], (count, 1))
-        for index in range(count - 2, -1, -1):
-            points[index] = points[index + 1] - inside[index]
-            gradients[index] = gradients[index + 1] - inside[count - 1 + index]
+        self._to_basis = (vectors / root).T / norms
+        inside = (vectors * root) * norms[:, None]
+        steps, changes, newest = inside[: count - 1], inside[count - 1 : -1], inside[-1]
+        self._uphill = newest / norms[-1]
+        points, gradients = np.zeros((2, count, root.size))
+        points[:-1] = -steps[::-1].cumsum(axis=0)[::-1]
+        gradients[-1] = newest
+        gradients[:-1] = newest - changes[::-1].cumsum(axis=0)[::-1]
         energies = np.array([sample.energy for sample in samples]) - samples[-1].energy
         self._points = points / length
         self._weights = _fit(self._points, energies, gradients * length)
 
-    def plane(self, tangent: np.ndarray, uphill: np.ndarray, slope: float) -> Plane:
-        """Return the model on the plane of two orthonormal flat directions.
+    def plane(self, tangent: np.ndarray, slope: float, stiffness: float = 0.0) -> Plane:
+        """Return the model on the plane of a direction and the newest sample's gradient.
 
         Parameters
         ----------
         tangent
-            Direction along the contour, (n,).
-        uphill
-            Direction of the newest sample's gradient, (n,).
+            Flat direction of length one along the contour, (n,).
         slope
-            Length of that gradient, eV/Å.
+            Length of the newest sample's gradient, eV/Å.
+        stiffness
+            Curvature to add to the model's along the tangent, eV/Å².
         """
         rank = self._to_basis.shape[0]
         axes = np.zeros((2, rank + 1))
         axes[0, :rank] = self._to_basis @ (self._rows @ tangent)
-        axes[1, :rank] = self._to_basis @ (self._rows @ uphill)
+        axes[1, :rank] = self._uphill
         axes[0, rank] = np.sqrt(max(1.0 - float(axes[0] @ axes[0]), 0.0))
-        return Plane(self._points, self._weights, self._length, axes, slope)
+        return Plane(self._points, self._weights, self._length, axes, slope, stiffness)
 
 
 def _fit(points: np.ndarray, energies: np.ndarray, gradients: np.ndarray) -> np.ndarray:
