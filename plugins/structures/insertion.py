@@ -89,7 +89,7 @@ def insert(
     present = np.unique(kinds)
     spheres = _Spheres(cell, reach=2.0 * float(hard[present].max()))
     voxels = {kind: _Voxels(cell, float(hard[kind])) for kind in present.tolist()}
-    crowded = []
+    crowded: list[int] = []
     for turn, kind in enumerate(kinds.tolist()):
         place = voxels[kind].draw(spheres, rng)
         if place is None:

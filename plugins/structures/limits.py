@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from ase import Atoms
@@ -118,11 +118,11 @@ class EnergyForceLimits:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> EnergyForceLimits:
         """Make limits from what `as_dict` gave, through JSON or not."""
-        pairs = tuple(
-            PairLimits(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in p.items()})
-            for p in content["pairs"]
-        )
-        return cls(pairs, dict(content["atom_energies"]), content["multiple"])
+        pairs = []
+        for pair in content["pairs"]:
+            values = {k: tuple(v) if isinstance(v, list) else v for k, v in pair.items()}
+            pairs.append(PairLimits(**cast("dict[str, Any]", values)))
+        return cls(tuple(pairs), dict(content["atom_energies"]), content["multiple"])
 
     def _largest(self, name: str, pairs: Iterable[tuple[str, str]] | None) -> float:
         chosen = self.pairs if pairs is None else [self.pair(*pair) for pair in pairs]
@@ -284,4 +284,6 @@ def _alone(calculator: CalculatorSource, element: str, box: float, pbc: bool) ->
 
 
 def _calculator_for(source: CalculatorSource, atoms: Atoms) -> Calculator:
-    return source if hasattr(source, "get_potential_energy") else source(atoms)
+    if hasattr(source, "get_potential_energy"):
+        return cast("Calculator", source)
+    return cast("Callable[[Atoms], Calculator]", source)(atoms)

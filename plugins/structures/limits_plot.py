@@ -46,7 +46,7 @@ def plot_limits(limits: EnergyForceLimits, path: Path | str | None = None) -> Fi
     bound = [pair for pair in limits.pairs if pair.binding_energy is not None]
     for index, pair in enumerate(bound):
         _draw_pair(wells, beak, pair, _COLOURS[index % len(_COLOURS)])
-    depths = [pair.binding_energy for pair in bound] or [1.0]
+    depths = [pair.binding_energy or 0.0 for pair in bound] or [1.0]
     forces = [pair.force_limit for pair in bound if pair.force_limit is not None] or [1.0]
     wells.set_ylim(-1.15 * max(depths), 1.5 * max(limits.multiple - 1.0, 0.3) * max(depths))
     wells.set_xlim(0.4, 2.5)
@@ -69,17 +69,17 @@ def _draw_pair(wells: Axes, beak: Axes, pair: PairLimits, colour: str) -> None:
 
     curve = CubicHermiteSpline(pair.distances, pair.energies, -np.array(pair.forces))
     fine = np.linspace(pair.distances[0], pair.distances[-1], 1000)
-    label = f"{pair.name}  {pair.binding_energy:.2f} eV, {pair.equilibrium_distance:.3f} Å"
+    equilibrium, depth = pair.equilibrium_distance or 1.0, pair.binding_energy or 0.0
+    label = f"{pair.name}  {depth:.2f} eV, {equilibrium:.3f} Å"
     if pair.force_limit is not None:
         label += f", {pair.force_limit:.1f} eV/Å"
-    wells.plot(fine / pair.equilibrium_distance, curve(fine), color=colour, lw=1.5, label=label)
+    wells.plot(fine / equilibrium, curve(fine), color=colour, lw=1.5, label=label)
     beak.plot(np.abs(curve.derivative()(fine)), curve(fine), color=colour, lw=1.5)
-    if pair.force_limit is None:
+    if pair.force_limit is None or pair.energy_limit is None or pair.distance_limit is None:
         return
-    dashed = {"color": colour, "lw": 0.9, "ls": "--"}
-    wells.plot(
-        [pair.distance_limit / pair.equilibrium_distance, 2.5], [pair.energy_limit] * 2, **dashed
-    )
-    beak.plot([0.0, pair.force_limit], [pair.energy_limit] * 2, **dashed)
-    floor = -float(pair.binding_energy or 0.0)
-    beak.plot([pair.force_limit] * 2, [pair.energy_limit, floor], **dashed)
+    height, force = pair.energy_limit, pair.force_limit
+    for axes, across, up in (
+        (wells, [pair.distance_limit / equilibrium, 2.5], [height, height]),
+        (beak, [0.0, force, force], [height, height, -depth]),
+    ):
+        axes.plot(across, up, color=colour, lw=0.9, ls="--")

@@ -127,7 +127,7 @@ def _cell_vectors(cell: float | Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def _bounds(name: str, value: float | Bounds) -> Bounds:
-    low, high = (value, value) if np.isscalar(value) else value  # type: ignore[misc]
+    low, high = value if isinstance(value, (tuple, list)) else (value, value)
     if not 0.0 <= low <= high <= 1.0:
         raise ValueError(f"{name}: [{low}, {high}] is no range between 0 and 1")
     return float(low), float(high)
@@ -252,8 +252,9 @@ def _pack(
     for attempt in range(1, tries + 1):
         order = np.argsort(rng.random(len(kinds)))
         inserted = insert(vectors, hard, kinds[order], rng, crowd=make_room)
-        crowded, scaled = len(inserted.crowded), inserted.scaled
-        most = max(most, len(scaled) - crowded)
+        crowded = len(inserted.crowded)
+        scaled: np.ndarray | None = inserted.scaled
+        most = max(most, len(inserted.scaled) - crowded)
         if crowded:
             scaled = push_apart(vectors, scaled, hard[kinds[order]])
         if scaled is not None and len(scaled) == len(kinds):

@@ -210,7 +210,8 @@ def _allowed_repeats(
         raise ValueError(f"{structure_name(parent)} has {len(parent)} atoms, max_atoms {max_atoms}")
     heights = 1.0 / np.linalg.norm(np.linalg.inv(parent.cell.array), axis=0)
     most = np.where(parent.pbc, np.maximum(1, np.floor(limit / heights + 1e-9)), 1).astype(int)
-    every = product(*(range(1, n + 1) for n in most.tolist()))
+    first, second, third = (range(1, n + 1) for n in most.tolist())
+    every = product(first, second, third)
     atoms = len(parent)
     return [r for r in every if max_atoms is None or atoms * r[0] * r[1] * r[2] <= max_atoms]
 

@@ -74,7 +74,9 @@ def follow_wall(bond: Bond, grid: np.ndarray, multiple: float, refinements: int)
     while limit is None and well.distances[0] > shortest and _still_rises(well, minimum):
         well = _with_points(well, bond, well.distances[:1] * _INWARDS)
         limit = _limit(well, minimum, height)
-    for _ in range(refinements if limit is not None else 0):
+    for _ in range(refinements):
+        if limit is None:
+            break
         well = _with_points(well, bond, np.array([limit.distance]))
         limit = _limit(well, minimum, height) or limit
     return replace(well, minimum=minimum, limit=limit)

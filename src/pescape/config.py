@@ -8,7 +8,7 @@ import sys
 import types
 import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -134,7 +134,7 @@ def _fields_of(model: type) -> dict[str, Any]:
     """Annotations of the fields of a model or a dataclass, by name."""
     if issubclass(model, BaseModel):
         return {name: field.annotation for name, field in model.model_fields.items()}
-    return {field.name: field.type for field in dataclasses.fields(model)}
+    return {field.name: field.type for field in dataclasses.fields(cast("Any", model))}
 
 
 def _models_in(annotation: Any) -> list[type]:  # noqa: ANN401 (any type expression)
