@@ -256,7 +256,7 @@ def _pack(
         scaled: np.ndarray | None = inserted.scaled
         most = max(most, len(inserted.scaled) - crowded)
         if crowded:
-            scaled = push_apart(vectors, scaled, hard[kinds[order]])
+            scaled = push_apart(vectors, inserted.scaled, hard[kinds[order]])
         if scaled is not None and len(scaled) == len(kinds):
             places = np.empty_like(scaled)
             places[order] = scaled
