@@ -76,23 +76,23 @@ def neighbors(atoms: Atoms, cutoff: float) -> Neighbors:
     cell = repeating_cell(atoms, atoms.cell.array)
     heights = _heights(cell)
     pbc = atoms.pbc & atoms.cell.any(1)
-    images = np.prod(2.0 * np.ceil(cutoff / heights[pbc]) + 1.0)
-    if images > _MAX_IMAGES:
+    reached = np.prod(2.0 * np.ceil(cutoff / heights[pbc]) + 1.0)
+    if reached > _MAX_IMAGES:
         raise ValueError(
-            f"the cell is {heights[pbc].min():.3g} Å high, so that an atom has {images:.0g} images "
-            f"within {cutoff:g} Å: has the cell collapsed?"
+            f"the cell is {heights[pbc].min():.3g} Å high, so that an atom has {reached:.0g} "
+            f"images within {cutoff:g} Å: has the cell collapsed?"
         )
     moved = np.floor(np.linalg.solve(cell.T, atoms.positions.T).T) * pbc
     points = _without_gaps(atoms.positions - moved @ cell, cell[~pbc], 2.0 * cutoff)
     # An empty space of two cut-offs makes a box that repeats of one that does not.
     heights[~pbc] = 2.0 * cutoff + (np.ptp(points @ cell[~pbc].T, axis=0) if len(points) else 0.0)
     box = cell * np.where(pbc, 1.0, heights)[:, None]
-    i, j, cells = _periodic_pairs(points, box, heights, cutoff)
+    i, j, images = _periodic_pairs(points, box, heights, cutoff)
+    cells = np.ascontiguousarray(images, dtype=np.float64)
     if moved.any():
-        cells = cells + moved[i] - moved[j]
+        cells += moved[i] - moved[j]
     offsets = np.zeros(len(atoms) + 1, dtype=np.int64)
     np.cumsum(np.bincount(i, minlength=len(atoms)), out=offsets[1:])
-    cells = np.ascontiguousarray(cells, dtype=np.float64)
     return Neighbors(offsets, j.astype(np.int32), cells, cells @ cell)
 
 

@@ -196,16 +196,17 @@ class Lammps:
         self.lammps_extract_box(*(array.ctypes.data for array in numbers))
         cell = np.diag(high - low)
         cell[1, 0], cell[2, 1], cell[2, 0] = tilt
-        return Box(low, cell, tuple(bool(p) for p in periodic))
+        along_x, along_y, along_z = (bool(p) for p in periodic)
+        return Box(low, cell, (along_x, along_y, along_z))
 
     def _rows(self, name: str, count: int) -> NDArray[np.float64]:
         """View a per-atom array of three columns, which LAMMPS holds in one block."""
         table = self.lammps_extract_atom(name.encode())
         if not count or not table:
             return np.zeros((0, 3))
-        first = ctypes.c_void_p.from_address(table).value
+        first = ctypes.c_void_p.from_address(table).value or 0
         memory = (ctypes.c_double * (3 * count)).from_address(first)
-        return np.frombuffer(memory).reshape(count, 3)
+        return np.frombuffer(memoryview(memory)).reshape(count, 3)
 
     def _vector(self, name: str, count: int, kind: type[np.generic]) -> NDArray:
         """View a per-atom array of one column."""
@@ -213,7 +214,7 @@ class Lammps:
         if not count or not address:
             return np.zeros(0, kind)
         memory = (ctypes.c_char * (count * np.dtype(kind).itemsize)).from_address(address)
-        return np.frombuffer(memory, kind)
+        return np.frombuffer(memoryview(memory), kind)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from mpi4py.MPI import Intracomm
+    from mpi4py.MPI import Comm
     from numpy.typing import NDArray
 
 _T = TypeVar("_T")
@@ -68,7 +68,7 @@ class Alone:
 class Ranks:
     """Several ranks, through an mpi4py communicator."""
 
-    def __init__(self, comm: Intracomm) -> None:
+    def __init__(self, comm: Comm) -> None:
         self.rank, self.size = comm.rank, comm.size
         self.allgather, self.gather = comm.allgather, comm.gather
         self._comm = comm

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
@@ -49,7 +49,7 @@ class MTP(Calculator):
         Å; how much further than the cut-off neighbour lists reach, so that they last.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties = [  # noqa: RUF012 - so ASE declares it
         "energy",
         "free_energy",
         "energies",
@@ -58,7 +58,7 @@ class MTP(Calculator):
         "stresses",
         *_GRADES,
     ]
-    ignored_changes = frozenset({"initial_charges", "initial_magmoms"})
+    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(
         self,

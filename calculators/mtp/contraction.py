@@ -91,7 +91,7 @@ def _bundle_sum(
     for k in contracted:
         weights = weights * _multinomials(bundles[k])[picks[k]]
     exponents = [monomials(m)[pick] for m, pick in zip(bundles, picks, strict=True)]
-    return [_monomial_index(sum(exponents[k] for k in end)) for end in ends], weights
+    return [_monomial_index(np.sum([exponents[k] for k in end], axis=0)) for end in ends], weights
 
 
 def _pack(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -187,7 +187,7 @@ class TensorTable:
             keep = row <= column
         else:
             components = self._allocate(shape[0] * shape[1]).reshape(shape)
-            keep = slice(None)
+            keep = np.ones_like(row, dtype=bool)
         self._add_terms(
             components[row, column][keep],
             self.basic(mu_a, legs_a + edges)[left][keep],

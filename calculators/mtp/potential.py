@@ -122,7 +122,7 @@ class MTPotential:
         value = getattr(self, name)
         if value is None:
             return
-        array = np.array(value, dtype=dtype, order="C")
+        array: NDArray[Any] = np.array(value, dtype=dtype, order="C")
         fits = array.ndim == len(shape) and all(
             want in (-1, have) for want, have in zip(shape, array.shape, strict=True)
         )
@@ -206,9 +206,10 @@ class MTPotential:
     def parameters(self) -> Floats:
         """All fitted parameters (P,) in the order radial, species, moments."""
         coefficients = (self.radial_coeffs, self.species_coeffs, self.moment_coeffs)
-        if any(c is None for c in coefficients):
+        given = [np.ravel(c) for c in coefficients if c is not None]
+        if not given:
             raise ValueError(f"{self._called} is untrained: it has no coefficients")
-        return np.concatenate([np.ravel(c) for c in coefficients])
+        return np.concatenate(given)
 
     @property
     def _called(self) -> str:

@@ -116,7 +116,7 @@ def _columns(atoms: Atoms, species: list[str], results: dict[str, Any]) -> dict[
     for column, name in RESULT_COLUMNS.items():
         if name in results:
             columns[column] = results.pop(name)
-    if np.shape(results.get("magmoms")) == (len(atoms), 3):
+    if "magmoms" in results and np.shape(results["magmoms"]) == (len(atoms), 3):
         columns |= dict(zip(MAGMOMS, np.asarray(results.pop("magmoms")).T, strict=True))
     for name in ("nbh_grades", "ghost"):
         if name in atoms.arrays:
