@@ -170,9 +170,11 @@ class Guard:
 
     def _configuration_grades(self, row: NDArray[np.float64], local: int) -> NDArray[np.float64]:
         """Give every atom the grade of the configuration, of which the ranks have a part each."""
-        comm, neighbors = self.session.comm, self.session.neighbors
-        *row, count = comm.sum(np.append(row, len(neighbors.ours)))
-        row = np.array(row) / max(1.0, count) ** (0.5 * self.active_set.weight_scaling)
+        neighbors = self.session.neighbors
+        own = 0 if neighbors is None else len(neighbors.ours)
+        total = self.session.comm.sum(np.append(row, own))
+        atoms = max(1.0, total[-1])
+        row = total[:-1] / atoms ** (0.5 * self.active_set.weight_scaling)
         grade = float(activeset.grades(row[None, :], self.active_set)[0])
         return np.full(local, grade if np.isfinite(grade) else NEVER)
 
@@ -291,7 +293,10 @@ def guard(handle: object, words: str) -> None:
 
 def _start_file(settings: GuardSettings, rank: int) -> None:
     if rank == 0:
-        start_file(settings.file, append=settings.append)
+        try:
+            start_file(settings.file, append=settings.append)
+        except OSError as error:
+            refuse(f"guard: cannot write {settings.file}: {error.strerror}")
 
 
 def _attach(watch: Guard) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from pescape import _kernels
-from pescape.calculators.activeset import UNSET, ActiveSet
+from pescape.calculators.activeset import UNSET, ActiveSet, Mode
 from pescape.calculators.mtp.potential import MTPotential
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def read_potential(path: str | PathLike[str]) -> MTPotential:
             active_set = _active_set(block, data, _elements(potential))
             potential = potential.with_active_set(active_set)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        separator = ", " if str(error).startswith("line ") else ": "
+        raise ValueError(f"{path}{separator}{error}") from None
     return potential
 
 
@@ -166,7 +167,7 @@ def _active_set(block: dict[str, Any], data: bytes, species: tuple[str, ...]) ->
                 f"active set: row {row} comes from configuration {configuration}, but the file "
                 f"holds {len(configurations)}"
             )
-    mode = "neighborhood" if block["neighborhood_mode"] else "configuration"
+    mode: Mode = "neighborhood" if block["neighborhood_mode"] else "configuration"
     return ActiveSet(
         matrix=block["matrix"],
         inverse=block["inverse"],

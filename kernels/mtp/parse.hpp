@@ -99,6 +99,7 @@ class TextReader {
       potential_tag();
     } else if (key == "scaling") {
       m.scaling = in_.real("scaling");
+      if (m.scaling == 0.0) in_.fail("scaling is 0, which makes every radial function zero");
     } else if (key == "species_count") {
       m.species_count = in_.integer("species_count", 1, max_species);
     } else if (key == "radial_basis_type") {
@@ -334,7 +335,9 @@ class TextReader {
                    "'; is it truncated?");
     const Model& m = file_.model;
     if (m.min_dist < 0.0 || m.max_dist <= m.min_dist)
-      throw ParseError(max_dist_line_, "0 <= min_dist < max_dist must hold");
+      throw ParseError(max_dist_line_, "min_dist " + std::to_string(m.min_dist) + ", max_dist " +
+                                           std::to_string(m.max_dist) +
+                                           ": 0 <= min_dist < max_dist must hold");
     check_species_names();
     order_radial_coeffs();
   }

@@ -60,8 +60,7 @@ def read_mlip_cfg(
         "FILE, line N: ..." when the file is wrong.
     """
     blocks = _blocks(_File(getattr(fd, "name", None), fd.read().splitlines()))
-    picked = blocks[index]
-    for block in [picked] if isinstance(index, int) else picked:
+    for block in [blocks[index]] if isinstance(index, int) else blocks[index]:
         yield _Reader(block, species).read()
 
 
@@ -199,10 +198,14 @@ class _Reader:
             self._fail("AtomData must have the column 'type' and no column twice")
         self._columns_line = self._line
         self._line += 1
+        left = self._block.end - self._line
+        if left < self._size:
+            self._fail(
+                f"AtomData: {self._size} atoms are announced, but only {left} lines follow",
+                self._columns_line,
+            )
         rows = np.zeros((self._size, len(names)))
         for row in range(self._size):
-            if self._line >= self._block.end:
-                self._fail(f"AtomData ends after {row} of {self._size} atoms")
             rows[row] = self._numbers(self._block.file.lines[self._line], len(names))
         self._columns = {name: np.ascontiguousarray(rows[:, k]) for k, name in enumerate(names)}
         for name in set(names) & set(INTEGER_COLUMNS):

@@ -132,6 +132,7 @@ WRONG = [
     ("species_count = 1", "species_count = 1.5", 5, "a whole number expected, found '1.5'"),
     ("species_count = 1", "species_count = 99999999999", 5, "a whole number expected"),
     ("species: Zr", "species: Zr zirkon", 6, "'zirkon', which is no element's symbol"),
+    ("scaling = 2.5e-01", "scaling = 0", 4, "scaling is 0"),
     ("max_dist = 5.0", "max_dist = 1.0", 9, "0 <= min_dist < max_dist must hold"),
     ("max_dist = 5.0", "max_dist = inf", 9, "not a finite number"),
     ("min_dist = 2", "min_dist = -1", 9, "0 <= min_dist < max_dist must hold"),

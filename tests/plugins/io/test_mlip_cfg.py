@@ -262,6 +262,12 @@ WRONG = [
     ("END_CFG", "", 1, "BEGIN_CFG without END_CFG: is the file truncated"),
     ("END_CFG", "END_CFG\nEND_CFG", 19, "END_CFG without BEGIN_CFG"),
     (" Size\n    2", " Size\n    two", 3, "a whole number expected, found 'two'"),
+    (
+        " Size\n    2",
+        " Size\n    20000000000000",
+        8,
+        "20000000000000 atoms are announced, but only",
+    ),
     (" Size\n    2", " Size\n    -2", 3, "a whole number expected"),
     (" Size\n    2", " Size\n    3", 11, "numbers expected, found 'Energy'"),
     (" Size\n    2", " Size\n    1", 10, "unknown section '2'"),
