@@ -199,11 +199,8 @@ class ContourWalk:
         newest = state.newest
         slope = float(np.sqrt(newest.gradient @ newest.gradient))
         uphill = unit(newest.gradient, floor=NO_FORCE)
-        drift = (
-            max(self.settings.drift, _CLIMB_DRIFT)
-            if state.phase == "climb"
-            else self.settings.drift
-        )
+        settings = self.settings
+        drift = max(settings.drift, _CLIMB_DRIFT) if state.phase == "climb" else settings.drift
         tangent = self._tangent(state.tangent, uphill, drift)
         if tangent is None:
             return Violation("no_direction", "the constraints leave no direction on the contour")
