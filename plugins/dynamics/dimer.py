@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from ase.optimize.optimize import Optimizer
 
-from pescape.plugins.dynamics.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from pescape.plugins.dynamics.dimer_state import HistoryEntry, SearchState
 from pescape.plugins.dynamics.guards import GuardKeeper, Guards, Violation
 from pescape.plugins.dynamics.images import FrameFile, Image, consistent_energy, frame
 from pescape.plugins.dynamics.modes import Seed, free_mode, random_mode
@@ -29,17 +29,6 @@ if TYPE_CHECKING:
 Method = Literal["ritz", "vtst"]
 _MANY_STEPS = 100_000_000
 _CURVATURE_HOLDS = 0.05  # Å of path along which a measured curvature keeps its sign
-
-
-@dataclass(frozen=True)
-class HistoryEntry:
-    """One step of a search: energy in eV, largest force in eV/Å, curvature in eV/Å²."""
-
-    step: int
-    calls: int
-    energy: float
-    fmax: float
-    curvature: float | None
 
 
 class _Stopped(Exception):  # noqa: N818
@@ -377,45 +366,27 @@ class Dimer(Optimizer):
     def _save(self) -> None:
         if self.restart is None or self.comm.rank != 0:
             return
-        arrays, engine = self._engine.state()
-        image = self._image
-        arrays = {f"engine_{name}": array for name, array in arrays.items()}
-        arrays |= {
-            "positions": image.positions,
-            "forces": image.forces,
-            "gradient": image.gradient,
-            "start": self._keeper.start,
-        }
-        data = {
-            "method": self.method,
-            "numbers": self.atoms.numbers.tolist(),
-            "energy": image.energy,
-            "start_energy": self._keeper.energy,
-            "steps": self.nsteps,
-            "calls": self.calls,
-            "history": [asdict(entry) for entry in self.history],
-            "engine": engine,
-        }
-        write_checkpoint(self.restart, "Dimer", arrays, data)
+        state = SearchState(
+            self.method,
+            self.atoms.numbers,
+            self._image,
+            self._keeper.start,
+            self._keeper.energy,
+            self.nsteps,
+            self.calls,
+            self.history,
+            *self._engine.state(),
+        )
+        state.write(self.restart)
 
     def _load(self) -> None:
-        arrays, data = read_checkpoint(self.restart, "Dimer")
-        if data["method"] != self.method or data["numbers"] != self.atoms.numbers.tolist():
-            raise CheckpointError(
-                f"{self.restart}: written by method {data['method']!r} for "
-                f"{len(data['numbers'])} atoms; this search is {self.method!r} for "
-                f"{len(self.atoms)}; name another restart file"
-            )
-        self._place(arrays["positions"])
-        self._image = Image(
-            self.atoms.get_positions(), data["energy"], arrays["forces"], arrays["gradient"]
-        )
-        self._keeper = GuardKeeper(self.guards, self.atoms, arrays["start"], data["start_energy"])
-        self.nsteps, self.calls = data["steps"], data["calls"]
-        self.history = [HistoryEntry(**entry) for entry in data["history"]]
-        prefix = "engine_"
-        engine = {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}
-        self._engine.restore(engine, data["engine"])
+        state = SearchState.read(self.restart)
+        state.check(self.restart, self.method, self.atoms.numbers)
+        self._place(state.image.positions)
+        self._image = state.image
+        self._keeper = GuardKeeper(self.guards, self.atoms, state.start, state.start_energy)
+        self.nsteps, self.calls, self.history = state.steps, state.calls, state.history
+        self._engine.restore(state.arrays, state.data)
 
 
 def _settings(
