@@ -168,7 +168,8 @@ def site_gradients(potential: SitePotential, atoms: Atoms, *, threads: int = 1) 
 
 def configuration_row(site_rows: Floats, weight_scaling: float = 2.0) -> Floats:
     """Sum the rows of a configuration's atoms into its own, scaled by its size."""
-    return cast("Floats", site_rows.sum(axis=0) / len(site_rows) ** (weight_scaling / 2))
+    size = max(len(site_rows), 1)
+    return cast("Floats", site_rows.sum(axis=0) / size ** (weight_scaling / 2))
 
 
 def gradient_rows(

@@ -349,6 +349,8 @@ def _renamed(active_set: ActiveSet, names: tuple[str, ...]) -> ActiveSet:
 def _names(species: Sequence[str]) -> tuple[str, ...]:
     if isinstance(species, str):
         raise TypeError(f"species must be a list of elements, not the string {species!r}")
+    if not all(isinstance(name, str) for name in species):
+        raise TypeError(f"species must be element symbols, not {list(species)}")
     return tuple(species)
 
 

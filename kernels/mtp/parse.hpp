@@ -392,6 +392,21 @@ inline void read_weights(Scanner& in, ActiveSetBlock& set) {
         "(neighbourhood mode), with all other weights 0, is supported");
 }
 
+/// A damaged byte in either matrix would give wrong grades: w A A^-1 has to be w.
+inline void check_inverse(const Scanner& in, const ActiveSetBlock& set) {
+  constexpr double tolerance = 1e-3;  // condition numbers of 1e9 leave some 1e-8
+  const std::size_t n = std::size_t(set.n);
+  std::vector<double> through(n, 0.0), back(n, 0.0);
+  const auto weight = [](std::size_t row) { return row % 2 ? 1.0 : -1.0; };
+  for (std::size_t row = 0; row < n; ++row)
+    for (std::size_t k = 0; k < n; ++k) through[k] += weight(row) * set.A[row * n + k];
+  for (std::size_t k = 0; k < n; ++k)
+    for (std::size_t row = 0; row < n; ++row) back[row] += through[k] * set.inverse[k * n + row];
+  for (std::size_t row = 0; row < n; ++row)
+    if (!(std::fabs(back[row] - weight(row)) < tolerance))
+      in.fail("the active set's matrices are not each other's inverse: is the file damaged?");
+}
+
 /// Reads what follows the marker of an active set.
 inline ActiveSetBlock read_active_set(Scanner& in, std::size_t n) {
   ActiveSetBlock set;
@@ -405,6 +420,7 @@ inline ActiveSetBlock read_active_set(Scanner& in, std::size_t n) {
     for (std::size_t column = 0; column < n; ++column)
       set.inverse[row * n + column] = transposed[column * n + row];
   in.expect('#', "the active set, after its matrices");
+  check_inverse(in, set);
   for (std::size_t row = 0; row < n; ++row) {
     const int configuration = in.integer("active set: a row's configuration", -1, INT32_MAX);
     const int equation = in.integer("active set: a row's equation", -1, INT32_MAX);

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <limits>
+#include <system_error>
 
 #include "atom.h"
 #include "comm.h"
@@ -30,6 +32,13 @@ constexpr const char* graded_styles[] = {"mtp"};
 
 /// Atoms whose grades differ by no more than rounding are equals; the lowest id stands for them.
 constexpr double equal_grades = 1.0 - 1e-9;
+
+bool same_file(const std::string& a, const std::string& b) {
+  namespace fs = std::filesystem;
+  std::error_code problem;
+  return fs::weakly_canonical(fs::absolute(a), problem) ==
+         fs::weakly_canonical(fs::absolute(b), problem);
+}
 
 }  // namespace
 
@@ -136,7 +145,8 @@ GradedPair* FixExtrapolation::find_pair() {
 void FixExtrapolation::start_file() {
   for (Fix* other : modify->get_fix_list()) {
     const auto* twin = dynamic_cast<FixExtrapolation*>(other);
-    if (twin && twin != this && twin->select_ < never && twin->file_.path() == file_.path())
+    if (twin && twin != this && twin->select_ < never &&
+        same_file(twin->file_.path(), file_.path()))
       fail(std::string("fix ") + twin->id + " writes to " + file_.path() + " too");
   }
   const std::string problem = from_first(comm->me == 0 ? file_.start(append_) : "");

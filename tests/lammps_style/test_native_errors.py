@@ -80,8 +80,8 @@ def fails(system, text, *parts, ranks=2, timeout=60):
             ["cannot write no/such/folder.xyz", "No such file"],
         ),
         (
-            {"fix": "fix g all extrapolation 10\nfix h all extrapolation 20"},
-            ["writes to risky.xyz too"],
+            {"fix": "fix g all extrapolation 10\nfix h all extrapolation 20 file ./risky.xyz"},
+            ["risky.xyz too"],
         ),
     ],
 )

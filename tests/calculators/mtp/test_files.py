@@ -264,3 +264,16 @@ def test_the_configurations_of_an_active_set_are_ase_frames(guarded, tmp_path):
     for atoms in guarded.active_set.configurations:
         ase.io.write(tmp_path / "x.xyz", atoms, format="extxyz")
         assert len(ase.io.read(tmp_path / "x.xyz")) == len(atoms)
+
+
+def test_a_damaged_inverse_is_not_trusted(guarded, tmp_path):
+    path = tmp_path / "x.almtp"
+    guarded.write(path)
+    content = bytearray(path.read_bytes())
+    held = guarded.active_set.inverse.T.tobytes()
+    row = int(np.abs(guarded.active_set.inverse.T).max(axis=1).argmax())
+    start = content.find(held[row * len(guarded.active_set.inverse) * 8 :][:64])
+    content[start + 7] ^= 0x40  # the exponent of one number
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        MTPotential.read(path)
