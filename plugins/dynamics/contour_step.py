@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, inf, sin
+from math import cos, inf, sin, sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,6 +28,8 @@ STEEPEST_DOWN, STEEPEST_UP = np.radians(-80.0), np.radians(50.0)
 NO_FORCE = 1e-8
 # Excess over the angle limit that is not worth another round.
 _SLACK = 1.1
+# Excess above which the turn is not simply proportional to the length any more.
+_FAR_OFF = 1.5
 _SIZE_ROUNDS = 5
 # Error of the predicted energy that is left, in units of slope times length.
 _PRECISION = 3e-5
@@ -56,8 +58,14 @@ class StepLimits:
     free_atoms: int
 
     def excess(self, step: np.ndarray) -> float:
-        """Return the length of a flat step, (n,), in units of the largest allowed."""
+        """Return the length of a flat step, (n,), in units of the largest allowed.
+
+        Exact above one; below it, a number below one.
+        """
         if self.cap == "atom":
+            largest = float(max(step.max(), -step.min()))
+            if largest * sqrt(3) <= self.maxstep:  # no atom can be over: the common, cheap case
+                return largest / self.maxstep
             rows = step.reshape(-1, 3)
             size = np.sqrt(np.einsum("ij,ij->i", rows, rows).max())
         else:
@@ -206,10 +214,12 @@ def modelled_step(
     """
     plane = model.plane(frame.tangent, frame.slope, frame.stiffness)
     angle = 0.0
+    watched = size > shortest
     for _ in range(_SIZE_ROUNDS):
         angle, expected, reached = find_angle(plane, size, frame.wanted, angle)
-        excess = plane.turn(size, angle) / limits.angle if size > shortest else 0.0
+        excess = plane.turn(size, angle) / limits.angle if watched else 0.0
         if excess > _SLACK:
+            watched = excess > _FAR_OFF and size > shortest
             size /= min(excess, 4.0)
             continue
         step = frame.along(angle, size)

@@ -235,9 +235,7 @@ class ContourWalk:
 
     def _random(self, *orthogonal: np.ndarray | None) -> np.ndarray | None:
         """Return a random unit vector in the free directions, orthogonal to those given."""
-        # single precision: half the cost, and any direction will do
-        draw = self.rng.standard_normal(3 * self._natoms, dtype=np.float32)
-        vector = self.surface.free.project(draw)
+        vector = self.surface.free.project(self.rng.standard_normal(3 * self._natoms))
         length2 = vector @ vector
         rest = without(vector, *orthogonal)
         if rest @ rest < 0.01 * length2:  # few directions are free: again, against round-off

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -154,10 +155,13 @@ class GuardKeeper:
         self, energy: float, forces: np.ndarray, aim: float | None = None
     ) -> Violation | None:
         """Return what an energy (eV) and forces, (natoms, 3) in eV/Å, break."""
-        largest = float(np.sqrt(np.einsum("ij,ij->i", forces, forces).max()))
-        if not (np.isfinite(energy) and np.isfinite(largest)):
+        component = float(max(forces.max(), -forces.min()))
+        if not (isfinite(energy) and isfinite(component)):
             return Violation("not_finite", "the calculator returned numbers that are not finite")
         limit = self.guards.max_force
+        largest = 0.0
+        if limit is not None and component * sqrt(3) > limit:
+            largest = float(np.sqrt(np.einsum("ij,ij->i", forces, forces).max()))
         if limit is not None and largest > limit:
             message = f"the largest force is {largest:.2f} eV/Å; the most allowed is {limit} eV/Å"
             return Violation("force", message, largest, limit)

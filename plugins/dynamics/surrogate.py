@@ -197,18 +197,17 @@ def _fit(points: np.ndarray, energies: np.ndarray, gradients: np.ndarray) -> np.
     count, dimensions = points.shape
     d = points[:, None, :] - points[None, :, :]
     kernel = np.exp(-0.5 * np.einsum("ijk,ijk->ij", d, d))
-    system = np.zeros((count, 1 + dimensions, count, 1 + dimensions))
-    system[:, 0, :, 0] = kernel
-    system[:, 0, :, 1:] = kernel[:, :, None] * d
-    system[:, 1:, :, 0] = -(kernel[:, :, None] * d).transpose(0, 2, 1)
-    hessian = np.eye(dimensions) - d[:, :, :, None] * d[:, :, None, :]
-    system[:, 1:, :, 1:] = (kernel[:, :, None, None] * hessian).transpose(0, 2, 1, 3)
     size = count * (1 + dimensions)
-    bordered = np.zeros((size + 1, size + 1))
-    bordered[:size, :size] = system.reshape(size, size)
-    bordered.flat[: size * (size + 2) : size + 2] += _JITTER
-    ones = np.arange(count) * (1 + dimensions)
-    bordered[ones, size] = bordered[size, ones] = 1.0
-    right = np.zeros(size + 1)
-    right[:size] = np.column_stack([energies, gradients]).ravel()
-    return np.linalg.solve(bordered, right)[:size].reshape(count, 1 + dimensions)
+    # rows and columns: energies, gradients sample by sample, and the mean
+    system = np.zeros((size + 1, size + 1))
+    system[:count, :count] = kernel
+    mixed = (kernel[:, :, None] * d).reshape(count, -1)
+    system[:count, count:size], system[count:size, :count] = mixed, mixed.T
+    hessian = np.eye(dimensions) - d[:, :, :, None] * d[:, :, None, :]
+    hessian *= kernel[:, :, None, None]
+    system[count:size, count:size] = hessian.transpose(0, 2, 1, 3).reshape(size - count, -1)
+    system.flat[: size * (size + 2) : size + 2] += _JITTER
+    system[:count, size] = system[size, :count] = 1.0
+    right = np.concatenate([energies, gradients.ravel(), [0.0]])
+    found = np.linalg.solve(system, right)
+    return np.column_stack([found[:count], found[count:size].reshape(count, dimensions)])

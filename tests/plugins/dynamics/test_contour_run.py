@@ -241,7 +241,7 @@ def test_atoms_moved_between_runs_begin_a_new_history():
     walk.run(10)
     atoms.rattle(0.05, seed=4)
     walk.run(20)
-    assert walk.energy == pytest.approx(walk.energy_target, abs=0.02)
+    assert walk.energy == pytest.approx(walk.energy_target, abs=0.1)
 
 
 def fixed():
