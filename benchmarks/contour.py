@@ -1,6 +1,6 @@
 """How closely contour exploration keeps its energy, and what a call costs, beside ASE's.
 
-    python benchmarks/contour.py [--full] [--seeds 5] [--steps 200] [--json results.json]
+    python benchmarks/contour.py [--full] [--atoms 31,107,864] [--seeds 5] [--steps 200] [--json F]
 
 Copper with one vacancy, EMT. Steady targets begin from random displacements that have the target's
 energy, ramps and the jump from the relaxed crystal. Errors are those of the potential energy,
@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pescape.plugins.dynamics import ContourExploration
+from pescape.plugins.dynamics.guards import Guards
 from pescape.plugins.dynamics.targets import Constant, PerAtomAbove, Ramp, Schedule
 
 if TYPE_CHECKING:
@@ -131,7 +132,13 @@ def run_ours(
     atoms: Atoms, target: Callable[[int], float], angle: float, seed: int, steps: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
     walk = ContourExploration(
-        atoms, target, angle_limit=angle, maxstep=MAXSTEP, drift=DRIFT, seed=seed
+        atoms,
+        target,
+        angle_limit=angle,
+        maxstep=MAXSTEP,
+        drift=DRIFT,
+        seed=seed,
+        guards=Guards(max_force=None),  # ASE has none, and random starts are crowded
     )
     energies, lengths = [], []
     for _ in walk.irun(steps):
@@ -233,9 +240,8 @@ def costs() -> dict[str, dict[int, float]]:
     }
 
 
-def tasks(*, full: bool) -> list[tuple[str, int, float, float]]:
+def tasks(counts: list[int], *, full: bool) -> list[tuple[str, int, float, float]]:
     """Return what to measure: task, atoms, angle limit, eV/atom."""
-    counts = (31, 107, 864) if full else (31,)
     levels = (0.05, 0.1, 0.25, 0.5) if full else (0.05, 0.5)
     steady = [("steady", n, a, e) for n in counts for a in (20.0, 10.0) for e in levels]
     small = [n for n in counts if n < 864]
@@ -249,7 +255,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--atoms", help="some of 31,107,864; 31, or all with --full")
     options = parser.parse_args()
+    default = "31,107,864" if options.full else "31"
+    counts = [int(count) for count in (options.atoms or default).split(",")]
     console = Console()
     table = Table(box=None)
     for name in (
@@ -267,7 +276,7 @@ def main() -> None:
         table.add_column(name, no_wrap=True, justify="left" if name == "task" else "right")
     table.caption = "rms and bias: meV/atom, then % of the target; step: Å; calls: per step"
     rows = []
-    for task, count, angle, per_atom in tasks(full=options.full):
+    for task, count, angle, per_atom in tasks(counts, full=options.full):
         seeds = options.seeds
         steps = options.steps if count < 864 else min(options.steps, 60)
         for code in CODES:
