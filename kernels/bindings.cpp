@@ -213,10 +213,7 @@ Out grades(const Table<double>& rows, const Table<double>& inverse, int threads)
   nb::gil_scoped_release unlocked;
   const pescape::GradeMatrix matrix{int(n), inverse.data()};
   pescape::mtp::parallel_over_atoms(int(count), threads, [&](int, const int* list, int share) {
-    if (share > 0) {
-      pescape::GradeScratch scratch;
-      matrix.grades(rows.data() + list[0] * n, share, out.data() + list[0], scratch);
-    }
+    if (share > 0) matrix.grades(rows.data() + list[0] * n, share, out.data() + list[0]);
   });
   return out;
 }

@@ -74,27 +74,16 @@ struct TallySink {
   }
 };
 
-/// Scratch memory of one thread.
-struct GradingArrays {
-  std::vector<double> rows;  ///< graded_rows x parameter_count, or one row that sums
-  GradeScratch product;
-};
-
 /// A tally sink that also collects dE_i/dtheta and grades it, many atoms at a time.
 template <class T>
 struct GradingSink : TallySink {
   const Grading& grading;
   int parameter_count;
-  std::vector<double>& rows;
-  GradeScratch& product;
+  std::vector<double>& rows;  ///< graded_rows x parameter_count, or one row that sums
   std::vector<int> owners;
 
-  GradingSink(const Tally& t, const Grading& g, int count, GradingArrays& arrays)
-      : TallySink{t},
-        grading(g),
-        parameter_count(count),
-        rows(arrays.rows),
-        product(arrays.product) {
+  GradingSink(const Tally& t, const Grading& g, int count, std::vector<double>& scratch)
+      : TallySink{t}, grading(g), parameter_count(count), rows(scratch) {
     rows.assign((grading.grades ? graded_rows : 1) * parameter_count, 0.0);
   }
 
@@ -115,7 +104,7 @@ struct GradingSink : TallySink {
 
   void flush() {
     double grades[graded_rows];
-    grading.inverse->grades(rows.data(), owners.size(), grades, product);
+    grading.inverse->grades(rows.data(), owners.size(), grades);
     for (std::size_t r = 0; r < owners.size(); ++r) grading.grades[owners[r]] = grades[r];
     owners.clear();
   }
@@ -154,9 +143,9 @@ class Engine : public MtpEngine {
   void evaluate_graded(const AtomView& atoms, int threads, Tally& tally,
                        const Grading& grading) override {
     const int parameters = plan_.parameter_count();
-    grading_.resize(std::max<std::size_t>(grading_.size(), threads));
+    rows_.resize(std::max<std::size_t>(rows_.size(), threads));
     run(atoms, threads, tally, [&](int t, const int* mine, int count, Tally& own) {
-      GradingSink<T> sink(own, grading, parameters, grading_[t]);
+      GradingSink<T> sink(own, grading, parameters, rows_[t]);
       mtp::evaluate_with_parameters(plan_, workspaces_[t], mine, count, ListNeighbors{atoms}, sink);
       if (grading.grades) sink.flush();
       own = sink.tally;
@@ -164,14 +153,14 @@ class Engine : public MtpEngine {
     if (grading.grades) return;
     std::fill_n(grading.gradient_sum, parameters, 0.0);
     for (int t = 0; t < threads; ++t)
-      for (int p = 0; p < parameters; ++p) grading.gradient_sum[p] += grading_[t].rows[p];
+      for (int p = 0; p < parameters; ++p) grading.gradient_sum[p] += rows_[t][p];
   }
 
   double memory_usage() const override {
     std::size_t numbers = 0;
     for (const ThreadArrays& a : arrays_)
       numbers += a.forces.size() + a.virials.size() + a.centroid_virials.size();
-    for (const GradingArrays& a : grading_) numbers += a.rows.size();
+    for (const auto& rows : rows_) numbers += rows.size();
     return double(numbers) * sizeof(double);
   }
 
@@ -213,7 +202,7 @@ class Engine : public MtpEngine {
   mtp::Plan<T> plan_;
   std::vector<mtp::Workspace<T>> workspaces_;
   std::vector<ThreadArrays> arrays_;
-  std::vector<GradingArrays> grading_;
+  std::vector<std::vector<double>> rows_;
 };
 
 /// Energies and forces in single precision, grades in double: inverses of active sets are too

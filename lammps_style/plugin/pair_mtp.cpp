@@ -217,8 +217,7 @@ void PairMTP::grade_configuration(int atoms) {
   MPI_Reduce(&mine, &all, 1, MPI_DOUBLE, MPI_SUM, 0, world);
   if (comm->me == 0) {
     for (double& b : sum) b /= std::pow(std::max(1.0, all), 0.5 * weight_scaling_);
-    GradeScratch scratch;
-    grade_matrix_.grades(sum.data(), 1, &configuration_grade_, scratch);
+    grade_matrix_.grades(sum.data(), 1, &configuration_grade_);
     if (!std::isfinite(configuration_grade_))
       configuration_grade_ = std::numeric_limits<double>::infinity();
   }
