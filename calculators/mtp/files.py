@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +12,7 @@ from ase.data import chemical_symbols
 
 from pescape import _kernels
 from pescape.calculators.activeset import UNSET, ActiveSet, Mode
+from pescape.calculators.atomic import write_atomically
 from pescape.calculators.mtp.potential import MTPotential
 
 if TYPE_CHECKING:
@@ -61,33 +60,12 @@ def write_potential(path: str | PathLike[str], potential: MTPotential) -> None:
     pieces = [_text(potential).encode()]
     if potential.active_set is not None:
         pieces.append(_active_set_bytes(potential.active_set, _elements(potential)))
-    _write_atomically(Path(path), b"".join(pieces))
+    write_atomically(Path(path), b"".join(pieces))
 
 
 def _elements(potential: MTPotential) -> tuple[str, ...]:
     """Return the species; where nobody named them, H, He, ... stand in."""
     return potential.species or tuple(chemical_symbols[1 : potential.species_count + 1])
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _text(potential: MTPotential) -> str:

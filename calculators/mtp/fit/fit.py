@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
+import io
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from pescape.calculators.atomic import write_atomically
 from pescape.calculators.mtp.fit.bfgs import minimise
 from pescape.calculators.mtp.fit.curvature import damped_inverse, gauss_newton
 from pescape.calculators.mtp.fit.data import training_set
@@ -280,21 +280,16 @@ def _identity(potential: MTPotential, data: TrainingSet, settings: FitSettings) 
 def _save(path: Path | str | None, state: _State, identity: str) -> None:
     if path is None:
         return
-    path = Path(path)
-    temporary = path.with_name(f".part-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(
-                file,
-                identity=identity,
-                parameters=state.potential.parameters,
-                loss=state.loss,
-                history=state.history,
-                converged=state.converged,
-            )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        identity=identity,
+        parameters=state.potential.parameters,
+        loss=state.loss,
+        history=state.history,
+        converged=state.converged,
+    )
+    write_atomically(Path(path), buffer.getvalue())
 
 
 def _restored(path: Path | str | None, potential: MTPotential, identity: str) -> _State | None:
