@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstddef>
-#include <cstring>
 
 namespace pescape {
 
@@ -40,30 +39,21 @@ struct Pack {
   PESCAPE_INLINE Pack(Register r) : v(r) {}
   PESCAPE_INLINE Pack(T s) : v(s - Register{}) {}
 
-  static PESCAPE_INLINE Pack load(const T* p) {
-    Pack r;
-    std::memcpy(&r.v, p, sizeof(Register));
-    return r;
-  }
   static PESCAPE_INLINE Pack convert(const double* p) {
     Pack r;
     for (int l = 0; l < lanes; ++l) r.v[l] = T(p[l]);
     return r;
   }
-  PESCAPE_INLINE void store(T* p) const { std::memcpy(p, &v, sizeof(Register)); }
   PESCAPE_INLINE T operator[](int lane) const { return v[lane]; }
   PESCAPE_INLINE void set(int lane, T s) { v[lane] = s; }
 
   PESCAPE_INLINE Pack& operator+=(Pack o) { return v += o.v, *this; }
   PESCAPE_INLINE Pack& operator-=(Pack o) { return v -= o.v, *this; }
-  PESCAPE_INLINE Pack& operator*=(Pack o) { return v *= o.v, *this; }
   friend PESCAPE_INLINE Pack operator+(Pack a, Pack b) { return Pack(Register(a.v + b.v)); }
   friend PESCAPE_INLINE Pack operator-(Pack a, Pack b) { return Pack(Register(a.v - b.v)); }
   friend PESCAPE_INLINE Pack operator*(Pack a, Pack b) { return Pack(Register(a.v * b.v)); }
   friend PESCAPE_INLINE Pack operator/(Pack a, Pack b) { return Pack(Register(a.v / b.v)); }
   friend PESCAPE_INLINE Pack operator*(T s, Pack b) { return Pack(s) * b; }
-  friend PESCAPE_INLINE Pack operator*(Pack a, T s) { return a * Pack(s); }
-  friend PESCAPE_INLINE Pack operator-(Pack a, T s) { return a - Pack(s); }
 };
 
 template <class T>

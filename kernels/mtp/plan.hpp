@@ -40,12 +40,14 @@ struct ChannelRun {
 };
 inline constexpr int max_run_channels = 6;
 
-/// Sparse rows: the entries of row k are [start[k], start[k + 1]).
+/// One product of a row: += weight * moment[left] * moment[right]. Rows are sparse: the terms of
+/// row k are [start[k], start[k + 1]).
 template <class T>
 struct Term {
   T weight;
   std::int32_t left, right;
 };
+/// One entry of a row that is linear in the moments: += weight * moment[moment].
 template <class T>
 struct LinearTerm {
   T weight;
