@@ -19,8 +19,8 @@ from pescape.files import read_lines
 from pescape.labelling import label, reference_from
 from pescape.learning.config import LearnConfig
 from pescape.learning.loop import learn
-from pescape.learning.processes import exclusive
 from pescape.learning.rounds import read_rounds
+from pescape.processes import exclusive
 
 FILES = ("zr.almtp", "train.xyz", "test.xyz", "rounds.json", "rounds.csv", "learn.png")
 

@@ -83,7 +83,7 @@ def label(
     from pescape.cli.output import progress_bar, say
     from pescape.dataset import read_configurations, write_configurations
     from pescape.labelling import reference_from
-    from pescape.learning.labels import label_all
+    from pescape.labelling.labels import label_all
 
     frames = read_configurations(source)
     calculator = reference_from(reference)

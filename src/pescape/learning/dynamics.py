@@ -15,7 +15,7 @@ from ase.io.lammpsdata import write_lammps_data
 from pescape.errors import TaskError
 from pescape.files import write_text
 from pescape.lammps_style import launcher
-from pescape.learning.processes import die_with_parent
+from pescape.processes import die_with_parent
 from pescape.structures import as_stored
 
 if TYPE_CHECKING:

@@ -21,22 +21,21 @@ from pescape.calculators.mtp.fit import evaluate
 from pescape.errors import TaskError
 from pescape.files import append_line, atomic, close_line, read_lines, write_json
 from pescape.labelling import Reference, reference_from
+from pescape.labelling.labels import label_task, read_label
 from pescape.learning.dynamics import Run, outcome_of, snapshots_of
-from pescape.learning.processes import exclusive, worker_pool
 from pescape.learning.rounds import Round, write_rounds
-from pescape.learning.tasks import TaskStore
 from pescape.learning.work import (
     POTENTIAL_FILE,
     FitStart,
     dynamics_task,
     fit_task,
-    label_task,
     read_chosen,
     read_fit,
-    read_label,
     select_task,
 )
+from pescape.processes import exclusive, worker_pool
 from pescape.structures import as_stored, build_structures
+from pescape.tasks import TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.learning.config import LearnConfig
-    from pescape.learning.tasks import Task
+    from pescape.tasks import Task
 
 #: File names in the output folder.
 TRAINING_FILE = "train.xyz"

@@ -1,4 +1,4 @@
-"""The tasks of a learning campaign: label, fit, molecular dynamics, select."""
+"""The tasks of a learning campaign: fit, molecular dynamics, select; labels are labelling's."""
 
 from __future__ import annotations
 
@@ -14,43 +14,22 @@ from pescape.calculators.activeset import build_active_set
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp, raised
 from pescape.files import fingerprint, write_json
-from pescape.labelling import configuration_id, label
+from pescape.labelling import configuration_id
 from pescape.learning.dynamics import Run, risky_of, run_dynamics
 from pescape.learning.selection import choose
-from pescape.learning.tasks import Task
+from pescape.tasks import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ase import Atoms
 
-    from pescape.labelling import Reference
     from pescape.learning.config import GuardConfig, PotentialConfig
 
-LABEL_FILE = "label.xyz"
 POTENTIAL_FILE = "potential.almtp"
 FIT_FILE = "fit.json"
 CHOSEN_FILE = "chosen.xyz"
 CHOICE_FILE = "choice.json"
-
-
-def label_task(
-    atoms: Atoms, reference: Reference, provenance: Mapping[str, str | int | float]
-) -> Task:
-    """Label one configuration; who asks for it does not change the result's key."""
-    key = fingerprint(configuration_id(atoms), reference.identity)
-    return Task("label", key, _label, (atoms, reference, dict(provenance)))
-
-
-def _label(
-    folder: Path, atoms: Atoms, reference: Reference, provenance: dict[str, str | int | float]
-) -> None:
-    ase.io.write(folder / LABEL_FILE, label(atoms, reference, provenance), format="extxyz")
-
-
-def read_label(folder: Path) -> Atoms:
-    """Read the labelled configuration of a finished task."""
-    return ase.io.read(folder / LABEL_FILE, format="extxyz")
 
 
 @dataclass(frozen=True)

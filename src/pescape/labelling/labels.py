@@ -4,19 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import ase.io
+
 from pescape.dataset import SOURCE
-from pescape.learning.processes import exclusive, worker_pool
-from pescape.learning.tasks import TaskStore
-from pescape.learning.work import label_task, read_label
+from pescape.files import fingerprint
+from pescape.labelling.label import configuration_id, label
+from pescape.processes import exclusive, worker_pool
 from pescape.structures import as_stored
+from pescape.tasks import Task, TaskStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ase import Atoms
 
-    from pescape.labelling import Reference
+    from pescape.labelling.reference import Reference
+
+
+LABEL_FILE = "label.xyz"
+
+
+def label_task(
+    atoms: Atoms, reference: Reference, provenance: Mapping[str, str | int | float]
+) -> Task:
+    """Label one configuration; who asks for it does not change the result's key."""
+    key = fingerprint(configuration_id(atoms), reference.identity)
+    return Task("label", key, _label, (atoms, reference, dict(provenance)))
+
+
+def _label(
+    folder: Path, atoms: Atoms, reference: Reference, provenance: dict[str, str | int | float]
+) -> None:
+    ase.io.write(folder / LABEL_FILE, label(atoms, reference, provenance), format="extxyz")
+
+
+def read_label(folder: Path) -> Atoms:
+    """Read the labelled configuration of a finished task."""
+    return ase.io.read(folder / LABEL_FILE, format="extxyz")
 
 
 def label_all(

@@ -6,8 +6,8 @@ import pytest
 
 from pescape.errors import TaskError
 from pescape.files import append_line, read_lines
-from pescape.learning.processes import exclusive, worker_pool
-from pescape.learning.tasks import Task, TaskStore
+from pescape.processes import exclusive, worker_pool
+from pescape.tasks import Task, TaskStore
 
 
 def write(folder, text):
