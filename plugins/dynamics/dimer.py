@@ -5,46 +5,45 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.optimize.optimize import Optimizer
 
 from pescape.plugins.dynamics.dimer_state import HistoryEntry, SearchState
 from pescape.plugins.dynamics.guards import GuardKeeper, Guards, Violation
-from pescape.plugins.dynamics.images import FrameFile, Image, consistent_energy, frame
+from pescape.plugins.dynamics.images import FrameFile, FrameTarget, Image, frame
+from pescape.plugins.dynamics.methods import Method, engine_for, settings_for
 from pescape.plugins.dynamics.modes import Seed, free_mode, random_mode
-from pescape.plugins.dynamics.projection import FreeSpace, free_components
+from pescape.plugins.dynamics.probe import LimitBroken, Probe, finite
 from pescape.plugins.dynamics.reasons import StopReason
-from pescape.plugins.dynamics.ritz import RitzEngine, RitzSettings
-from pescape.plugins.dynamics.vtst import VtstEngine, VtstSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import IO
 
     from ase import Atoms
 
     from pescape.plugins.dynamics.hessian import SubspaceHessian
+    from pescape.plugins.dynamics.ritz import RitzSettings
+    from pescape.plugins.dynamics.vtst import VtstSettings
 
-Method = Literal["ritz", "vtst"]
 _MANY_STEPS = 100_000_000
 _CURVATURE_HOLDS = 0.05  # Å of path along which a measured curvature keeps its sign
-
-
-class _Stopped(Exception):  # noqa: N818
-    """A limit was broken."""
-
-    def __init__(self, violation: Violation) -> None:
-        super().__init__(violation.message)
-        self.violation = violation
+_NEAR = 10.0  # below this multiple of fmax the curvature is measured before the next step
+_OFF_RIDGE = 0.1  # Å: from a saddle the ridge is no further than this
+_FLAT = 1e-3  # eV/Å²: curvatures nearer to zero are noise, as between fragments out of reach
 
 
 class Dimer(Optimizer):
     """Find a first-order saddle point near the atoms.
 
     Follows ASE's optimizer contract (`run`, `irun`, `attach`, `converged`, `trajectory`,
-    `logfile`, `restart`). A search has converged when all forces are below `fmax` and the lowest
-    curvature, measured there, is negative.
+    `logfile`, `restart`). A search has converged when all forces are below `fmax`, the lowest
+    curvature, measured there, is negative, and by force and curvature the ridge is within 0.1 Å,
+    which the tail of a dissociation is not. Rigid rotations of molecules and clusters count as no
+    mode. Images are evaluated strictly one after the other, none twice, and after each step the
+    calculator holds the atoms' own energy and forces, as persistent drivers need.
 
     Parameters
     ----------
@@ -85,6 +84,8 @@ class Dimer(Optimizer):
         Write every so many steps to the trajectory.
     """
 
+    fmax: float  # type: ignore[assignment]  # ASE's class says None until the first run
+
     def __init__(
         self,
         atoms: Atoms,
@@ -96,49 +97,46 @@ class Dimer(Optimizer):
         separation: float = 0.01,
         displacement: float | None = None,
         guards: Guards | None = None,
-        trajectory: object = None,
-        images: object = None,
-        logfile: object = None,
+        trajectory: FrameTarget | None = None,
+        images: FrameTarget | None = None,
+        logfile: IO[str] | str | Path | None = None,
         restart: str | Path | None = None,
         append_trajectory: bool = False,
         loginterval: int = 1,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(atoms, restart=None, logfile=logfile, trajectory=None, **kwargs)
+        self.fmax = 0.001
         self.restart = restart
         self.method = method
-        self.settings = _settings(method, settings, separation)
-        self.separation = float(separation)
+        self.settings = settings_for(method, settings, separation)
         self.guards = guards or Guards(max_force=100.0)
-        self.calls = 0
         self.history: list[HistoryEntry] = []
         self.reason: StopReason | None = None
-        self._image: Image | None = None
-        self._free, self._atom_of = free_components(atoms)
         resumes = restart is not None and Path(restart).is_file()
         keep = append_trajectory or resumes
+        self._frames = None if trajectory is None else FrameFile(trajectory, append=keep)
         self._images = None if images is None else FrameFile(images, append=keep)
-        self.trajectory = trajectory
-        if trajectory is not None:
-            frames = FrameFile(trajectory, append=keep)
-            self.attach(lambda: frames.write(self._frame()), interval=loginterval)
+        self.trajectory = trajectory  # type: ignore[assignment]  # ASE's hint lacks open ones
+        if self._frames is not None:
+            self.attach(self._write_frame, interval=loginterval)
+        self._probe = Probe(atoms, float(separation), self._images, self.guards.caught)
         if displacement is None:
             displacement = 1.2 if method == "vtst" and mode is None else 0.0
         start = random_mode(atoms, seed) if mode is None else free_mode(atoms, mode)
         self._displacement = displacement * start
-        engine = RitzEngine if method == "ritz" else VtstEngine
-        self._engine = engine(self.settings, start.ravel()[self._free], self._atom_of)
-        if resumes:
-            self._load()
+        self._engine = engine_for(
+            self.settings, start.ravel()[self._probe.free], self._probe.owners
+        )
+        if restart is not None and resumes:
+            self._load(restart)
 
     # What a user asks for
 
     @property
     def mode(self) -> np.ndarray:
         """The current mode, (natoms, 3), of norm one."""
-        full = np.zeros(3 * len(self.atoms))
-        full[self._free] = self._engine.mode
-        return full.reshape(-1, 3)
+        return self._probe.full(self._engine.mode)
 
     @property
     def curvature(self) -> float | None:
@@ -148,9 +146,19 @@ class Dimer(Optimizer):
     @property
     def hessian(self) -> SubspaceHessian | None:
         """The model of the Hessian over the free components; None for "vtst"."""
-        return self._engine.model if isinstance(self._engine, RitzEngine) else None
+        return self._engine.model
 
-    def run(self, fmax: float = 0.001, steps: int = _MANY_STEPS) -> bool:
+    @property
+    def separation(self) -> float:
+        """Distance of the rotated image from the centre, Å."""
+        return self._probe.separation
+
+    @property
+    def calls(self) -> int:
+        """Force calls so far."""
+        return self._probe.calls
+
+    def run(self, fmax: float = 0.001, steps: int = _MANY_STEPS) -> bool:  # type: ignore[override]
         """Search until converged, or until a limit or the number of steps is reached.
 
         Parameters
@@ -170,18 +178,20 @@ class Dimer(Optimizer):
             pass
         return converged
 
-    def irun(self, fmax: float = 0.001, steps: int = _MANY_STEPS) -> Iterator[bool]:
+    def irun(  # type: ignore[override]
+        self, fmax: float = 0.001, steps: int = _MANY_STEPS
+    ) -> Iterator[bool]:
         """Search as a generator that yields, after every step, whether it has converged."""
         self.fmax = fmax
         self.max_steps = self.nsteps + steps
         self.reason = None
         try:
             self._begin()
-        except _Stopped as stopped:
-            self._end(stopped.violation)
+        except LimitBroken as broken:
+            self._end(broken.violation)
             yield False
             return
-        if self.nsteps == 0:
+        if not self.history:
             self._report()
         converged = self.converged()
         yield converged
@@ -190,19 +200,26 @@ class Dimer(Optimizer):
             if self.reason is None:
                 self.nsteps += 1
                 self._report()
-                self._save()
                 converged = self.converged()
             yield converged
         if self.reason is None:
-            kind = "converged" if converged else "steps"
-            text = "a saddle was found" if converged else "the number of steps was reached"
-            self.reason = StopReason(kind, text, self.nsteps)
+            self.reason = (
+                StopReason("converged", "a saddle was found", self.nsteps)
+                if converged
+                else StopReason("steps", "the number of steps was reached", self.nsteps)
+            )
 
     def converged(self, forces: np.ndarray | None = None, **kwargs: Any) -> bool:  # noqa: ANN401
         """Return whether forces are below `fmax` at a place of negative curvature."""
         del kwargs
-        largest = self._fmax() if forces is None else float(np.linalg.norm(forces, axis=1).max())
-        return largest < self.fmax and self._measured_here() and self._engine.curvature < 0
+        gradient = self._probe.here.gradient
+        if forces is not None:
+            gradient = -np.ravel(forces)[self._probe.free]
+        curvature = self._engine.curvature
+        if curvature is None or not self._measured_here() or not curvature < -_FLAT:
+            return False
+        to_ridge = abs(float(gradient @ self._engine.mode)) / -curvature
+        return self._probe.largest(gradient) < self.fmax and to_ridge < _OFF_RIDGE
 
     def gradient_converged(self, gradient: np.ndarray) -> bool:
         """Return the same for a gradient, (3 natoms,)."""
@@ -211,18 +228,21 @@ class Dimer(Optimizer):
     def step(self) -> None:
         """Make one step: rotate where needed, then translate."""
         self._begin()
+        probe = self._probe
+        probe.step = self.nsteps
         try:
-            if self._fmax() < self.fmax and not self._measured_here():
-                self._engine.verify(self._product)
-                if self.converged():
-                    self._refresh()
+            self._engine.rigid = probe.rotations()
+            if probe.largest() < _NEAR * self.fmax and not self._measured_here():
+                self._engine.verify(probe.product)
+                if self.nsteps == 0 and self.converged():  # started on a saddle: it stays there
+                    probe.evaluate(probe.here.positions, "centre")
                     return
-            self._engine.prepare(self._product)
+            self._engine.prepare(probe.product)
             self._translate()
-        except _Stopped as stopped:
-            self._end(stopped.violation)
+        except LimitBroken as broken:
+            self._end(broken.violation)
         except BaseException:
-            self._place(self._image.positions)
+            probe.place(probe.here.positions)
             raise
 
     def todict(self) -> dict[str, Any]:
@@ -238,8 +258,6 @@ class Dimer(Optimizer):
     def log(self, gradient: np.ndarray | None = None) -> None:
         """Write one line to the log file."""
         del gradient
-        if self.logfile is None:
-            return
         if self.nsteps == 0:
             self.logfile.write(
                 f"{'':6s} {'Step':>5s} {'Time':>8s} {'Energy':>15s} {'fmax':>12s} "
@@ -253,115 +271,78 @@ class Dimer(Optimizer):
             f"{curvature:>12s} {last.calls:6d}\n"
         )
 
-    # Force calls
-
-    def _place(self, positions: np.ndarray) -> None:
-        self.atoms.set_positions(positions, apply_constraint=False)
-
-    def _evaluate(self, positions: np.ndarray) -> Image:
-        """Move the atoms, as far as constraints let them, and call the calculator."""
-        self.atoms.set_positions(positions)
-        forces = np.array(self.atoms.get_forces(apply_constraint=False))
-        energy = consistent_energy(self.atoms)
-        self.calls += 1
-        gradient = -FreeSpace(self.atoms).project(forces).ravel()[self._free]
-        return Image(self.atoms.get_positions(), energy, forces, gradient)
-
-    def _keep(self, image: Image, tag: str) -> None:
-        if self._images is not None:
-            info = {"dimer": tag, "step": self.nsteps, "call": self.calls}
-            self._images.write(frame(self.atoms, image, **info))
-
-    def _product(self, vector: np.ndarray) -> np.ndarray:
-        """Return the Hessian times a unit vector, (n,), by a forward difference."""
-        shift = np.zeros(3 * len(self.atoms))
-        shift[self._free] = self.separation * vector
-        image = self._evaluate(self._image.positions + shift.reshape(-1, 3))
-        violation = None
-        if not (np.isfinite(image.energy) and np.all(np.isfinite(image.forces))):
-            violation = Violation("not_finite", "the calculator returned numbers not finite")
-        self._keep(image, "rotation" if violation is None else "refused")
-        if violation is not None:
-            raise _Stopped(violation)
-        return (image.gradient - self._image.gradient) / self.separation
-
     # The search
 
     def _begin(self) -> None:
         """Make sure that the centre's energy and forces are known."""
-        if self._image is not None and np.array_equal(self._image.positions, self.atoms.positions):
+        probe = self._probe
+        if probe.is_at_centre():
             return
-        fresh = self._image is None
+        fresh = probe.centre is None
         start = self.atoms.get_positions()
+        probe.step = self.nsteps
         try:
-            image = self._evaluate(start + self._displacement if fresh else start)
+            probe.centre = probe.evaluate(start + self._displacement if fresh else start, "centre")
         except BaseException:
-            self._place(start)
+            probe.place(start)
             raise
-        keeper = GuardKeeper(Guards(max_force=None), self.atoms, image.positions, image.energy)
-        violation = keeper.check_results(image.energy, image.forces)
-        if violation is not None:
-            raise _Stopped(violation)
-        self._image = image
-        self._keep(image, "centre")
         self._engine.moved()
         if fresh:
-            self._keeper = GuardKeeper(self.guards, self.atoms, image.positions, image.energy)
+            centre = probe.centre
+            self._keeper = GuardKeeper(self.guards, self.atoms, centre.positions, centre.energy)
 
     def _translate(self) -> None:
-        before = self._image
-        for _ in range(self.guards.retries + 1):
+        before = self._probe.here
+        for attempt in range(self.guards.retries + 1):
             proposal = self._engine.propose(before)
-            full = np.zeros(3 * len(self.atoms))
-            full[self._free] = proposal.step
-            positions = before.positions + full.reshape(-1, 3)
-            violation = self._keeper.check_positions(positions)
-            if violation is None:
-                after = self._evaluate(positions)
-                violation = self._keeper.check_results(after.energy, after.forces)
-                self._keep(after, "centre" if violation is None else "refused")
-            if violation is None:
-                step = (after.positions - before.positions).ravel()[self._free]
-                self._engine.accept(before, after, step, proposal.gradient)
-                self._image = after
+            try:
+                after = self._moved(before.positions + self._probe.full(proposal.step))
+            except LimitBroken:
+                self._engine.refuse(proposal.step)
+                if attempt == self.guards.retries:
+                    raise
+            else:
+                step = (after.positions - before.positions).ravel()[self._probe.free]
+                self._engine.accept(before, after, step, proposal)
+                self._probe.centre = after
                 return
-            self._engine.refuse(proposal.step)
-        raise _Stopped(violation)
 
-    def _refresh(self) -> None:
-        """Leave the calculator at the centre after a rotation."""
-        self._evaluate(self._image.positions)
+    def _moved(self, positions: np.ndarray) -> Image:
+        """Return the image at positions that keep all limits."""
+        violation = self._keeper.check_positions(positions)
+        if violation is not None:
+            raise LimitBroken(violation)
+        return self._probe.evaluate(positions, "centre", self._check)
+
+    def _check(self, image: Image) -> Violation | None:
+        return finite(image) or self._keeper.check_results(image.energy, image.forces)
 
     def _end(self, violation: Violation) -> None:
-        if self._image is not None:
-            self._place(self._image.positions)
+        if self._probe.centre is not None:
+            self._probe.place(self._probe.centre.positions)
         self.reason = StopReason(
             violation.kind, violation.message, self.nsteps, violation.value, violation.limit
         )
 
     def _measured_here(self) -> bool:
-        known = self._engine.curvature is not None
-        return known and self._engine.path_since_measured < _CURVATURE_HOLDS
-
-    def _fmax(self) -> float:
-        squares = np.bincount(self._atom_of, self._image.gradient**2)
-        return float(np.sqrt(squares.max()))
+        return self._engine.path_since_measured < _CURVATURE_HOLDS
 
     # Records
 
     def _report(self) -> None:
-        entry = HistoryEntry(
-            self.nsteps, self.calls, self._image.energy, self._fmax(), self._engine.curvature
-        )
+        energy, largest = self._probe.here.energy, self._probe.largest()
+        entry = HistoryEntry(self.nsteps, self.calls, energy, largest, self.curvature)
         self.history.append(entry)
         self.log()
         self.call_observers()
+        self._save()
 
-    def _frame(self) -> Atoms:
-        info = {"dimer": "centre", "step": self.nsteps, "call": self.calls}
+    def _write_frame(self) -> None:
+        info: dict[str, object] = {"dimer": "centre", "step": self.nsteps, "call": self.calls}
         if self.curvature is not None:
             info["curvature"] = self.curvature
-        return frame(self.atoms, self._image, **info)
+        if self._frames is not None:
+            self._frames.write(frame(self.atoms, self._probe.here, **info))
 
     def _save(self) -> None:
         if self.restart is None or self.comm.rank != 0:
@@ -369,7 +350,9 @@ class Dimer(Optimizer):
         state = SearchState(
             self.method,
             self.atoms.numbers,
-            self._image,
+            self.atoms.cell.array,
+            self._probe.free,
+            self._probe.here,
             self._keeper.start,
             self._keeper.energy,
             self.nsteps,
@@ -379,30 +362,18 @@ class Dimer(Optimizer):
         )
         state.write(self.restart)
 
-    def _load(self) -> None:
-        state = SearchState.read(self.restart)
-        state.check(self.restart, self.method, self.atoms.numbers)
-        self._place(state.image.positions)
-        self._image = state.image
+    def _load(self, restart: str | Path) -> None:
+        probe = self._probe
+        state = SearchState.read(restart)
+        state.check(restart, self.method, self.atoms, probe.free)
+        probe.place(state.image.positions)
+        probe.centre, probe.calls = state.image, state.calls
         self._keeper = GuardKeeper(self.guards, self.atoms, state.start, state.start_energy)
-        self.nsteps, self.calls, self.history = state.steps, state.calls, state.history
+        self.nsteps, self.history = state.steps, state.history
         self._engine.restore(state.arrays, state.data)
-
-
-def _settings(
-    method: str, settings: RitzSettings | VtstSettings | None, separation: float
-) -> RitzSettings | VtstSettings:
-    """Return settings that fit the method."""
-    classes = {"ritz": RitzSettings, "vtst": VtstSettings}
-    if method not in classes:
-        raise ValueError(f"method is {method!r}; expected one of {', '.join(classes)}")
-    if not separation > 0:
-        raise ValueError(f"separation is {separation}; expected a positive length in Å")
-    if settings is None:
-        return RitzSettings() if method == "ritz" else VtstSettings(separation=separation)
-    if not isinstance(settings, classes[method]):
-        raise TypeError(
-            f"settings of method {method!r} are a {classes[method].__name__}, "
-            f"not a {type(settings).__name__}"
-        )
-    return settings
+        for file, label, last in (
+            (self._frames, "step", self.nsteps),
+            (self._images, "call", self.calls),
+        ):
+            if file is not None:
+                file.drop_after(label, last)

@@ -13,6 +13,8 @@ from pescape.plugins.dynamics.images import Image
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ase import Atoms
+
 _ENGINE = "engine_"
 
 
@@ -37,6 +39,10 @@ class SearchState:
         Name of the engine.
     numbers
         Atomic numbers, (natoms,).
+    cell
+        Cell, (3, 3), Å.
+    free
+        Flat components that could change, (n,).
     image
         The centre.
     start, start_energy
@@ -51,6 +57,8 @@ class SearchState:
 
     method: str
     numbers: np.ndarray
+    cell: np.ndarray
+    free: np.ndarray
     image: Image
     start: np.ndarray
     start_energy: float
@@ -65,6 +73,8 @@ class SearchState:
         arrays = {_ENGINE + name: array for name, array in self.arrays.items()}
         arrays |= {
             "numbers": self.numbers,
+            "cell": self.cell,
+            "free": self.free,
             "positions": self.image.positions,
             "forces": self.image.forces,
             "gradient": self.image.gradient,
@@ -90,6 +100,8 @@ class SearchState:
         return cls(
             data["method"],
             arrays["numbers"],
+            arrays["cell"],
+            arrays["free"],
             image,
             arrays["start"],
             data["start_energy"],
@@ -100,11 +112,20 @@ class SearchState:
             data["engine"],
         )
 
-    def check(self, path: str | Path, method: str, numbers: np.ndarray) -> None:
+    def check(self, path: str | Path, method: str, atoms: Atoms, free: np.ndarray) -> None:
         """Raise unless the state belongs to a search of this method for these atoms."""
-        if self.method == method and np.array_equal(self.numbers, numbers):
-            return
-        raise CheckpointError(
-            f"{path}: written by method {self.method!r} for {len(self.numbers)} atoms; this "
-            f"search is {method!r} for {len(numbers)}; name another restart file"
-        )
+        if self.method != method or not np.array_equal(self.numbers, atoms.numbers):
+            raise CheckpointError(
+                f"{path}: written by method {self.method!r} for {len(self.numbers)} atoms; this "
+                f"search is {method!r} for {len(atoms)}; name another restart file"
+            )
+        if not np.array_equal(self.free, free):
+            raise CheckpointError(
+                f"{path}: {len(self.free)} components were free to move, now {len(free)} are; "
+                "give the constraints that the search began with"
+            )
+        if not np.array_equal(self.cell, atoms.cell.array):
+            raise CheckpointError(
+                f"{path}: the checkpoint's cell is not that of the atoms; "
+                "give the atoms that the search began with"
+            )

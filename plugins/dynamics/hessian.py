@@ -114,10 +114,24 @@ class SubspaceHessian:
         outside = vector - inside @ self.basis
         return (self._matrix @ inside) @ self.basis + self.stiffness * outside
 
-    def lowest(self) -> tuple[float, np.ndarray]:
-        """Return the lowest eigenvalue and its eigenvector, (n,)."""
+    def softest(self, apart: np.ndarray | None = None) -> int:
+        """Return which eigenvector is lowest.
+
+        Parameters
+        ----------
+        apart
+            Orthonormal rows, (m, n), of directions to stay clear of: they count as stiff.
+        """
         values, vectors = self.eigen()
-        index = int(np.argmin(values))
+        if apart is not None and len(apart):
+            overlaps = (apart @ self.basis.T) @ vectors
+            values = values + self.stiffness * np.sum(overlaps**2, axis=0)
+        return int(np.argmin(values))
+
+    def lowest(self, apart: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+        """Return the lowest eigenvalue and its eigenvector, (n,); `apart` as for `softest`."""
+        values, vectors = self.eigen()
+        index = self.softest(apart)
         return float(values[index]), vectors[:, index] @ self.basis
 
     def state(self) -> dict[str, np.ndarray]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -57,6 +58,16 @@ def frame(atoms: Atoms, image: Image, **info: object) -> Atoms:
     return copy
 
 
+class FrameWriter(Protocol):
+    """An open trajectory, or anything else that takes frames."""
+
+    def write(self, atoms: Atoms) -> object:
+        """Take a frame."""
+
+
+FrameTarget = str | Path | FrameWriter
+
+
 class FrameFile:
     """A file that frames are appended to; `.traj` or any format that ASE appends to.
 
@@ -68,7 +79,7 @@ class FrameFile:
         Keep what is there.
     """
 
-    def __init__(self, target: object, *, append: bool) -> None:
+    def __init__(self, target: FrameTarget, *, append: bool) -> None:
         self.target = Path(target) if isinstance(target, (str, Path)) else target
         if isinstance(self.target, Path) and not append:
             self.target.unlink(missing_ok=True)
@@ -82,3 +93,58 @@ class FrameFile:
                 file.write(atoms)
         else:
             write(self.target, atoms, append=True)
+
+    def drop_after(self, label: str, last: int) -> None:
+        """Drop frames at the end whose number in `info` is beyond the last one wanted.
+
+        A search that was killed has written them after its checkpoint and will write them again.
+        Files other than `.traj` and `.extxyz` stay as they are.
+
+        Parameters
+        ----------
+        label
+            Name of the number in `info`.
+        last
+            Largest number to keep.
+        """
+        if not isinstance(self.target, Path) or not self.target.is_file():
+            return
+        if self.target.suffix == ".traj":
+            _shorten_trajectory(self.target, label, last)
+        elif self.target.suffix in {".xyz", ".extxyz"}:
+            _shorten_extxyz(self.target, label, last)
+
+
+def _shorten_trajectory(path: Path, label: str, last: int) -> None:
+    with Trajectory(path) as file:
+        count = len(file)
+        while count and file[count - 1].info.get(label, last) > last:
+            count -= 1
+        if count == len(file):
+            return
+        part = path.with_suffix(".part.traj")
+        with Trajectory(part, "w") as shorter:
+            for number in range(count):
+                shorter.write(file[number])
+    part.replace(path)
+
+
+def _shorten_extxyz(path: Path, label: str, last: int) -> None:
+    """Cut the text at the first of the frames to drop; a frame torn by a kill goes too."""
+    lines = path.read_text().splitlines(keepends=True)
+    ends, place = [0], 0
+    numbers: list[int] = []
+    while place < len(lines):
+        end = place + int(lines[place]) + 2
+        if end > len(lines) or not lines[end - 1].endswith("\n"):
+            break
+        found = re.search(rf"\b{label}=(\d+)", lines[place + 1])
+        numbers.append(int(found[1]) if found else last)
+        ends.append(end)
+        place = end
+    while numbers and numbers[-1] > last:
+        numbers.pop()
+        ends.pop()
+    if ends[-1] < len(lines):
+        with path.open("r+") as file:
+            file.truncate(len("".join(lines[: ends[-1]]).encode()))

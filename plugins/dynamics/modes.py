@@ -8,7 +8,8 @@ import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
 
-from pescape.plugins.dynamics.projection import FreeSpace
+from pescape.plugins.dynamics.projection import FreeSpace, without
+from pescape.plugins.dynamics.rigid import rigid_rotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ Seed = int | np.random.SeedSequence | np.random.Generator | None
 
 
 def free_mode(atoms: Atoms, vectors: np.ndarray) -> np.ndarray:
-    """Return a mode as a unit vector, free of constrained parts and of net translation.
+    """Return a mode as a unit vector, free of constrained parts, net translation and rotation.
 
     Parameters
     ----------
@@ -38,6 +39,7 @@ def free_mode(atoms: Atoms, vectors: np.ndarray) -> np.ndarray:
             f"{len(atoms)} atoms: ({len(atoms)}, 3)"
         )
     free = FreeSpace(atoms).project(vectors.reshape(-1, 3))
+    free = without(free.ravel(), *rigid_rotations(atoms)).reshape(-1, 3)
     norm = float(np.linalg.norm(free))
     if not np.isfinite(norm) or norm < 1e-12:
         raise ValueError(
@@ -137,22 +139,45 @@ def partial_hessian(
     return 0.5 * (hessian + hessian.T)
 
 
+def free_curvatures(
+    atoms: Atoms, indices: Sequence[int] | np.ndarray, *, separation: float = 0.01
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return curvatures and modes of some atoms where they are free, rigid rotations left out.
+
+    Parameters
+    ----------
+    atoms
+        The atoms with a calculator and constraints; unchanged afterwards.
+    indices
+        The k atoms.
+    separation
+        Displacement of the finite differences, Å.
+
+    Returns
+    -------
+    tuple
+        Eigenvalues of the partial Hessian, ascending, (m,), eV/Å², and the modes, (m, 3k).
+    """
+    indices = np.asarray(indices)
+    space, rigid = FreeSpace(atoms), rigid_rotations(atoms)
+    small = partial_hessian(atoms, indices, separation=separation)
+    projector = []
+    for entry in np.eye(3 * len(indices)):
+        vectors = np.zeros((len(atoms), 3))
+        vectors[indices] = entry.reshape(-1, 3)
+        free = without(space.project(vectors).ravel(), *rigid)
+        projector.append(free.reshape(-1, 3)[indices].ravel())
+    kept, vectors = np.linalg.eigh(np.array(projector))
+    free = vectors[:, kept > 0.5]  # with only some atoms, rigid motions do not quite fit in
+    values, modes = np.linalg.eigh(free.T @ small @ free)
+    return values, (free @ modes).T
+
+
 def softest_mode(
     atoms: Atoms, indices: Sequence[int] | np.ndarray, *, separation: float = 0.01
 ) -> np.ndarray:
     """Return the softest mode, (natoms, 3), of the partial Hessian of some atoms."""
     indices = np.asarray(indices)
-    space = FreeSpace(atoms)
-    small = partial_hessian(atoms, indices, separation=separation)
-    # Columns span the free directions of these atoms.
-    columns = []
-    for entry in np.eye(3 * len(indices)):
-        vectors = np.zeros((len(atoms), 3))
-        vectors[indices] = entry.reshape(-1, 3)
-        columns.append(space.project(vectors)[indices].ravel())
-    values, vectors = np.linalg.eigh(np.array(columns))
-    free = vectors[:, values > 0.5]
-    coefficients = np.linalg.eigh(free.T @ small @ free)[1][:, 0]
     mode = np.zeros((len(atoms), 3))
-    mode[indices] = (free @ coefficients).reshape(-1, 3)
+    mode[indices] = free_curvatures(atoms, indices, separation=separation)[1][0].reshape(-1, 3)
     return free_mode(atoms, mode)

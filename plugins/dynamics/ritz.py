@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pescape.plugins.dynamics.engine import Engine, Product
 from pescape.plugins.dynamics.hessian import SubspaceHessian
 from pescape.plugins.dynamics.rotation import rotate
 from pescape.plugins.dynamics.translation import (
@@ -15,14 +15,13 @@ from pescape.plugins.dynamics.translation import (
     TranslationSettings,
     adapted_radius,
     gradient_error,
+    growth_of,
     largest_atom,
     propose,
 )
 
 if TYPE_CHECKING:
     from pescape.plugins.dynamics.images import Image
-
-Product = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class RitzSettings:
     translation: TranslationSettings = field(default_factory=TranslationSettings)
 
 
-class RitzEngine:
+class RitzEngine(Engine):
     """Minimum-mode following on a limited-memory Hessian model.
 
     Every pair of a step and its change of gradient, and every pair of a vector and its Hessian
@@ -78,26 +77,19 @@ class RitzEngine:
     """
 
     def __init__(self, settings: RitzSettings, mode: np.ndarray, atoms: np.ndarray) -> None:
+        super().__init__(mode, atoms)
         self.settings = settings
-        self.mode = mode
-        self.curvature: float | None = None
-        self.model = SubspaceHessian(
+        self._model = SubspaceHessian(
             len(mode), stiffness=settings.stiffness, memory=settings.memory
         )
-        self._atoms = atoms
         self._radius = settings.translation.first_step
         self._steps_since = 0
-        self._path_since = np.inf
         self._error = 0.0
 
     @property
-    def path_since_measured(self) -> float:
-        """Length of the path since the curvature was measured, Å (largest atoms, summed)."""
-        return self._path_since
-
-    def moved(self) -> None:
-        """Forget that the curvature is known here: someone else moved the atoms."""
-        self._path_since = np.inf
+    def model(self) -> SubspaceHessian:
+        """The model of the Hessian."""
+        return self._model
 
     def prepare(self, product: Product) -> None:
         """Rotate, where the mode is not known well enough to step."""
@@ -109,7 +101,7 @@ class RitzEngine:
     def _doubtful(self) -> bool:
         if self._error > self.settings.renew_error:
             return True
-        positive = self.model.lowest()[0] > 0
+        positive = self.model.lowest(self.rigid)[0] > 0
         return positive and self._steps_since >= self.settings.renew_positive
 
     def verify(self, product: Product) -> None:
@@ -126,11 +118,11 @@ class RitzEngine:
             max_calls=calls,
             correction=None if self.curvature is None else self._correction,
             negative_suffices=verify,
+            apart=self.rigid,
         )
         self.model.update(found.vectors, found.products)
-        self._turn(found.mode)
-        self.curvature = found.curvature
-        self._steps_since, self._path_since, self._error = 0, 0.0, 0.0
+        self._measured(found.mode, found.curvature)
+        self._steps_since, self._error = 0, 0.0
 
     def _correction(self, residual: np.ndarray, curvature: float) -> np.ndarray:
         """Return the residual, weighted with the model's inverse above the curvature."""
@@ -146,8 +138,8 @@ class RitzEngine:
     def propose(self, image: Image) -> Proposal:
         """Return the next step."""
         self.model.extend(image.gradient)
-        self._turn(self.model.lowest()[1])
-        climbed = self.model.lowest()[1]
+        self._turn(self.model.lowest(self.rigid)[1])
+        climbed = self.model.lowest(self.rigid)[1]
         return propose(
             self.model,
             image.gradient,
@@ -155,13 +147,14 @@ class RitzEngine:
             self._radius,
             self.settings.translation,
             sign=1.0 if climbed @ self.mode >= 0 else -1.0,
+            apart=self.rigid,
         )
 
     def refuse(self, step: np.ndarray) -> None:
         """Halve the trust region after a step that broke a limit, however small it gets."""
         self._radius = 0.5 * min(self._radius, largest_atom(step, self._atoms))
 
-    def accept(self, before: Image, after: Image, step: np.ndarray, expected: np.ndarray) -> None:
+    def learn(self, before: Image, after: Image, step: np.ndarray, proposal: Proposal) -> None:
         """Learn from a step that was made."""
         change = after.gradient - before.gradient
         square = float(step @ step)
@@ -172,33 +165,24 @@ class RitzEngine:
                 self.model.stiffness = max(self.model.stiffness, found)
             self.model.update(step[None], change[None])
         taken = largest_atom(step, self._atoms)
-        self._error = gradient_error(expected, after.gradient, before.gradient)
-        growth = float(np.linalg.norm(after.gradient) / max(np.linalg.norm(before.gradient), 1e-12))
+        self._error = gradient_error(proposal.gradient, after.gradient, before.gradient)
+        growth = growth_of(before.gradient, after.gradient)
         self._radius = adapted_radius(
             self._radius, taken, self._error, growth, self.settings.translation
         )
         self._steps_since += 1
-        self._path_since += taken
-        self._turn(self.model.lowest()[1])
+        self._turn(self.model.lowest(self.rigid)[1])
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return arrays and plain data for a checkpoint."""
-        arrays = {"mode": self.mode, **self.model.state()}
-        data = {
-            "curvature": self.curvature,
-            "radius": self._radius,
-            "steps_since": self._steps_since,
-            "path_since": self._path_since,
-            "error": self._error,
-        }
-        return arrays, data
+        arrays, data = super().state()
+        data |= {"radius": self._radius, "steps_since": self._steps_since, "error": self._error}
+        return arrays | self.model.state(), data
 
     def restore(self, arrays: dict[str, np.ndarray], data: dict[str, Any]) -> None:
         """Take back what `state` returned."""
-        self.mode = arrays["mode"]
+        super().restore(arrays, data)
         self.model.restore(arrays)
-        self.curvature = data["curvature"]
         self._radius = data["radius"]
         self._steps_since = data["steps_since"]
-        self._path_since = data["path_since"]
         self._error = data["error"]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pescape.plugins.dynamics.projection import without
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,6 +46,7 @@ def rotate(
     max_calls: int,
     correction: Callable[[np.ndarray, float], np.ndarray] | None = None,
     negative_suffices: bool = False,
+    apart: np.ndarray | None = None,
 ) -> Rotation:
     """Find the lowest Ritz pair of a symmetric operator.
 
@@ -62,6 +65,8 @@ def rotate(
         the residual itself, as Lanczos' method does.
     negative_suffices
         Stop at the first negative curvature, which proves that the lowest eigenvalue is negative.
+    apart
+        Orthonormal rows, (m, n), that the mode is to be perpendicular to.
 
     Returns
     -------
@@ -70,14 +75,16 @@ def rotate(
     """
     vectors: list[np.ndarray] = []
     products: list[np.ndarray] = []
+    others = [] if apart is None else list(apart)
     vector = start
     while True:
-        following = _orthonormal(vector, vectors)
+        following = _orthonormal(vector, [*others, *vectors])
         if following is None:
             break
         vectors.append(following)
         products.append(product(following))
         curvature, mode, rest = _lowest_ritz_pair(np.array(vectors), np.array(products))
+        rest = without(rest, *others)
         residual = float(np.sqrt(rest @ rest))
         done = residual <= tolerance * abs(curvature) or (negative_suffices and curvature < 0)
         if done or len(vectors) >= max_calls:

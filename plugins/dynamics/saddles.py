@@ -11,10 +11,11 @@ import numpy as np
 from ase.calculators.calculator import BaseCalculator
 from ase.geometry import find_mic
 
-from pescape.plugins.dynamics.dimer import Dimer, Method
+from pescape.plugins.dynamics.dimer import Dimer
 from pescape.plugins.dynamics.images import consistent_energy
-from pescape.plugins.dynamics.modes import local_displacement, partial_hessian
+from pescape.plugins.dynamics.modes import free_curvatures, local_displacement
 from pescape.plugins.dynamics.projection import FreeSpace
+from pescape.plugins.dynamics.rigid import turned_onto
 from pescape.plugins.dynamics.saddle_records import (
     End,
     Saddle,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from pescape.plugins.dynamics.guards import Guards
     from pescape.plugins.dynamics.hessian import SubspaceHessian
+    from pescape.plugins.dynamics.methods import Method
     from pescape.plugins.dynamics.ritz import RitzSettings
     from pescape.plugins.dynamics.vtst import VtstSettings
 
@@ -136,8 +138,12 @@ def slide_down(
 def largest_displacement(atoms: Atoms, reference: Atoms) -> float:
     """Return the largest displacement of an atom from a reference, minimum image, Å.
 
-    Without constraints a common translation does not count.
+    Without constraints a common translation does not count; nor, without periodic directions, a
+    rotation.
     """
+    if not atoms.constraints and not atoms.pbc.any():
+        moved = turned_onto(atoms.positions, reference.positions) - reference.positions
+        return float(np.linalg.norm(moved, axis=1).max())
     moved = find_mic(atoms.positions - reference.positions, atoms.cell, atoms.pbc)[0]
     return float(np.linalg.norm(FreeSpace(atoms).project(moved), axis=1).max())
 
@@ -165,8 +171,9 @@ def saddle_index(atoms: Atoms, mode: np.ndarray, count: int) -> tuple[int, int]:
     amplitudes = np.sum(np.asarray(mode) ** 2, axis=1)
     chosen = np.argsort(-amplitudes, kind="stable")[:count]
     chosen = np.sort(chosen[amplitudes[chosen] > 0])
-    values = np.linalg.eigvalsh(partial_hessian(atoms, chosen))
-    return int(np.sum(values < -1e-2)), 6 * len(chosen)
+    values, _ = free_curvatures(atoms, chosen)
+    noise = 1e-3 * max(1.0, float(np.abs(values).max()))
+    return int(np.sum(values < -noise)), 6 * len(chosen)
 
 
 def find_saddle(

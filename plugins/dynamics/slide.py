@@ -15,6 +15,7 @@ from pescape.plugins.dynamics.translation import (
     adapted_radius,
     descend,
     gradient_error,
+    growth_of,
     largest_atom,
 )
 
@@ -76,7 +77,7 @@ def relax(atoms: Atoms, fmax: float, steps: int, *, model: SubspaceHessian | Non
                 break
             continue
         error = gradient_error(proposal.gradient, turned, gradient)
-        growth = float(np.linalg.norm(turned) / max(np.linalg.norm(gradient), 1e-12))
+        growth = growth_of(gradient, turned)
         radius = adapted_radius(radius, taken, error, growth, settings)
         energy, gradient = found, turned
     return Slide(energy, calls, largest_atom(gradient, owners) < fmax)

@@ -73,6 +73,7 @@ def propose(
     radius: float,
     settings: TranslationSettings,
     sign: float = 1.0,
+    apart: np.ndarray | None = None,
 ) -> Proposal:
     """Return the step of a reflected Newton method within a trust region.
 
@@ -94,11 +95,13 @@ def propose(
         Limits of the step.
     sign
         Side of the lowest eigenvector to climb to when the gradient along it vanishes.
+    apart
+        Orthonormal rows, (m, n), of directions not to climb.
     """
     model.extend(gradient)
     values, vectors = model.eigen()
     parts = vectors.T @ (model.basis @ gradient)
-    climb = int(np.argmin(values))
+    climb = model.softest(apart)
     stiff = np.maximum(np.abs(values), settings.softest)
     uphill = np.sign(parts[climb]) if abs(parts[climb]) > 1e-8 else sign
     low, high = _climb_limits(model, gradient, atoms, climb, settings)
@@ -167,9 +170,14 @@ def _within(
     return shifted(above)
 
 
+def growth_of(before: np.ndarray, after: np.ndarray) -> float:
+    """Return the norm of a vector after a step over its norm before."""
+    return float(np.linalg.norm(after)) / max(float(np.linalg.norm(before)), 1e-12)
+
+
 def gradient_error(expected: np.ndarray, found: np.ndarray, before: np.ndarray) -> float:
     """Return how far the model's gradient was off, as a fraction of the gradient before."""
-    return float(np.linalg.norm(found - expected) / max(np.linalg.norm(before), 1e-12))
+    return growth_of(before, found - expected)
 
 
 def adapted_radius(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pescape.plugins.dynamics.translation import Proposal, largest_atom
+from pescape.plugins.dynamics.engine import Engine, Product
+from pescape.plugins.dynamics.projection import without
+from pescape.plugins.dynamics.translation import Proposal
 
 if TYPE_CHECKING:
     from pescape.plugins.dynamics.images import Image
-
-Product = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def rotate_in_plane(
     return c * mode + s * direction, c * product + s * across, float(values[0])
 
 
-class VtstEngine:
+class VtstEngine(Engine):
     """Dimer with conjugate-gradient rotation and L-BFGS translation.
 
     Parameters
@@ -98,33 +97,23 @@ class VtstEngine:
     """
 
     def __init__(self, settings: VtstSettings, mode: np.ndarray, atoms: np.ndarray) -> None:
+        super().__init__(mode, atoms)
         self.settings = settings
-        self.mode = mode
-        self.curvature: float | None = None
-        self._atoms = atoms
-        self._path_since = np.inf
         self._limit = settings.max_step
         self._guess: float | None = None  # inverse curvature that L-BFGS starts from
         self._pairs: list[tuple[np.ndarray, np.ndarray]] = []
 
-    @property
-    def path_since_measured(self) -> float:
-        """Length of the path since the curvature was measured, Å."""
-        return self._path_since
-
-    def moved(self) -> None:
-        """Forget that the curvature is known here: someone else moved the atoms."""
-        self._path_since = np.inf
-
     def prepare(self, product: Product) -> None:
         """Rotate, unless this was done here already."""
-        if self._path_since > 0.0:
+        if self.path_since_measured > 0.0:
             self.verify(product)
 
     def verify(self, product: Product) -> None:
         """Turn the mode towards the lowest curvature and measure it."""
         convex = self.curvature is not None and self.curvature > 0
-        mode, along = self.mode, product(self.mode)
+        mode = without(self.mode, *self.rigid)
+        mode = mode / np.linalg.norm(mode)
+        along = without(product(mode), *self.rigid)
         curvature = float(mode @ along)
         heading = torque_before = None
         for _ in range(self.settings.rotations):
@@ -138,12 +127,11 @@ class VtstEngine:
             slope = 2.0 * float(direction @ along)
             angle = -0.5 * np.arctan(slope / (2.0 * max(abs(curvature), 1e-3)))
             trial = product(np.cos(angle) * mode + np.sin(angle) * direction)
+            trial = without(trial, *self.rigid)
             mode, along, curvature = rotate_in_plane(mode, along, direction, angle, trial)
             if size < self.settings.torque_high:
                 break
-        self.mode = mode / np.linalg.norm(mode)
-        self.curvature = curvature
-        self._path_since = 0.0
+        self._measured(mode / np.linalg.norm(mode), curvature)
         if convex != (curvature > 0):  # the force that is followed has changed
             self._pairs.clear()
             self._guess = None
@@ -179,9 +167,9 @@ class VtstEngine:
         """Halve the step limit after a step that broke a limit."""
         self._limit = 0.5 * min(self._limit, float(np.linalg.norm(step)))
 
-    def accept(self, before: Image, after: Image, step: np.ndarray, expected: np.ndarray) -> None:
+    def learn(self, before: Image, after: Image, step: np.ndarray, proposal: Proposal) -> None:
         """Learn from a step that was made."""
-        del expected
+        del proposal
         change = self._reflected(before.gradient) - self._reflected(after.gradient)
         product = float(step @ change)
         if self._guess is None or self._guess <= 0.0:
@@ -190,30 +178,20 @@ class VtstEngine:
         if product > 0.0:
             self._pairs = [*self._pairs, (step, change)][-self.settings.memory :]
         self._limit = min(self.settings.max_step, 2.0 * self._limit)
-        self._path_since += largest_atom(step, self._atoms)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return arrays and plain data for a checkpoint."""
+        arrays, data = super().state()
         size = len(self.mode)
-        arrays = {
-            "mode": self.mode,
-            "steps": np.array([s for s, _ in self._pairs]).reshape(-1, size),
-            "changes": np.array([y for _, y in self._pairs]).reshape(-1, size),
-        }
-        data = {
-            "curvature": self.curvature,
-            "path_since": self._path_since,
-            "limit": self._limit,
-            "guess": self._guess,
-        }
+        arrays["steps"] = np.array([s for s, _ in self._pairs]).reshape(-1, size)
+        arrays["changes"] = np.array([y for _, y in self._pairs]).reshape(-1, size)
+        data |= {"limit": self._limit, "guess": self._guess}
         return arrays, data
 
     def restore(self, arrays: dict[str, np.ndarray], data: dict[str, Any]) -> None:
         """Take back what `state` returned."""
-        self.mode = arrays["mode"]
+        super().restore(arrays, data)
         self._pairs = list(zip(arrays["steps"].copy(), arrays["changes"].copy(), strict=True))
-        self.curvature = data["curvature"]
-        self._path_since = data["path_since"]
         self._limit = data["limit"]
         self._guess = data["guess"]
 
