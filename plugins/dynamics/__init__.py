@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pescape.plugins.dynamics.contour import ContourExploration
     from pescape.plugins.dynamics.dimer import Dimer
+    from pescape.plugins.dynamics.nvt_ramp import NVTRamp
 
 _MODULES = {
     "ContourExploration": "contour",
     "Dimer": "dimer",
+    "NVTRamp": "nvt_ramp",
 }
 
-__all__ = ["ContourExploration", "Dimer"]
+__all__ = ["ContourExploration", "Dimer", "NVTRamp"]
 
 
 def __getattr__(name: str) -> object:

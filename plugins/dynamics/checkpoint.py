@@ -41,8 +41,9 @@ def write_checkpoint(
     path = Path(path)
     text = json.dumps({"kind": kind, "data": dict(data)})
     buffer = io.BytesIO()
-    meta = np.frombuffer(text.encode(), dtype=np.uint8)
-    np.savez(buffer, **{_META: meta}, **{name: np.asarray(a) for name, a in arrays.items()})
+    members: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    members[_META] = np.frombuffer(text.encode(), dtype=np.uint8)
+    np.savez(buffer, **members)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -8,37 +8,28 @@ is turned out of the tangent plane until the prediction meets the target.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from ase.optimize.optimize import Dynamics
 
-from pescape.plugins.dynamics.checkpoint import (
-    CheckpointError,
-    read_checkpoint,
-    write_checkpoint,
-)
 from pescape.plugins.dynamics.contour_state import ContourState
 from pescape.plugins.dynamics.contour_walk import ContourWalk, WalkSettings
-from pescape.plugins.dynamics.guards import Guards, Violation
+from pescape.plugins.dynamics.guarded import GuardedDynamics
+from pescape.plugins.dynamics.guards import Guards
 from pescape.plugins.dynamics.projection import FreeSpace
-from pescape.plugins.dynamics.reasons import StopReason
 from pescape.plugins.dynamics.surface import Surface
 from pescape.plugins.dynamics.targets import EnergyTarget, as_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from ase import Atoms
 
     from pescape.plugins.dynamics.contour_step import StepCap
 
 
-_KIND = "ContourExploration"
-
-
-class ContourExploration(Dynamics):
+class ContourExploration(GuardedDynamics):
     """Walk on a contour of the potential energy, with one force call per step.
 
     Parameters
@@ -85,6 +76,8 @@ class ContourExploration(Dynamics):
         As for ASE's own dynamics; `loginterval` serves both the trajectory and the log.
     """
 
+    _kind = "ContourExploration"
+
     def __init__(
         self,
         atoms: Atoms,
@@ -123,24 +116,18 @@ class ContourExploration(Dynamics):
         self._surface = Surface(atoms, free, force_consistent=force_consistent)
         self.rng = np.random.default_rng(seed)
         self._walk = ContourWalk(self._surface, self.settings, self.rng, direction)
-        self.stop = stop
-        self.restart = None if restart is None else Path(restart)
-        self.restart_interval, self.loginterval = restart_interval, loginterval
-        self.reason: StopReason | None = None
         self._target = None if energy_target is None else as_target(energy_target)
-        self._announced = False
-        self._logs = logfile is not None
-        resumed = self.restart is not None and self.restart.exists()
         super().__init__(
             atoms,
-            logfile=logfile,
+            stop=stop,
+            restart=restart,
+            restart_interval=restart_interval,
             trajectory=trajectory,
-            append_trajectory=append_trajectory or resumed,
+            logfile=logfile,
+            append_trajectory=append_trajectory,
             loginterval=loginterval,
             **kwargs,
         )
-        if resumed:
-            self._read()
 
     # -- what a run looks like from outside ------------------------------------------------
 
@@ -192,64 +179,13 @@ class ContourExploration(Dynamics):
             "drift": self.settings.drift,
         }
 
-    def run(self, steps: int = 50) -> StopReason:
-        """Run.
-
-        Parameters
-        ----------
-        steps
-            Number of steps.
-
-        Returns
-        -------
-        StopReason
-            Why the run ended; true where it ended as it was meant to.
-        """
-        for _ in self.irun(steps=steps):
-            pass
-        assert self.reason is not None
-        return self.reason
-
-    def irun(self, steps: int = 50) -> Iterator[bool]:
-        """Run as a generator, which yields after every step whether the run has ended."""
-        self.reason = None
-        self.max_steps = self.nsteps + steps
-        self._begun()
-        if self.nsteps == 0 and not self._announced:
-            self._announce()
-        yield self._ended()
-        while self.reason is None:
-            if self.step():
-                self.nsteps += 1
-                self.log()
-                self.call_observers()
-            ended = self._ended()
-            if ended or self.nsteps % self.restart_interval == 0:
-                self._save()
-            yield ended
-
-    def converged(self, *_args: Any, **_kwargs: Any) -> bool:  # noqa: ANN401
-        """Return whether the run has ended; a walk has nothing to converge to."""
-        return self.reason is not None
-
-    def gradient_converged(self, gradient: np.ndarray | None = None) -> bool:
-        """Return whether the run has ended, in ASE's words."""
-        del gradient
-        return self.reason is not None
-
-    def log(self, *_args: Any, **_kwargs: Any) -> None:  # noqa: ANN401
-        """Write one line, every `loginterval` steps."""
-        if not self._logs or self.nsteps % self.loginterval:
-            return
+    def _log_line(self) -> tuple[str, str]:
         state, aim = self._begun(), self.energy_target
-        if self.nsteps == 0:
-            names = ("Target/eV", "Energy/eV", "Error/(eV/atom)", "Step/Å", "Turn/deg")
-            head = "".join(f"{name:>17}" for name in names)
-            self.logfile.write(f"# Step{head}  Phase\n")
+        names = ("Target/eV", "Energy/eV", "Error/(eV/atom)", "Step/Å", "Turn/deg")
         values = (aim, state.newest.energy, (state.newest.energy - aim) / len(self.atoms))
         line = "".join(f"{value:17.8f}" for value in (*values, state.size))
-        turn = np.degrees(state.turn)
-        self.logfile.write(f"{self.nsteps:6d}{line}{turn:17.3f}  {state.phase}\n")
+        head = "".join(f"{name:>17}" for name in names) + "  Phase"
+        return head, f"{line}{np.degrees(state.turn):17.3f}  {state.phase}"
 
     def step(self) -> bool:
         """Take one step; on any failure atoms, history and random numbers stay as they were.
@@ -274,6 +210,9 @@ class ContourExploration(Dynamics):
 
     # -- beginnings and ends ---------------------------------------------------------------
 
+    def _begin(self) -> None:
+        self._begun()
+
     def _begun(self) -> ContourState:
         """Return the state, begun afresh where there is none or where the atoms were moved."""
         violation = self._walk.begin()
@@ -282,58 +221,16 @@ class ContourExploration(Dynamics):
         assert self._walk.state is not None
         return self._walk.state
 
-    def _announce(self) -> None:
-        """Log the first configuration, and write it unless a trajectory is being continued."""
-        self._announced = True
-        self.log()
-        if self.trajectory is None or self._traj_is_empty():
-            self.call_observers()
+    def _state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        if self._walk.state is None:
+            return None
+        arrays, data = self._walk.state.to_file()
+        random = self.rng.bit_generator.state
+        return arrays, data | {"force_calls": self._surface.calls, "random": random}
 
-    def _end(self, violation: Violation, step: int | None = None) -> None:
-        step = self.nsteps if step is None else step
-        value, limit = violation.value, violation.limit
-        self.reason = StopReason(violation.kind, violation.message, step, value, limit)
-
-    def _ended(self) -> bool:
-        """Return whether the run has ended, and note why."""
-        if self.reason is None and self.stop is not None:
-            message = self.stop(self)
-            if message is not None:
-                self.reason = StopReason("asked", message, self.nsteps)
-        if self.reason is None and self.nsteps >= self.max_steps:
-            self.reason = StopReason("steps", "all steps done", self.nsteps)
-        return self.reason is not None
-
-    def _save(self) -> None:
-        state = self._walk.state
-        if self.restart is None or state is None or self.comm.rank != 0:
-            return
-        arrays, data = state.to_file()
-        arrays |= {"numbers": self.atoms.numbers, "cell": self.atoms.cell.array}
-        data |= {
-            "nsteps": self.nsteps,
-            "force_calls": self._surface.calls,
-            "random": self.rng.bit_generator.state,
-        }
-        write_checkpoint(self.restart, _KIND, arrays, data)
-
-    def _read(self) -> None:
-        arrays, data = read_checkpoint(self.restart, _KIND)
-        numbers, cell = arrays.pop("numbers"), arrays.pop("cell")
-        if not np.array_equal(numbers, self.atoms.numbers):
-            raise CheckpointError(
-                f"{self.restart}: a checkpoint of {len(numbers)} atoms that are not these "
-                f"{len(self.atoms)}; name another file for this run"
-            )
-        if not np.array_equal(cell, self.atoms.cell.array):
-            raise CheckpointError(
-                f"{self.restart}: the checkpoint's cell is not that of the atoms; "
-                "give the atoms that the run began with"
-            )
-        self.nsteps = data.pop("nsteps")
+    def _resume(self, arrays: dict[str, np.ndarray], data: dict[str, Any]) -> None:
         self._surface.calls = data.pop("force_calls")
         self.rng.bit_generator.state = data.pop("random")
         state = ContourState.from_file(arrays, data)
-        self._announced = True
         self._surface.put_back(state.newest)
         self._walk.resume(state)

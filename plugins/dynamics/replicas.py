@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from pescape.plugins.dynamics.contour import ContourExploration
 from pescape.plugins.dynamics.reasons import StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from ase import Atoms
@@ -149,8 +150,10 @@ def explore_replicas(
     list of ReplicaResult
         In the order of the starts.
     """
-    several = isinstance(energy_targets, (list, tuple, np.ndarray))
-    targets = list(energy_targets) if several else [energy_targets] * len(starts)
+    if isinstance(energy_targets, Sequence | np.ndarray):
+        targets = list(energy_targets)
+    else:
+        targets = [energy_targets] * len(starts)
     if len(targets) != len(starts):
         raise ValueError(
             f"{len(targets)} energy_targets for {len(starts)} starts: one each, or one for all"

@@ -30,12 +30,12 @@ class Constant:
 
 @dataclass(frozen=True)
 class Ramp:
-    """A straight line from one energy to another, then the last one.
+    """A straight line from one value to another, then the last one.
 
     Attributes
     ----------
     first, last
-        Potential energies of the whole system at step 0 and from `steps` on, eV.
+        Values at step 0 and from `steps` on: energies in eV, or temperatures in K.
     steps
         Length of the ramp.
     """
@@ -49,7 +49,7 @@ class Ramp:
             raise ValueError(f"steps is {self.steps}: a ramp has at least one step")
 
     def __call__(self, step: int) -> float:
-        """Return the energy to have after that many steps."""
+        """Return the value to have after that many steps."""
         fraction = min(max(step / self.steps, 0.0), 1.0)
         return (1.0 - fraction) * self.first + fraction * self.last
 

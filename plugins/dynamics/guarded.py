@@ -1,0 +1,260 @@
+"""What runs under guards have in common: reasons to end, checkpoints, logs and trajectories."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from ase.io.trajectory import Trajectory
+from ase.optimize.optimize import Dynamics
+
+from pescape.plugins.dynamics.checkpoint import (
+    CheckpointError,
+    read_checkpoint,
+    write_checkpoint,
+)
+from pescape.plugins.dynamics.reasons import StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ase import Atoms
+
+    from pescape.plugins.dynamics.guards import Violation
+
+
+class GuardedDynamics(Dynamics):
+    """A run that ends with a reason and can be taken up again exactly.
+
+    Parameters
+    ----------
+    atoms
+        Atoms with a calculator.
+    stop
+        Called with this object after every step; a text that it returns ends the run.
+    restart
+        Checkpoint file: read, where it exists, to continue a run exactly, and written every
+        `restart_interval` steps and at the end. Frames that a killed run wrote after its last
+        checkpoint are dropped from the trajectory then: the continued run writes them again.
+    trajectory, logfile, append_trajectory, loginterval, **kwargs
+        As for ASE's own dynamics; `loginterval` serves both the trajectory and the log.
+
+    Attributes
+    ----------
+    reason
+        Why the run ended; None while it goes on.
+    """
+
+    _kind: ClassVar[str]
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        *,
+        stop: Callable[[Any], str | None] | None,
+        restart: str | Path | None,
+        restart_interval: int,
+        trajectory: Any,  # noqa: ANN401 -- a path or an open trajectory of any class
+        logfile: IO[str] | str | Path | None,
+        append_trajectory: bool,
+        loginterval: int,
+        **kwargs: Any,  # noqa: ANN401 -- handed on to ASE
+    ) -> None:
+        for name, value in (("restart_interval", restart_interval), ("loginterval", loginterval)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}: 1 step or more is needed")
+        self.stop = stop
+        self.restart = None if restart is None else Path(restart)
+        self.restart_interval, self.loginterval = restart_interval, loginterval
+        self.reason: StopReason | None = None
+        self._announced = False
+        self._logs = logfile is not None
+        checkpoint = None
+        if self.restart is not None and self.restart.exists():
+            checkpoint = self._read_checkpoint(self.restart, atoms)
+        path = None
+        if isinstance(trajectory, (str, os.PathLike)):
+            path = trajectory = str(trajectory)
+        if checkpoint is not None and path is not None:
+            keep_frames(path, checkpoint[1]["frames"])
+        super().__init__(
+            atoms,
+            logfile=str(logfile) if isinstance(logfile, os.PathLike) else logfile,
+            trajectory=trajectory,
+            append_trajectory=append_trajectory or checkpoint is not None,
+            loginterval=loginterval,
+            **kwargs,
+        )
+        self._frames = count_frames(path) if path is not None else _length(trajectory)
+        if trajectory is not None:
+            self.attach(self._count_frame, interval=loginterval)
+        if checkpoint is not None:
+            arrays, data = checkpoint
+            del data["frames"]
+            self.nsteps = data.pop("nsteps")
+            self._announced = True
+            self._resume(arrays, data)
+
+    # -- what a kind of run brings ---------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Evaluate the first configuration, where there is none or where the atoms were moved."""
+        raise NotImplementedError
+
+    def _state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Return what a continued run needs; None before the first configuration."""
+        raise NotImplementedError
+
+    def _resume(self, arrays: dict[str, np.ndarray], data: dict[str, Any]) -> None:
+        """Go on from what `_state` gave."""
+        raise NotImplementedError
+
+    def _log_line(self) -> tuple[str, str]:
+        """Return the names of the columns and the line of the present step."""
+        raise NotImplementedError
+
+    # -- what a run looks like from outside ------------------------------------------------
+
+    def run(self, steps: int = 50) -> StopReason:
+        """Run.
+
+        Parameters
+        ----------
+        steps
+            Number of steps.
+
+        Returns
+        -------
+        StopReason
+            Why the run ended; true where it ended as it was meant to.
+        """
+        for _ in self.irun(steps=steps):
+            pass
+        assert self.reason is not None
+        return self.reason
+
+    def irun(self, steps: int = 50) -> Iterator[bool]:
+        """Run as a generator, which yields after every step whether the run has ended."""
+        self.reason = None
+        self.max_steps = self.nsteps + steps
+        self._begin()
+        if self.nsteps == 0 and not self._announced:
+            self._announce()
+        yield self._ended()
+        while self.reason is None:
+            if self.step():
+                self.nsteps += 1
+                self.log()
+                self.call_observers()
+            ended = self._ended()
+            if ended or self.nsteps % self.restart_interval == 0:
+                self._save()
+            yield ended
+
+    def converged(self, *_args: Any, **_kwargs: Any) -> bool:  # noqa: ANN401
+        """Return whether the run has ended; there is nothing to converge to."""
+        return self.reason is not None
+
+    def gradient_converged(self, gradient: np.ndarray | None = None) -> bool:
+        """Return whether the run has ended, in ASE's words."""
+        del gradient
+        return self.reason is not None
+
+    def log(self, *_args: Any, **_kwargs: Any) -> None:  # noqa: ANN401
+        """Write one line, every `loginterval` steps."""
+        if not self._logs or self.nsteps % self.loginterval:
+            return
+        head, line = self._log_line()
+        if self.nsteps == 0:
+            self.logfile.write(f"# Step{head}\n")
+        self.logfile.write(f"{self.nsteps:6d}{line}\n")
+
+    # -- beginnings and ends ---------------------------------------------------------------
+
+    def _announce(self) -> None:
+        """Log the first configuration, and write it unless a trajectory is being continued."""
+        self._announced = True
+        self.log()
+        if self._frames == 0:
+            self.call_observers()
+
+    def _count_frame(self) -> None:
+        self._frames += 1
+
+    def _end(self, violation: Violation, step: int | None = None) -> None:
+        step = self.nsteps if step is None else step
+        value, limit = violation.value, violation.limit
+        self.reason = StopReason(violation.kind, violation.message, step, value, limit)
+
+    def _ended(self) -> bool:
+        """Return whether the run has ended, and note why."""
+        if self.reason is None and self.stop is not None:
+            message = self.stop(self)
+            if message is not None:
+                self.reason = StopReason("asked", message, self.nsteps)
+        if self.reason is None and self.nsteps >= self.max_steps:
+            self.reason = StopReason("steps", "all steps done", self.nsteps)
+        return self.reason is not None
+
+    def _save(self) -> None:
+        state = self._state()
+        if self.restart is None or state is None or self.comm.rank != 0:
+            return
+        arrays, data = state
+        arrays |= {"numbers": self.atoms.numbers, "cell": self.atoms.cell.array}
+        data |= {"nsteps": self.nsteps, "frames": self._frames}
+        write_checkpoint(self.restart, self._kind, arrays, data)
+
+    def _read_checkpoint(
+        self, path: Path, atoms: Atoms
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        arrays, data = read_checkpoint(path, self._kind)
+        numbers, cell = arrays.pop("numbers"), arrays.pop("cell")
+        if not np.array_equal(numbers, atoms.numbers):
+            raise CheckpointError(
+                f"{path}: a checkpoint of {len(numbers)} atoms that are not these {len(atoms)}; "
+                "name another file for this run"
+            )
+        if not np.array_equal(cell, atoms.cell.array):
+            raise CheckpointError(
+                f"{path}: the checkpoint's cell is not that of the atoms; "
+                "give the atoms that the run began with"
+            )
+        return arrays, data
+
+
+def count_frames(path: str | Path) -> int:
+    """Return the number of frames in a trajectory file; 0 where there is none."""
+    path = Path(path)
+    if not path.exists() or path.stat().st_size == 0:
+        return 0
+    with Trajectory(str(path)) as frames:
+        return len(frames)
+
+
+def keep_frames(path: str | Path, count: int) -> None:
+    """Drop the frames of a trajectory file beyond the first ones, where it has more.
+
+    Parameters
+    ----------
+    path
+        Trajectory file of ASE; replaced atomically.
+    count
+        Number of frames to keep.
+    """
+    path = Path(path)
+    if count_frames(path) <= count:
+        return
+    scratch = path.with_name(f"{path.name}.part")
+    with Trajectory(str(path)) as frames, Trajectory(str(scratch), "w") as kept:
+        kept.set_description(frames.description or {})
+        for index in range(count):
+            kept.write(frames[index])
+    scratch.replace(path)
+
+
+def _length(trajectory: object) -> int:
+    """Return the number of frames of an open trajectory, as far as it tells."""
+    return len(trajectory) if hasattr(trajectory, "__len__") else 0
