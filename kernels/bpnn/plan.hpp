@@ -1,0 +1,222 @@
+// A Behler-Parrinello network compiled for evaluation: symmetry functions that share what is
+// expensive, exponentials and powers, are grouped.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <vector>
+
+#include "bpnn/model.hpp"
+
+namespace pescape::bpnn {
+
+/// Radial functions of one neighbour species and one cut-off function.
+struct RadialGroup {
+  struct Term {
+    double eta, shift, weight;
+    int function;  ///< of the element
+  };
+  int species;
+  int cutoff;  ///< in ElementPlan::cutoffs
+  std::vector<Term> terms;
+};
+
+/// Angular functions of one pair of species, one cut-off function and one shift. Every function is
+/// the product of one of the exponentials and one of the powers.
+struct AngularGroup {
+  struct Power {
+    int base;  ///< (1 + lambdas[base] cos)
+    double zeta;
+    int integer;  ///< zeta, or -1 where it is none
+  };
+  struct Term {
+    int eta, power;
+    double weight;  ///< with 2^(1 - zeta)
+    int function;
+  };
+  bool narrow;  ///< contains the distance between the neighbours
+  int species1, species2;
+  int cutoff;
+  double shift;
+  std::vector<double> etas, lambdas;
+  std::vector<Power> powers;  ///< sorted by base
+  std::vector<Term> terms;
+
+  std::size_t matrix_size() const { return etas.size() * powers.size(); }
+  std::size_t place(const Term& term) const { return term.eta * powers.size() + term.power; }
+};
+
+struct ElementPlan {
+  std::vector<CutoffFunction> cutoffs;
+  std::vector<RadialGroup> radial;
+  std::vector<AngularGroup> angular;
+  std::vector<double> scale, offset;
+  std::vector<Layer> layers;
+  double slope, intercept;
+
+  int functions() const { return int(scale.size()); }
+};
+
+class Plan {
+ public:
+  explicit Plan(const Model& model) : cutoff_(model.cutoff()) {
+    const int species = int(model.elements.size());
+    if (model.atomic_numbers.size() != model.elements.size())
+      throw std::invalid_argument("atomic_numbers must hold one number per element");
+    for (const Element& element : model.elements) {
+      check(element, species);
+      elements_.push_back(compile(element, model.atomic_numbers));
+    }
+    for (const Element& element : model.elements) {
+      weights_first_.push_back(weight_count_);
+      outputs_first_.push_back(output_count_);
+      for (const Layer& layer : element.layers)
+        weight_count_ += int(layer.weights.size() + layer.bias.size());
+      output_count_ += element.layers.back().inputs + 1;
+    }
+  }
+
+  int species_count() const { return int(elements_.size()); }
+  double cutoff() const { return cutoff_; }
+  const ElementPlan& element(int species) const { return elements_[species]; }
+
+  /// All weights and biases, element after element, layer after layer, weights before biases.
+  int weight_count() const { return weight_count_; }
+  int first_weight(int species) const { return weights_first_[species]; }
+  /// The weights of the output nodes and their biases, element after element.
+  int output_count() const { return output_count_; }
+  int first_output(int species) const { return outputs_first_[species]; }
+  int most_functions() const {
+    int most = 0;
+    for (const ElementPlan& element : elements_) most = std::max(most, element.functions());
+    return most;
+  }
+
+ private:
+  static void check(const Element& element, int species) {
+    const auto require = [](bool condition, const char* message) {
+      if (!condition) throw std::invalid_argument(message);
+    };
+    const std::size_t functions = element.functions.size();
+    require(functions > 0, "an element has no symmetry functions");
+    require(element.scale.size() == functions && element.offset.size() == functions,
+            "scale and offset must hold one number per symmetry function");
+    require(!element.layers.empty(), "an element has no layers");
+    int width = int(functions);
+    for (const Layer& layer : element.layers) {
+      require(layer.inputs == width, "a layer's inputs must be the outputs of the one before");
+      require(layer.weights.size() == std::size_t(layer.inputs) * layer.outputs &&
+                  layer.bias.size() == std::size_t(layer.outputs),
+              "a layer's weights must be (inputs, outputs) and its bias (outputs,)");
+      width = layer.outputs;
+    }
+    require(width == 1, "the last layer must have one output");
+    for (const SymmetryFunction& f : element.functions) {
+      require(f.cutoff.radius > 0.0, "a cut-off radius must be positive");
+      const bool pair = f.kind == Kind::narrow || f.kind == Kind::wide;
+      const bool single = f.kind == Kind::radial;
+      require((!pair && !single) || (f.neighbor1 >= 0 && f.neighbor1 < species),
+              "a symmetry function's first neighbour is no species of the potential");
+      require(!pair || (f.neighbor2 >= 0 && f.neighbor2 < species),
+              "a symmetry function's second neighbour is no species of the potential");
+    }
+  }
+
+  template <class T>
+  static int place_of(std::vector<T>& list, const T& item) {
+    const auto found = std::find(list.begin(), list.end(), item);
+    if (found != list.end()) return int(found - list.begin());
+    list.push_back(item);
+    return int(list.size()) - 1;
+  }
+
+  static ElementPlan compile(const Element& element, const std::vector<int>& numbers) {
+    ElementPlan plan;
+    plan.scale = element.scale, plan.offset = element.offset;
+    plan.layers = element.layers;
+    plan.slope = element.slope, plan.intercept = element.intercept;
+    const int species = int(numbers.size());
+    for (int k = 0; k < int(element.functions.size()); ++k) {
+      const SymmetryFunction& f = element.functions[k];
+      switch (f.kind) {
+        case Kind::radial:
+          add_radial(plan, f, f.neighbor1, 1.0, k);
+          break;
+        case Kind::weighted_radial:
+          for (int a = 0; a < species; ++a) add_radial(plan, f, a, numbers[a], k);
+          break;
+        case Kind::narrow:
+        case Kind::wide:
+          add_angular(plan, f, f.neighbor1, f.neighbor2, 1.0, k);
+          break;
+        case Kind::weighted_narrow:
+          for (int a = 0; a < species; ++a)
+            for (int b = a; b < species; ++b)
+              add_angular(plan, f, a, b, double(numbers[a]) * numbers[b], k);
+          break;
+        default:
+          throw std::invalid_argument("unknown kind of symmetry function");
+      }
+    }
+    for (AngularGroup& group : plan.angular) sort_powers(group);
+    return plan;
+  }
+
+  static void add_radial(ElementPlan& plan, const SymmetryFunction& f, int species, double weight,
+                         int function) {
+    const int cutoff = place_of(plan.cutoffs, f.cutoff);
+    auto group = std::find_if(plan.radial.begin(), plan.radial.end(), [&](const RadialGroup& g) {
+      return g.species == species && g.cutoff == cutoff;
+    });
+    if (group == plan.radial.end())
+      group = plan.radial.insert(plan.radial.end(), {species, cutoff, {}});
+    group->terms.push_back({f.eta, f.shift, weight, function});
+  }
+
+  static void add_angular(ElementPlan& plan, const SymmetryFunction& f, int a, int b, double weight,
+                          int function) {
+    const int cutoff = place_of(plan.cutoffs, f.cutoff);
+    const bool narrow = f.kind != Kind::wide;
+    if (a > b) std::swap(a, b);
+    auto group = std::find_if(plan.angular.begin(), plan.angular.end(), [&](const AngularGroup& g) {
+      return g.narrow == narrow && g.species1 == a && g.species2 == b && g.cutoff == cutoff &&
+             g.shift == f.shift;
+    });
+    if (group == plan.angular.end())
+      group =
+          plan.angular.insert(plan.angular.end(), {narrow, a, b, cutoff, f.shift, {}, {}, {}, {}});
+    const int base = place_of(group->lambdas, f.lambda);
+    const auto same = [&](const AngularGroup::Power& p) {
+      return p.base == base && p.zeta == f.zeta;
+    };
+    auto power = std::find_if(group->powers.begin(), group->powers.end(), same);
+    if (power == group->powers.end()) {
+      const bool whole = f.zeta == std::floor(f.zeta) && f.zeta >= 0.0 && f.zeta <= 64.0;
+      power = group->powers.insert(power, {base, f.zeta, whole ? int(f.zeta) : -1});
+    }
+    group->terms.push_back({place_of(group->etas, f.eta), int(power - group->powers.begin()),
+                            weight * std::pow(2.0, 1.0 - f.zeta), function});
+  }
+
+  static void sort_powers(AngularGroup& group) {
+    std::vector<int> order(group.powers.size()), place(group.powers.size());
+    for (std::size_t k = 0; k < order.size(); ++k) order[k] = int(k);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return group.powers[a].base < group.powers[b].base; });
+    std::vector<AngularGroup::Power> sorted;
+    for (std::size_t k = 0; k < order.size(); ++k) {
+      place[order[k]] = int(k);
+      sorted.push_back(group.powers[order[k]]);
+    }
+    group.powers = sorted;
+    for (AngularGroup::Term& term : group.terms) term.power = place[term.power];
+  }
+
+  double cutoff_;
+  std::vector<ElementPlan> elements_;
+  std::vector<int> weights_first_, outputs_first_;
+  int weight_count_ = 0, output_count_ = 0;
+};
+
+}  // namespace pescape::bpnn
