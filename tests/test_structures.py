@@ -75,7 +75,7 @@ def test_stored_structures_are_replayed(config, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"packing"', '"paking"', "structures[3]: builder has to be 'rattled', 'polymorph' or "),
+        ('"packing"', '"paking"', "structures[3]: builder has to be 'rattled', 'polymorph', "),
         ("radii", "radi", "unknown key 'structures[3].radi'; did you mean 'radii'?"),
         ("boxes", "xyzzy", "unknown key 'structures[3].xyzzy'; known here: boxes, builder, comp"),
         ("deletion", "delation", "'structures[2].mutations.delation'; did you mean 'dilation'?"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,11 +12,17 @@ from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, mode
 
 from pescape.config import Strict, tag_of
 from pescape.dataset import SOURCE, read_configurations
+from pescape.errors import ConfigError, DataError
 from pescape.labelling.label import configuration_id
 from pescape.plugins.structures.polymorphs import Mutations
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from ase import Atoms
+
+    #: Builds one structure, or raises ValueError where that is not possible.
+    Maker = Callable[[], Atoms]
 
 Range = tuple[float, float]
 Radii = dict[str, PositiveFloat]
@@ -69,19 +76,23 @@ class RattledConfig(CrystalConfig):
                 raise ValueError(f"{name} = [{low}, {high}] is not a range of positive numbers")
         return self
 
-    def draw(self, seed: np.random.SeedSequence, folder: Path) -> list[Atoms]:  # noqa: ARG002
-        """Build the structures; their parents take turns."""
-        from pescape.plugins.structures import strained_and_rattled
+    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:  # noqa: ARG002
+        """Give what builds the structures, one by one; their parents take turns."""
+        from pescape.plugins.structures import rattled_crystal
 
-        return strained_and_rattled(
-            self.build(),
-            self.count,
-            rattle=self.rattle,
-            strain=self.strain,
-            volume=self.volume,
-            min_distance=self.min_distance,
-            seed=seed,
-        )
+        parents = self.build()
+        return [
+            partial(
+                rattled_crystal,
+                parents[index % len(parents)],
+                seed=child,
+                rattle=self.rattle,
+                strain=self.strain,
+                volume=self.volume,
+                min_distance=self.min_distance,
+            )
+            for index, child in enumerate(seed.spawn(self.count))
+        ]
 
 
 class PolymorphConfig(Strict):
@@ -103,14 +114,15 @@ class PolymorphConfig(Strict):
             raise ValueError("give crystals = [{ element = ... }], files = [...] or both")
         return self
 
-    def draw(self, seed: np.random.SeedSequence, folder: Path) -> list[Atoms]:
-        """Build the structures; their parents take turns."""
+    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:
+        """Give what builds the structures, one by one; their parents take turns."""
         from pescape.plugins.structures import polymorph_derived
 
         phases = [atoms for crystal in self.crystals for atoms in crystal.build()]
         phases += [atoms for name in self.files for atoms in _phases_in(folder / name)]
         return [
-            polymorph_derived(
+            partial(
+                polymorph_derived,
                 phases[index % len(phases)],
                 seed=child,
                 cutoff=self.cutoff,
@@ -137,12 +149,13 @@ class PackingConfig(Strict):
     hard_ratio: PositiveFloat = 0.9
     hard_radii: Radii | None = Field(None, description="by element, Å; instead of hard_ratio")
 
-    def draw(self, seed: np.random.SeedSequence, folder: Path) -> list[Atoms]:  # noqa: ARG002
-        """Build the structures; the boxes take turns."""
+    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:  # noqa: ARG002
+        """Give what builds the structures, one by one; the boxes take turns."""
         from pescape.plugins.structures import random_packing
 
         return [
-            random_packing(
+            partial(
+                random_packing,
                 self.boxes[index % len(self.boxes)],
                 self.composition,
                 seed=child,
@@ -155,21 +168,50 @@ class PackingConfig(Strict):
         ]
 
 
+class FilesConfig(Strict):
+    """Structures as files hold them."""
+
+    builder: Literal["files"]
+    files: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="in any format of ASE; beside the configuration file"
+    )
+    count: PositiveInt | None = Field(
+        None, description="how many; the structures take turns. Each once if unset"
+    )
+
+    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:  # noqa: ARG002
+        """Give what hands the structures out, one by one; they take turns."""
+        read = [atoms for name in self.files for atoms in _phases_in(folder / name)]
+        for atoms in read:
+            atoms.info.setdefault("parent", atoms.info["name"])
+        return [read[index % len(read)].copy for index in range(self.count or len(read))]
+
+
 def _builder_tag(given: Any) -> str | None:  # noqa: ANN401 (whatever stands in the file)
     """Name the model that a table asks for; rattled crystals are the default."""
     builder = given.get("builder", "rattled") if isinstance(given, dict) else given.builder
-    models = {"rattled": RattledConfig, "polymorph": PolymorphConfig, "packing": PackingConfig}
+    models: dict[Any, type] = {
+        "rattled": RattledConfig,
+        "polymorph": PolymorphConfig,
+        "packing": PackingConfig,
+        "files": FilesConfig,
+    }
     return tag_of(models[builder]) if builder in models else None
+
+
+#: Any of the recipes, to Python; `Recipe` below is the same to pydantic.
+AnyRecipe = RattledConfig | PolymorphConfig | PackingConfig | FilesConfig
 
 
 Recipe = Annotated[
     Annotated[RattledConfig, Tag(tag_of(RattledConfig))]
     | Annotated[PolymorphConfig, Tag(tag_of(PolymorphConfig))]
-    | Annotated[PackingConfig, Tag(tag_of(PackingConfig))],
+    | Annotated[PackingConfig, Tag(tag_of(PackingConfig))]
+    | Annotated[FilesConfig, Tag(tag_of(FilesConfig))],
     Discriminator(
         _builder_tag,
         custom_error_type="builder",
-        custom_error_message="builder has to be 'rattled', 'polymorph' or 'packing'",
+        custom_error_message="builder has to be 'rattled', 'polymorph', 'packing' or 'files'",
     ),
 ]
 
@@ -181,8 +223,61 @@ class StructuresConfig(Strict):
     structures: Annotated[tuple[Recipe, ...], Field(min_length=1)]
 
 
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A structure that a recipe asked for.
+
+    Parameters
+    ----------
+    recipe, index
+        Which recipe, and which of its structures, from 0.
+    atoms
+        The structure; None where it could not be built.
+    failure
+        Why not.
+    """
+
+    recipe: int
+    index: int
+    atoms: Atoms | None
+    failure: str = ""
+
+
+def draw_structures(
+    recipes: Sequence[AnyRecipe],
+    seed: int | np.random.SeedSequence,
+    folder: Path | str = ".",
+) -> list[Drawn]:
+    """Build the structures of all recipes as far as possible.
+
+    Takes what `build_structures` takes. A structure that cannot be built, such as a packing
+    without room, is told in `Drawn.failure`; a recipe none of whose structures can be built
+    is an error.
+    """
+    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    drawn: list[Drawn] = []
+    for number, (recipe, child) in enumerate(
+        zip(recipes, sequence.spawn(len(recipes)), strict=True)
+    ):
+        one = [
+            _drawn(number, index, maker)
+            for index, maker in enumerate(recipe.makers(child, Path(folder)))
+        ]
+        if all(structure.atoms is None for structure in one):
+            raise ConfigError(f"structures[{number + 1}] ({recipe.builder}): {one[0].failure}")
+        drawn += one
+    return drawn
+
+
+def _drawn(recipe: int, index: int, maker: Maker) -> Drawn:
+    try:
+        return Drawn(recipe, index, as_stored(maker()))
+    except ValueError as error:
+        return Drawn(recipe, index, None, str(error))
+
+
 def build_structures(
-    recipes: tuple[RattledConfig | PolymorphConfig | PackingConfig, ...],
+    recipes: Sequence[AnyRecipe],
     seed: int | np.random.SeedSequence,
     folder: Path | str = ".",
 ) -> list[Atoms]:
@@ -204,11 +299,14 @@ def build_structures(
         ``info["record"]``, where there is one, builds it again. Positions have eight decimals,
         all that extxyz files keep.
     """
-    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     built = []
-    for recipe, child in zip(recipes, sequence.spawn(len(recipes)), strict=True):
-        built += recipe.draw(child, Path(folder))
-    return [as_stored(atoms) for atoms in built]
+    for drawn in draw_structures(recipes, seed, folder):
+        if drawn.atoms is None:
+            raise DataError(
+                f"structures[{drawn.recipe + 1}], structure {drawn.index + 1}: {drawn.failure}"
+            )
+        built.append(drawn.atoms)
+    return built
 
 
 def _phases_in(path: Path) -> list[Atoms]:

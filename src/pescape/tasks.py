@@ -119,6 +119,14 @@ class TaskStore:
                     on_finished(done, task)
         return [self.folder(task) for task in tasks]
 
+    def discard(self, task: Task) -> None:
+        """Remove the result of a task, for it to be run again."""
+        folder = self.folder(task)
+        gone = folder.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
+        folder.rename(gone)
+        shutil.rmtree(gone)
+        _note(self.index, "discarded", task.kind, task.key)
+
     def records(self) -> list[dict[str, Any]]:
         """Read the index."""
         return read_lines(self.index)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import pescape
-from pescape.cli import data, fitting, learning, potentials
+from pescape.cli import data, fitting, learning, potentials, sampling
 
 app = typer.Typer(
     name="pescape",
@@ -38,6 +38,7 @@ def root(
 
 app.command("learn")(learning.learn)
 app.command("structures")(data.structures)
+app.command("sample")(sampling.sample)
 app.command("label")(data.label)
 app.add_typer(fitting.app, name="fit")
 app.command("evaluate")(fitting.evaluate)

@@ -51,29 +51,9 @@ def label(
         ``configuration_id``.
     """
     new = atoms.copy()
-    new.calc = reference.calculator()
-    results = {}
-    try:
-        results["energy"] = float(new.get_potential_energy())
-        results["forces"] = np.array(new.get_forces(apply_constraint=False))
-        try:
-            results["free_energy"] = float(new.get_potential_energy(force_consistent=True))
-        except PropertyNotImplementedError:
-            results["free_energy"] = results["energy"]
-        if atoms.pbc.all():
-            results["stress"] = np.array(new.get_stress(apply_constraint=False))
-    except PropertyNotImplementedError as error:
-        if "forces" not in results:
-            raise DataError(f"{reference.name} gives no energy or no forces: {error}") from error
-    except (CalculatorError, RuntimeError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{reference.name} failed on {atoms.get_chemical_formula()}: {error}"
-        ) from error
-    for name, value in results.items():
-        if not np.isfinite(value).all():
-            raise DataError(
-                f"{reference.name}: {name} of {atoms.get_chemical_formula()} is not finite"
-            )
+    with reference.session() as calculator:
+        new.calc = calculator
+        results = _results(new, reference.name)
     new.calc = SinglePointCalculator(new, **results)
     new.info = {
         **atoms.info,
@@ -84,3 +64,26 @@ def label(
         "configuration_id": configuration_id(atoms),
     }
     return new
+
+
+def _results(new: Atoms, reference: str) -> dict[str, float | np.ndarray]:
+    """Ask the calculator for all that a label holds."""
+    results: dict[str, float | np.ndarray] = {}
+    try:
+        results["energy"] = float(new.get_potential_energy())
+        results["forces"] = np.array(new.get_forces(apply_constraint=False))
+        try:
+            results["free_energy"] = float(new.get_potential_energy(force_consistent=True))
+        except PropertyNotImplementedError:
+            results["free_energy"] = results["energy"]
+        if new.pbc.all():
+            results["stress"] = np.array(new.get_stress(apply_constraint=False))
+    except PropertyNotImplementedError as error:
+        if "forces" not in results:
+            raise DataError(f"{reference} gives no energy or no forces: {error}") from error
+    except (CalculatorError, RuntimeError, ValueError, KeyError) as error:
+        raise DataError(f"{reference} failed on {new.get_chemical_formula()}: {error}") from error
+    for name, value in results.items():
+        if not np.isfinite(value).all():
+            raise DataError(f"{reference}: {name} of {new.get_chemical_formula()} is not finite")
+    return results

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import re
+import sys
+import types
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +22,8 @@ from pescape.errors import ConfigError
 from pescape.files import fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ase.calculators.calculator import BaseCalculator
 
 _EAM_STYLES = {".eam.fs": "eam/fs", ".eam.alloy": "eam/alloy"}
@@ -30,7 +36,9 @@ class ReferenceConfig(Strict):
         None, description="setfl file, here or among the potentials that LAMMPS ships"
     )
     calculator: str | None = Field(
-        None, description="import path of an ASE calculator, e.g. 'ase.calculators.emt:EMT'"
+        None,
+        description="what makes an ASE calculator: a class or function by its import path, "
+        "'ase.calculators.emt:EMT', or a function of a file, 'dft.py:calculator'",
     )
     options: dict[str, Any] = Field(
         default_factory=dict, description="keyword arguments of the calculator"
@@ -39,7 +47,9 @@ class ReferenceConfig(Strict):
     @model_validator(mode="after")
     def _one_of_them(self) -> ReferenceConfig:
         if (self.eam is None) == (self.calculator is None):
-            raise ValueError("give either eam = 'FILE' or calculator = 'MODULE:CLASS'")
+            raise ValueError(
+                "give either eam = 'FILE' or calculator = 'MODULE:CLASS' or 'FILE.py:FUNCTION'"
+            )
         if self.eam is not None and self.options:
             raise ValueError("options go with calculator, the eam recipe has none")
         return self
@@ -58,14 +68,14 @@ class Reference:
     settings
         Everything its results depend on, besides the code.
     recipe
-        ``"eam"`` or ``"calculator"``.
+        ``"eam"``, ``"calculator"`` or ``"file"``.
     """
 
     name: str
     version: str
     recipe: str
     settings: dict[str, Any] = field(default_factory=dict)
-    _RECIPES: ClassVar[tuple[str, ...]] = ("eam", "calculator")
+    _RECIPES: ClassVar[tuple[str, ...]] = ("eam", "calculator", "file")
 
     @property
     def identity(self) -> str:
@@ -76,10 +86,43 @@ class Reference:
 
     def calculator(self) -> BaseCalculator:
         """Make a new calculator."""
+        return self._make(None)
+
+    @contextlib.contextmanager
+    def session(self, directory: Path | None = None) -> Iterator[BaseCalculator]:
+        """Give a calculator for several evaluations, and close it afterwards, come what may.
+
+        Calculators that keep a program running (over a socket, interactively) are closed
+        as context managers or, where they are none, by their ``close`` method.
+
+        Parameters
+        ----------
+        directory
+            An existing folder for the calculator's files. Classes and functions with an
+            argument ``directory`` are given it, unless the options do; other calculators
+            that would write into the current folder are sent there.
+        """
+        with contextlib.ExitStack() as stack:
+            made: Any = self._make(directory)
+            if hasattr(type(made), "__enter__"):
+                made = stack.enter_context(made)
+            elif hasattr(made, "close"):
+                stack.callback(made.close)
+            if directory is not None and str(getattr(made, "directory", None)) == ".":
+                made.directory = directory
+            yield made
+
+    def _make(self, directory: Path | None) -> Any:  # noqa: ANN401 (a calculator, or its context)
         if self.recipe == "eam":
             return _eam_calculator(self.settings)
-        calculator_class = _import(self.settings["calculator"])
-        return calculator_class(**self.settings["options"])
+        if self.recipe == "file":
+            maker = _from_file(Path(self.settings["path"]), self.settings["sha256"], self.name)
+        else:
+            maker = _import(self.settings["calculator"])
+        options = dict(self.settings["options"])
+        if directory is not None and "directory" in inspect.signature(maker).parameters:
+            options.setdefault("directory", str(directory))
+        return maker(**options)
 
 
 def reference_from(source: ReferenceConfig | str, folder: Path | str = ".") -> Reference:
@@ -88,8 +131,9 @@ def reference_from(source: ReferenceConfig | str, folder: Path | str = ".") -> R
     Parameters
     ----------
     source
-        A configuration; or a string: a TOML file with its keys, ``eam:FILE``, or the
-        import path ``MODULE:CLASS`` of an ASE calculator without arguments.
+        A configuration; or a string: a TOML file with its keys, ``eam:FILE``, or, without
+        arguments, the import path ``MODULE:CLASS`` of an ASE calculator or
+        ``FILE.py:FUNCTION`` for a function that makes one.
     folder
         Where relative file names start.
 
@@ -109,6 +153,8 @@ def reference_from(source: ReferenceConfig | str, folder: Path | str = ".") -> R
     if source.eam is not None:
         return _eam_reference(source.eam, Path(folder))
     path = str(source.calculator)
+    if path.partition(":")[0].endswith(".py"):
+        return _file_reference(path, source.options, Path(folder))
     _import(path)
     return Reference(
         name=path.replace(":", "."),
@@ -140,6 +186,42 @@ def _import(path: str) -> Any:  # noqa: ANN401 (a calculator's class)
         ) from error
     except AttributeError as error:
         raise ConfigError(f"reference {path!r}: {module!r} has no {name!r}") from error
+
+
+def _file_reference(name: str, options: dict[str, Any], folder: Path) -> Reference:
+    """Refer to a function of a file; the file's content is part of the identity."""
+    file, _, function = name.partition(":")
+    path = (folder / file).resolve()
+    if not path.is_file():
+        raise ConfigError(f"reference {name!r}: no file {path}")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    named = f"{path.name}:{function}"
+    _from_file(path, digest, named)
+    settings = {
+        "path": str(path),
+        "sha256": digest,
+        "function": function,
+        "options": options,
+    }
+    return Reference(named, f"{path.name} sha256 {digest[:12]}", "file", settings)
+
+
+def _from_file(path: Path, digest: str, name: str) -> Any:  # noqa: ANN401 (a function or class)
+    """Run a file of the user's and take a function out of it."""
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ConfigError(f"reference {path} has changed meanwhile: start again")
+    function = name.partition(":")[2]
+    module = types.ModuleType(f"pescape_reference_{digest[:12]}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # where dataclasses and pickle look for it
+    try:
+        exec(compile(content, str(path), "exec"), module.__dict__)  # noqa: S102 (the user's own)
+    except Exception as error:
+        raise ConfigError(f"reference {path}: {type(error).__name__}: {error}") from error
+    if not callable(getattr(module, function, None)):
+        raise ConfigError(f"reference {path}: no function {function!r} there; name it FILE.py:NAME")
+    return getattr(module, function)
 
 
 def _eam_reference(name: str, folder: Path) -> Reference:

@@ -1,0 +1,252 @@
+"""``pescape sample``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pescape.sampling.campaign import SampleResult
+    from pescape.sampling.config import SampleConfig
+    from pescape.sampling.plan import Plan, Planned
+    from pescape.sampling.sets import Record
+    from pescape.sampling.trajectory import Outcome
+
+_ROWS = 40
+
+
+def sample(
+    config: Annotated[Path, typer.Argument(help="TOML file with [[structures]], [[samplers]].")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder, instead of the one in CONFIG.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the seed in CONFIG.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run again the trajectories that failed.")
+    ] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show what is finished.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+) -> None:
+    """Evolve structures by MD, contour exploration or dimer searches; write data sets.
+
+    Every structure is relaxed a little and goes with every sampler for so many force calls.
+    Leaves in the output folder train.xyz, test.xyz (split by trajectory, thinned, every
+    image with its provenance), rejected.xyz, starts.xyz, the table of trajectories
+    (trajectories.json) and a figure (sample.png). Killed at any moment and started again, the
+    command goes on where it was and ends with the same data sets.
+
+    Example: `pescape sample sample.toml`, where sample.toml holds
+
+    ```toml
+    seed = 1
+    workers = 2
+
+    [reference]
+    calculator = "ase.calculators.emt:EMT"   # or "dft.py:calculator", a function of yours
+
+    [[structures]]                # as for pescape structures; or builder = "files"
+    builder = "packing"
+    boxes = [8.0]
+    composition = { Cu = 1.0 }
+    volume_fraction = [0.3, 0.5]
+    count = 4
+
+    [[samplers]]
+    method = "md"                 # calls = 200, every = 4, temperatures = [200, 2000]
+
+    [[samplers]]
+    method = "contour"            # every = 2, energies = [0.001, 1.0] eV/atom
+
+    [[samplers]]
+    method = "dimer"              # every = 4, displacement = 1.2 Å, scheme = "ritz"
+
+    [limits]
+    multiple = 2.0                # of the binding energies of pairs; or force = 100.0
+    ```
+    """
+    from pescape.cli.output import say
+    from pescape.config import load_config
+    from pescape.sampling.config import SampleConfig
+
+    settings = load_config(config, SampleConfig)
+    changes = {"seed": seed, "workers": workers}
+    settings = settings.model_copy(
+        update={key: value for key, value in changes.items() if value is not None}
+    )
+    folder = output or config.parent / settings.output
+    if dry_run or status:
+        from pescape.sampling.plan import make_plan
+
+        plan = make_plan(settings, folder.resolve(), config.parent)
+        if dry_run:
+            _describe(settings, plan, folder)
+        if status:
+            _print_progress(plan, folder)
+        return
+    begin = time.perf_counter()
+    result = _sample_with_progress(settings, folder, config, retry_failed=retry_failed)
+    _print_records(result.records)
+    say(
+        f"{result.train} images to train, {result.test} to test, {result.rejected} rejected  "
+        f"({time.perf_counter() - begin:.0f} s)"
+    )
+    for name in ("train.xyz", "test.xyz", "sample.png"):
+        say(f"{folder / name}")
+    _tell_failures(result)
+
+
+def _sample_with_progress(
+    settings: SampleConfig, folder: Path, config: Path, *, retry_failed: bool
+) -> SampleResult:
+    from pescape.cli.output import console, progress_bar
+    from pescape.sampling.campaign import Watcher
+    from pescape.sampling.campaign import sample as run
+
+    with progress_bar() as bar:
+        shown = bar.add_task("start", total=1, note="")
+
+        class Screen(Watcher):
+            """Shows a campaign's progress."""
+
+            def stage(self, what: str, done: int, total: int) -> None:
+                bar.update(shown, description=what, completed=done, total=total, note="")
+
+            def calls(self, running: dict[str, int]) -> None:
+                now = ", ".join(f"{key[:6]} {calls}" for key, calls in sorted(running.items())[:4])
+                bar.update(shown, note=f"force calls: {now}" if now else "")
+
+            def trajectory(self, planned: Planned, outcome: Outcome) -> None:
+                console.print(_sentence(planned, outcome), highlight=False, soft_wrap=True)
+
+        return run(
+            settings,
+            folder,
+            base=config.parent,
+            watcher=Screen(),
+            retry_failed=retry_failed,
+            command=f"pescape sample {config.name}",
+        )
+
+
+def _sentence(planned: Planned, outcome: Outcome) -> str:
+    replayed = f", {outcome.replayed} of them before" if outcome.replayed else ""
+    calls = outcome.relaxation_calls + outcome.sampling_calls
+    head = f"[bold]{planned.start.builder} {planned.start.index}[/] {planned.name}: "
+    colour = {"failed": "red", "stopped": "yellow"}.get(outcome.status, "default")
+    return f"{head}[{colour}]{outcome.message}[/]; {calls} force calls{replayed}"
+
+
+def _print_records(records: Sequence[Record]) -> None:
+    """Print the trajectories; those without a word of their own are summed up if many."""
+    from pescape.cli.output import say, table
+
+    shown = [r for r in records if r.status != "complete"] if len(records) > _ROWS else records
+    rows = [
+        (
+            f"{record.builder} {record.start}",
+            record.sampler,
+            record.set,
+            record.kind,
+            record.relaxation_calls + record.sampling_calls,
+            record.replayed,
+            record.kept,
+            record.rejected,
+            _fixed(record.lowest),
+            _fixed(record.highest),
+            f"{record.cpu:.1f}",
+        )
+        for record in shown
+    ]
+    columns = [
+        "start",
+        "sampler",
+        "set",
+        "ended",
+        "force\ncalls",
+        "re-\nplayed",
+        "images\nkept",
+        "\nrejected",
+        "eV/atom\nlowest",
+        "\nhighest",
+        "CPU\ns",
+    ]
+    table("trajectories (energies relative to the relaxed start)", columns, rows)
+    if len(shown) < len(records):
+        say(f"and {len(records) - len(shown)} more that are complete, see trajectories.json")
+
+
+def _tell_failures(result: SampleResult) -> None:
+    from pescape.cli.output import warn
+
+    for record in result.failed:
+        warn(f"{record.builder} {record.start} {record.sampler}: {record.message}")
+    if result.failed:
+        warn(
+            f"{len(result.failed)} of {len(result.records)} trajectories failed; what they had "
+            "is kept. Once the cause is mended, --retry-failed lets them go on."
+        )
+    if len(result.failed) == len(result.records):
+        raise typer.Exit(1)
+
+
+def _fixed(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _describe(settings: SampleConfig, plan: Plan, folder: Path) -> None:
+    from pescape.cli.output import say, table
+
+    say(f"{folder}: every start with every sampler, labelled by {plan.reference.name}")
+    rows = []
+    for sampler in settings.samplers:
+        own = [one for one in plan.trajectories if one.sampler is sampler and one.task is not None]
+        tests = sum(one.start.test for one in own)
+        calls = len(own) * (sampler.calls + settings.relaxation.steps + 1)
+        images = len(own) * (sampler.calls // sampler.every)
+        rows.append(
+            (sampler.name or sampler.method, len(own) - tests, tests, calls, images),
+        )
+    columns = ["sampler", "trajectories\nto train", "\nto test", "force calls\nat most", "images"]
+    table("plan", columns, rows)
+    atoms = [len(start.atoms) for start in plan.starts if start.atoms is not None]
+    say(
+        f"{len(atoms)} starts of {min(atoms)} to {max(atoms)} atoms "
+        f"({' '.join(plan.elements)}); {plan.calls} force calls at most"
+    )
+    for start in plan.starts:
+        if start.atoms is None:
+            say(f"{start.builder} {start.index} cannot be built: {start.failure}")
+    if settings.limits is not None and settings.limits.multiple is not None:
+        pairs = len(plan.elements) * (len(plan.elements) + 1) // 2
+        say(f"limits: about 35 force calls for each of {pairs} pairs of elements")
+
+
+def _print_progress(plan: Plan, folder: Path) -> None:
+    from pescape.cli.output import say, table
+    from pescape.sampling.campaign import read_progress
+    from pescape.sampling.plan import most_calls
+
+    found = read_progress(plan, folder.resolve())
+    rows = []
+    for planned, outcome, calls in found:
+        if planned.task is None:
+            state, most = "cannot be built", 0
+        else:
+            state = "not begun" if not calls else "not finished"
+            state, most = (outcome.kind if outcome else state), most_calls(planned)
+        rows.append((f"{planned.start.builder} {planned.start.index}", planned.name, state, calls))
+        rows[-1] = (*rows[-1], most)  # type: ignore[assignment]
+    columns = ["start", "sampler", "state", "force\ncalls", "at\nmost"]
+    if len(rows) <= _ROWS:
+        table(str(folder), columns, rows)
+    ended = sum(outcome is not None for _, outcome, _ in found)
+    failed = sum(outcome is not None and outcome.status == "failed" for _, outcome, _ in found)
+    calls = sum(calls for *_, calls in found)
+    say(f"{ended} of {len(found)} trajectories finished, {failed} of them failed")
+    say(f"{calls} force calls made, at most {plan.calls}")

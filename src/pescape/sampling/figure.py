@@ -1,0 +1,122 @@
+"""The figure that shows a sampling campaign."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from pescape.sampling.limits import Limits
+    from pescape.sampling.sets import Gathered
+
+_COLOURS = ("#2f6db3", "#e07b39", "#3a8f5c", "#9a5fb5", "#b23b3b", "#6b7280")
+_INK = "#30343b"
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+def draw_sample(
+    gathered: Sequence[Gathered], path: Path | str, *, limits: Limits | None = None
+) -> None:
+    """Draw how energies went, and what the data sets hold; crosses are early ends.
+
+    Parameters
+    ----------
+    gathered
+        Trajectories with their images.
+    path
+        A PNG, PDF or SVG file.
+    limits
+        What the images were held to.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    samplers = list(dict.fromkeys(one.record.sampler for one in gathered))
+    builders = list(dict.fromkeys(one.record.builder for one in gathered))
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(max(7.5, 3.0 * len(samplers)), 6.4), dpi=160, layout="constrained")
+        FigureCanvasAgg(figure)
+        upper, lower = figure.subfigures(2, 1, height_ratios=[1.1, 1.0])
+        walks = upper.subplots(1, len(samplers), sharey=True, squeeze=False)[0]
+        for axes, sampler in zip(walks, samplers, strict=True):
+            own = [one for one in gathered if one.record.sampler == sampler]
+            _draw_walks(axes, own, builders)
+            axes.set_title(sampler)
+            axes.set_xlabel("Force call")
+        walks[0].set_ylabel("Energy above the relaxed\nstart (eV/atom)")
+        if len(builders) > 1:
+            walks[-1].legend(loc="best")
+        _draw_sets(*lower.subplots(1, 2), gathered, samplers, limits)
+        figure.savefig(path)
+
+
+def _draw_walks(axes: Axes, gathered: Sequence[Gathered], builders: Sequence[str]) -> None:
+    """Draw the energy of every trajectory of a sampler against the force calls."""
+    axes.axhline(0.0, color="#b9bec6", lw=0.8, zorder=0)
+    shown: set[str] = set()
+    for one in gathered:
+        if not one.heights:
+            continue
+        builder = one.record.builder
+        colour = _COLOURS[builders.index(builder) % len(_COLOURS)]
+        calls = np.arange(1, len(one.heights) + 1)
+        label = None if builder in shown else builder
+        axes.plot(calls, one.heights, color=colour, lw=0.8, alpha=0.7, label=label)
+        shown.add(builder)
+        if one.record.status != "complete":
+            axes.plot(calls[-1], one.heights[-1], "x", color=colour, ms=5)
+
+
+def _draw_sets(
+    energies: Axes,
+    forces: Axes,
+    gathered: Sequence[Gathered],
+    samplers: Sequence[str],
+    limits: Limits | None,
+) -> None:
+    """Draw how energies and largest forces are distributed over samplers and sets."""
+    kept = [image for one in gathered for image in one.kept]
+    heights = np.array([image.info.get("above_start", np.nan) for image in kept])
+    largest = np.array([np.linalg.norm(image.get_forces(), axis=1).max() for image in kept])
+    owners = [(one.record.sampler, one.record.set) for one in gathered for _ in one.kept]
+    for axes, values, scale in ((energies, heights, "linear"), (forces, largest, "log")):
+        axes.set_ylabel("Images")
+        axes.set_xscale(scale)
+        found = values[np.isfinite(values) & ((values > 0) | (scale == "linear"))]
+        if not len(found):
+            continue
+        low, high = np.percentile(found, [0.5, 99.5])
+        edges = np.linspace(low, high, 31) if scale == "linear" else np.geomspace(low, high, 31)
+        for number, sampler in enumerate(samplers):
+            colour = _COLOURS[number % len(_COLOURS)]
+            for which, line in (("train", "-"), ("test", "--")):
+                own = values[[owner == (sampler, which) for owner in owners]]
+                inside = np.clip(own, low, high)  # the last bins hold what is beyond
+                style = {"histtype": "step", "color": colour, "ls": line}
+                axes.hist(inside, edges, label=f"{sampler}, {which}", **style)
+    energies.set_xlabel("Energy above the relaxed start (eV/atom)")
+    forces.set_xlabel("Largest force in an image (eV/Å)")
+    if limits is not None and limits.force is not None:
+        forces.axvline(limits.force, color=_INK, lw=0.8, ls=":")
+    forces.legend()

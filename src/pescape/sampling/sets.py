@@ -1,0 +1,210 @@
+"""From trajectories to data sets: thinning, limits, the split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from pescape.plugins.dynamics.images import consistent_energy
+from pescape.sampling.trajectory import read_images, read_outcome
+from pescape.structures import as_stored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from pescape.labelling import Reference
+    from pescape.sampling.limits import Limits
+    from pescape.sampling.plan import Planned
+    from pescape.sampling.trajectory import Outcome
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trajectory in the table of a campaign.
+
+    Parameters
+    ----------
+    key
+        Of its task; empty where the start could not be built.
+    builder, start, parent
+        Where it begins: the recipe, the number of its structure, what that derives from.
+    sampler, method, seed
+        What it does.
+    set
+        ``"train"`` or ``"test"``.
+    status, kind, message
+        How it ended, as in `Outcome`.
+    steps, relaxation_calls, sampling_calls, replayed
+        As in `Outcome`.
+    kept, rejected
+        Images in the data set, and beyond the limits or a guard.
+    repeated
+        Images of a test trajectory left out because the training set has them.
+    lowest, highest
+        Energies of the sampling relative to the relaxed start, eV/atom.
+    cpu, seconds
+        CPU time of our own process and wall time, s.
+    drawn, notes
+        As in `Outcome`.
+    """
+
+    key: str
+    builder: str
+    start: int
+    parent: str
+    sampler: str
+    method: str
+    seed: int
+    set: str
+    status: str
+    kind: str
+    message: str
+    steps: int = 0
+    relaxation_calls: int = 0
+    sampling_calls: int = 0
+    replayed: int = 0
+    kept: int = 0
+    rejected: int = 0
+    repeated: int = 0
+    lowest: float | None = None
+    highest: float | None = None
+    cpu: float = 0.0
+    seconds: float = 0.0
+    drawn: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """What one trajectory gives: its record and its images, with provenance.
+
+    Parameters
+    ----------
+    record
+        How it went.
+    heights
+        Energies of all images of the sampling above the relaxed start, eV/atom.
+    kept, rejected
+        Images for the data sets, and others with the reasons in ``info["rejected"]``.
+    """
+
+    record: Record
+    heights: tuple[float, ...]
+    kept: tuple[Atoms, ...]
+    rejected: tuple[Atoms, ...]
+
+
+def gather(
+    planned: Planned,
+    folder: Path | None,
+    reference: Reference,
+    limits: Limits | None,
+    *,
+    keep_relaxation: bool,
+    command: str,
+) -> Gathered:
+    """Take the images of a finished trajectory that belong into data sets.
+
+    Parameters
+    ----------
+    planned
+        The trajectory.
+    folder
+        Of its result; None where there is none.
+    reference
+        That labelled the images.
+    limits
+        Beyond which images are rejected.
+    keep_relaxation
+        Take the relaxation's images, too.
+    command
+        Who asks, for the provenance.
+    """
+    start = planned.start
+    described: dict[str, Any] = {
+        "builder": start.builder,
+        "start": start.index,
+        "parent": start.parent,
+        "sampler": planned.name,
+        "method": planned.sampler.method,
+        "seed": planned.seed,
+    }
+    common = {**described, "set": "test" if start.test else "train"}
+    if folder is None or planned.task is None:
+        record = Record("", **common, status="failed", kind="structure", message=start.failure)
+        return Gathered(record, (), (), ())
+    outcome = read_outcome(folder)
+    images = read_images(folder)
+    provenance = {
+        "trajectory": planned.task.key,
+        **described,
+        "command": command,
+        "reference": reference.name,
+        "reference_version": reference.version,
+        "reference_id": reference.identity,
+    }
+    heights = tuple(_height(i, outcome) for i in images if i.info["phase"] == "sampling")
+    kept, rejected = [], []
+    for image in thinned(images, planned.sampler.every, keep_relaxation=keep_relaxation):
+        stored = as_stored(image)
+        stored.calc = SinglePointCalculator(stored, **image.calc.results)
+        stored.info = {**provenance, **stored.info}
+        if outcome.energy is not None:
+            stored.info["above_start"] = _height(image, outcome)
+        reasons = [] if limits is None else limits.broken_by(image)
+        if image.info["tag"] == "refused":
+            reasons.append("refused by a guard")
+        if reasons:
+            stored.info["rejected"] = "; ".join(reasons)
+        (rejected if reasons else kept).append(stored)
+    record = Record(
+        planned.task.key,
+        **common,
+        status=outcome.status,
+        kind=outcome.kind,
+        message=outcome.message,
+        steps=outcome.steps,
+        relaxation_calls=outcome.relaxation_calls,
+        sampling_calls=outcome.sampling_calls,
+        replayed=outcome.replayed,
+        kept=len(kept),
+        rejected=len(rejected),
+        lowest=min(heights, default=None),
+        highest=max(heights, default=None),
+        cpu=outcome.cpu,
+        seconds=outcome.seconds,
+        drawn=outcome.drawn,
+        notes=outcome.notes,
+    )
+    return Gathered(record, heights, tuple(kept), tuple(rejected))
+
+
+def thinned(images: Sequence[Atoms], every: int, *, keep_relaxation: bool) -> list[Atoms]:
+    """Take every so many images of the sampling: the force calls every, 2 every, and so on."""
+    return [
+        image
+        for image in images
+        if (image.info["phase"] == "sampling" and image.info["call"] % every == 0)
+        or (image.info["phase"] == "relaxation" and keep_relaxation)
+    ]
+
+
+def _height(image: Atoms, outcome: Outcome) -> float:
+    """Energy above the relaxed start, eV/atom; there is no sampling without a start."""
+    assert outcome.energy is not None
+    return (consistent_energy(image) - outcome.energy) / len(image)
+
+
+def without_repeats(
+    train: Sequence[Atoms], test: Sequence[Atoms]
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Split test images into those that the training set does not hold, and those it does."""
+    known = {image.info["configuration_id"] for image in train}
+    fresh = [image for image in test if image.info["configuration_id"] not in known]
+    repeated = [image for image in test if image.info["configuration_id"] in known]
+    return fresh, repeated
