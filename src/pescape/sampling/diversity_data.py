@@ -43,9 +43,9 @@ class InfoKeys:
 
     trajectory: str = "trajectory"
     start: str = "start"
-    calls: str = "force_calls"
+    calls: str = "call"
     seed: str = "campaign_seed"
-    reference: str = "reference_energy"
+    reference: str = "start_energy"
 
 
 @dataclass(frozen=True, eq=False)
