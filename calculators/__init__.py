@@ -1,17 +1,21 @@
 """Machine-learned potentials as ASE calculators."""
 
+from __future__ import annotations
+
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pescape.calculators.bpnn.calculator import BPNN
     from pescape.calculators.mtp.calculator import MTP
 
-__all__ = ["MTP"]
+_MODULES = {"BPNN": "bpnn", "MTP": "mtp"}
+
+__all__ = ["BPNN", "MTP"]
 
 
 def __getattr__(name: str) -> object:
     """Import calculators when they are first asked for."""
-    if name == "MTP":
-        from pescape.calculators.mtp.calculator import MTP
-
-        return MTP
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}.calculator"), name)
