@@ -16,7 +16,7 @@ from pescape.sampling.diversity_descriptors import moment_descriptors
 from pescape.sampling.diversity_figure import draw_diversity
 from pescape.sampling.diversity_results import DiversitySettings
 
-KEYS = InfoKeys("run", "start", "calls", "seed", "reference")
+KEYS = InfoKeys("run", ("start",), "calls", "seed", "reference")
 
 
 def features(atoms):

@@ -32,7 +32,8 @@ class InfoKeys:
         What the image's trajectory is called; needed, since images of one trajectory
         resemble each other and only trajectories are independent.
     start
-        The structure that the trajectory began from; without it, the trajectory.
+        Entries that together name the structure that the trajectory began from; without
+        the last of them, the trajectory.
     calls
         Force calls spent on the trajectory up to the image.
     seed
@@ -42,7 +43,7 @@ class InfoKeys:
     """
 
     trajectory: str = "trajectory"
-    start: str = "start"
+    start: tuple[str, ...] = ("builder", "start")
     calls: str = "call"
     seed: str = "campaign_seed"
     reference: str = "start_energy"
@@ -197,8 +198,8 @@ def _starts(name: str, frames: Sequence[Atoms], keys: InfoKeys) -> Names:
     own = _trajectories(name, frames, keys)
     return np.array(
         [
-            f"{atoms.info.get(keys.seed, '')}/{atoms.info[keys.start]}"
-            if keys.start in atoms.info
+            "/".join(str(atoms.info.get(key, "")) for key in (keys.seed, *keys.start))
+            if keys.start[-1] in atoms.info
             else f"{name}/{trajectory}"
             for atoms, trajectory in zip(frames, own, strict=True)
         ]

@@ -143,6 +143,8 @@ def gather(
     provenance = {
         "trajectory": planned.task.key,
         **described,
+        # Of the relaxed start, eV: data sets are compared by the energy above it.
+        **({} if outcome.energy is None else {"start_energy": outcome.energy}),
         "command": command,
         "reference": reference.name,
         "reference_version": reference.version,
