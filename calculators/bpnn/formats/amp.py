@@ -1,0 +1,202 @@
+"""Amp's ``.amp`` files (J. Khorshidi and A. A. Peterson, Comput. Phys. Commun. 207, 310 (2016))."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from pescape.calculators.bpnn.formats.lines import decoded, shortened
+from pescape.calculators.bpnn.formats.literal import parse_literal
+from pescape.calculators.bpnn.network import ElementModel, Layer
+from pescape.calculators.bpnn.potential import BPNNPotential
+from pescape.calculators.bpnn.scaling import Scaling
+from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction
+
+#: Ranges that are not larger leave a fingerprint as it is.
+FLAT = 1e-8
+_ACTIVATIONS = ("linear", "tanh", "sigmoid")
+_CUTOFFS = {"Cosine": "cosine", "Polynomial": "amp-polynomial"}
+_DEFAULT_GAMMA = 4.0
+
+
+class _Part:
+    """A dictionary of the file that says what it misses."""
+
+    def __init__(self, values: Any, what: str) -> None:  # noqa: ANN401
+        if not isinstance(values, dict):
+            raise ValueError(f"{what} must be a dictionary, not {shortened(repr(values))}")  # noqa: TRY004
+        self.values: dict[Any, Any] = values
+        self.what = what
+
+    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401
+        if key not in self.values:
+            raise ValueError(f"{self.what} has no {key!r}")
+        return self.values[key]
+
+    def part(self, key: Any) -> _Part:  # noqa: ANN401
+        return _Part(self[key], f"{self.what}, {key}")
+
+    def real(self, key: Any, default: float | None = None) -> float:  # noqa: ANN401
+        value = self.values.get(key, default) if default is not None else self[key]
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(  # noqa: TRY004
+                f"{self.what}: {key} must be a number, not {shortened(repr(value))}"
+            )
+        return _float(value, f"{self.what}: {key}")
+
+
+def parse(data: bytes, name: str) -> BPNNPotential:
+    """Read a file's content; `name` is what errors call it."""
+    outer = _Part(parse_literal(decoded(data, name), name), name)
+    descriptor = _inner(outer, "descriptor", name)
+    model = _inner(outer, "model", name)
+    _check_kind(descriptor, ("mode", "atom-centered"), ("importname", "Gaussian"))
+    _check_kind(model, ("mode", "atom-centered"), ("importname", "NeuralNetwork"))
+    sets = descriptor.part("Gs")
+    species = descriptor.values.get("elements") or sorted(map(str, sets.values))
+    if not isinstance(species, (list, tuple)) or not all(isinstance(s, str) for s in species):
+        raise ValueError(f"{descriptor.what}: elements must be a list of elements")
+    cutoff = _cutoff(descriptor)
+    elements = []
+    for element in species:
+        functions = _functions(sets, element, cutoff)
+        elements.append(_element(model, element, functions))
+    return BPNNPotential(tuple(species), tuple(elements), name="Amp", source=name)
+
+
+def _inner(outer: _Part, key: str, name: str) -> _Part:
+    text = outer[key]
+    what = f"{name}: {key}"
+    if isinstance(text, str):
+        text = parse_literal(text, what)
+    return _Part(text, what)
+
+
+def _check_kind(part: _Part, *pairs: tuple[str, str]) -> None:
+    for key, wanted in pairs:
+        found = part.values.get(key, wanted)
+        if not str(found).endswith(wanted):
+            raise ValueError(
+                f"{part.what} has {key} = {shortened(str(found))!r}; only {wanted!r} can be read"
+            )
+
+
+def _cutoff(descriptor: _Part) -> Cutoff:
+    given = descriptor["cutoff"]
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        return Cutoff("cosine", _float(given, "the cut-off"))
+    cutoff = descriptor.part("cutoff")
+    name, arguments = cutoff["name"], cutoff.part("kwargs")
+    if name not in tuple(_CUTOFFS):
+        raise ValueError(
+            f"{cutoff.what}: the name {shortened(repr(name))} is not Cosine or Polynomial"
+        )
+    gamma = arguments.real("gamma", _DEFAULT_GAMMA) if name == "Polynomial" else 0.0
+    return Cutoff(_CUTOFFS[name], arguments.real("Rc"), gamma)
+
+
+def _functions(sets: _Part, element: str, cutoff: Cutoff) -> tuple[SymmetryFunction, ...]:
+    given = sets[element]
+    if not isinstance(given, (list, tuple)):
+        raise ValueError(f"{sets.what}, {element}: a list of functions expected")  # noqa: TRY004
+    functions = []
+    for number, one in enumerate(given, start=1):
+        what = f"{sets.what}, function {number} of {element}"
+        try:
+            functions.append(_function(_Part(one, what), cutoff))
+        except ValueError as error:
+            message = str(error)
+            raise ValueError(message if what in message else f"{what}: {message}") from None
+    return tuple(functions)
+
+
+def _function(one: _Part, cutoff: Cutoff) -> SymmetryFunction:
+    # Amp's η has no unit: it is that of (r/Rc)².
+    eta = one.real("eta") / cutoff.radius**2
+    if one["type"] == "G2":
+        shift = one.real("offset", 0.0)
+        return SymmetryFunction("G2", (str(one["element"]),), eta, cutoff, shift)
+    if one["type"] not in ("G4", "G5"):
+        raise ValueError(f"{one.what}: type {shortened(repr(one['type']))} is not G2, G4 or G5")
+    pair = one["elements"]
+    if not isinstance(pair, (list, tuple)):
+        raise ValueError(f"{one.what}: elements must be a list")  # noqa: TRY004
+    angular = {"lambda_": one.real("gamma"), "zeta": one.real("zeta")}
+    return SymmetryFunction(one["type"], tuple(map(str, pair)), eta, cutoff, **angular)
+
+
+def _element(model: _Part, element: str, functions: tuple[SymmetryFunction, ...]) -> ElementModel:
+    activation = model["activation"]
+    if activation not in _ACTIVATIONS:
+        raise ValueError(
+            f"{model.what} has activation = {shortened(repr(activation))}, which is none of "
+            f"{', '.join(_ACTIVATIONS)}"
+        )
+    if model.values.get("weights") is None:
+        raise ValueError(f"{model.what} has no weights: it is untrained")
+    scalings = model.part("scalings").part(element)
+    sizes = [len(functions), *_hidden(model.part("hiddenlayers"), element), 1]
+    weights = model.part("weights").part(element)
+    layers = tuple(
+        _layer(weights, index, shape, activation)
+        for index, shape in enumerate(pairwise(sizes), start=1)
+    )
+    if len(weights.values) != len(layers):
+        raise ValueError(
+            f"{weights.what} has {len(weights.values)} layers, but hiddenlayers asks for "
+            f"{len(layers)}"
+        )
+    ranges = _table(model.part("fprange")[element], f"{model.what}, fprange of {element}")
+    if ranges.shape != (len(functions), 2):
+        raise ValueError(
+            f"{model.what}, fprange of {element} has shape {ranges.shape}, not "
+            f"{(len(functions), 2)}"
+        )
+    scaling = Scaling("range", -1.0, 1.0, ranges[:, 0], ranges[:, 1], tolerance=FLAT)
+    slope, intercept = scalings.real("slope"), scalings.real("intercept")
+    return ElementModel(functions, layers, scaling, slope, intercept)
+
+
+def _hidden(layers: _Part, element: str) -> tuple[int, ...]:
+    given = layers[element]
+    sizes = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    for size in sizes:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{layers.what}: {shortened(repr(size))} is no number of nodes")
+    return sizes
+
+
+def _layer(weights: _Part, number: int, shape: tuple[int, int], activation: str) -> Layer:
+    what = f"{weights.what}, layer {number}"
+    table = _table(weights[number], what)
+    if table.shape != (shape[0] + 1, shape[1]):
+        raise ValueError(f"{what} has shape {table.shape}, not {(shape[0] + 1, shape[1])}")
+    # The last row holds the biases; the output node is activated like all others.
+    return Layer.of(table[:-1], table[-1], activation)
+
+
+def _table(rows: Any, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:  # noqa: ANN401
+    """Return a list of lists of numbers as an array."""
+    if not isinstance(rows, (list, tuple)) or not all(isinstance(r, (list, tuple)) for r in rows):
+        raise ValueError(f"{what} must be a list of lists of numbers")
+    if len({len(row) for row in rows}) != 1:
+        raise ValueError(f"{what} must have rows of one length")
+    for row in rows:
+        for value in row:
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(  # noqa: TRY004
+                    f"{what} must hold numbers, not {shortened(repr(value))}"
+                )
+    table = np.array([[_float(value, what) for value in row] for row in rows])
+    if not np.isfinite(table).all():
+        raise ValueError(f"{what} holds numbers that are not finite")
+    return table
+
+
+def _float(value: float, what: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{what} holds a number that is not finite") from None

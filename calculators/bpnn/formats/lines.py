@@ -1,0 +1,134 @@
+"""Text files as lines of words, with errors that name the line."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+def decoded(data: bytes, name: str) -> str:
+    """Return a file's text."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{name}, line {line}: this is not text (UTF-8)") from None
+
+
+class Lines:
+    """The lines of a text, one after the other, without comments and blank lines.
+
+    Parameters
+    ----------
+    text
+        The text.
+    name
+        What errors call the file.
+    first
+        Number of its first line.
+    """
+
+    def __init__(self, text: str, name: str, first: int = 1) -> None:
+        self.name = name
+        self.raw = text.split("\n")
+        self.first = first
+        self._next = 0
+        self._current = 0
+
+    @property
+    def number(self) -> int:
+        """Number of the line given last."""
+        return self._current + self.first
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise an error about the line given last."""
+        raise ValueError(f"{self.name}, line {self.number}: {message}")
+
+    def peek(self) -> list[str]:
+        """Return the words of the next line without going there; none at the end."""
+        for index in range(self._next, len(self.raw)):
+            words = self.raw[index].partition("#")[0].split()
+            if words:
+                self._next = index
+                return words
+        self._next = len(self.raw)
+        return []
+
+    def words(self, expected: str) -> list[str]:
+        """Return the words of the next line; `expected` says what for the error at the end."""
+        words = self.peek()
+        self._current = min(self._next, len(self.raw) - 1)
+        if not words:
+            self.fail(f"the file ends, but {expected} should follow")
+        self._next += 1
+        return words
+
+    def raw_lines(self, count: int, expected: str) -> list[str]:
+        """Return the next lines as they are, comments and all."""
+        if not 0 <= count <= len(self.raw) - self._next:
+            self._current = len(self.raw) - 1
+            self.fail(f"the file ends, but {count} lines of {expected} should follow")
+        taken = self.raw[self._next : self._next + count]
+        self._next += count
+        self._current = self._next - 1
+        return taken
+
+    def keyword(self, keyword: str, count: int | None = None) -> list[str]:
+        """Return what follows a keyword on the next line, which must begin with it."""
+        words = self.words(repr(keyword))
+        if words[0] != keyword:
+            self.fail(f"{keyword!r} expected, found {shortened(words[0])!r}")
+        if count is not None and len(words) != count + 1:
+            self.fail(f"{count} values expected after {keyword!r}, found {len(words) - 1}")
+        return words[1:]
+
+    def real(self, word: str, what: str) -> float:
+        """Return a finite number."""
+        try:
+            value = float(word)
+        except ValueError:
+            self.fail(f"{what} must be a number, not {shortened(word)!r}")
+        if not math.isfinite(value):
+            self.fail(f"{what} must be a finite number, not {word}")
+        return value
+
+    def integer(self, word: str, what: str, least: int = 0) -> int:
+        """Return a whole number."""
+        # A longer word is no count of anything, and Python refuses to convert a very long one.
+        if not (word.isascii() and word.isdigit()) or len(word) > 12 or int(word) < least:
+            self.fail(f"{what} must be a whole number from {least} on, not {shortened(word)!r}")
+        return int(word)
+
+    def reals(self, words: list[str], count: int, what: str) -> Floats:
+        """Return a given count of finite numbers."""
+        if len(words) != count:
+            self.fail(f"{count} numbers expected for {what}, found {len(words)}")
+        return np.array([self.real(word, what) for word in words])
+
+    def rows(self, rows: int, columns: int, what: str) -> Floats:
+        """Return the next lines as a table of numbers."""
+        return np.array(
+            [
+                self.reals(self.words(f"row {row + 1} of {rows} of {what}"), columns, what)
+                for row in range(rows)
+            ]
+        ).reshape(rows, columns)
+
+    def end(self) -> None:
+        """See to it that nothing follows."""
+        words = self.peek()
+        if words:
+            self._current = self._next
+            self.fail(f"the file should end here, found {shortened(words[0])!r}")
+
+
+def shortened(word: str, length: int = 40) -> str:
+    """Return a word that fits into a message."""
+    return word if len(word) <= length else word[:length] + "…"

@@ -1,0 +1,313 @@
+"""Writing of folders that n2p2 (and LAMMPS' ``pair_style hdnnp``) reads.
+
+Exactness: a potential from such a folder is written back with the numbers it came with, but
+folded ``normalize_nodes``; lengths and energies in other units than Å and eV are written with the
+fewest digits that read back to the same double. Whatever n2p2 has no place for becomes an
+equivalent, equal up to rounding: an activation, slope or intercept of the output becomes a
+further layer, and scaling that differs between elements becomes one to the range -1 to 1.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase.data import atomic_numbers
+
+from pescape.calculators.atomic import write_atomically
+from pescape.calculators.bpnn.formats.n2p2 import (
+    ACTIVATIONS,
+    SCALING,
+    SETTINGS,
+    sorting_key,
+    weights_name,
+)
+from pescape.calculators.bpnn.formats.n2p2_settings import UNITS_COMMENT
+from pescape.calculators.bpnn.network import Layer
+from pescape.calculators.bpnn.scaling import Scaling
+from pescape.calculators.bpnn.symmetry import CUTOFFS, KINDS, Cutoff, SymmetryFunction
+from pescape.calculators.bpnn.units import written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from pescape.calculators.bpnn.network import ElementModel
+    from pescape.calculators.bpnn.potential import BPNNPotential
+    from pescape.calculators.bpnn.units import Units
+
+    Floats = NDArray[np.float64]
+
+_LETTERS = {name: letter for letter, name in ACTIVATIONS.items()}
+_SCALING_KEYWORDS = {
+    "none": (),
+    "range": ("scale_symmetry_functions",),
+    "range-centered": ("scale_symmetry_functions", "center_symmetry_functions"),
+    "centered": ("center_symmetry_functions",),
+    "sigma": ("scale_symmetry_functions_sigma",),
+}
+_RULE = "#" * 80
+
+
+def write_folder(folder: Path, potential: BPNNPotential) -> None:
+    """Write a folder, which appears as a whole; one that is there must be empty.
+
+    Raises
+    ------
+    ValueError
+        Where n2p2 cannot express the potential.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is there already: give the name of a new folder")
+    files = _files(potential)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        for name, text in files.items():
+            write_atomically(temporary / name, text.encode())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o777 & ~mask)
+        temporary.replace(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _files(potential: BPNNPotential) -> dict[str, str]:
+    if not potential.is_trained:
+        raise ValueError("the potential is untrained: n2p2 has no files for it")
+    units = potential.units
+    functions = {
+        name: [_in_units(f, units) for f in element.functions]
+        for name, element in zip(potential.species, potential.elements, strict=True)
+    }
+    orders = {
+        name: np.array(sorted(range(len(given)), key=lambda i, g=given: sorting_key(g[i])))
+        for name, given in functions.items()
+    }
+    scalings = _scalings(potential)
+    networks = _networks(potential)
+    files = {
+        SETTINGS: _settings(potential, functions, orders, scalings[0], networks),
+        SCALING: _scaling_text(potential, orders, scalings),
+    }
+    for name, (first, *others) in zip(potential.species, networks, strict=True):
+        rows = np.asarray(first.weights)[orders[name]]
+        first_sorted = Layer.of(rows, first.bias, first.activation)
+        files[weights_name(name)] = _weights_text([first_sorted, *others])
+    return files
+
+
+def _in_units(function: SymmetryFunction, units: Units) -> SymmetryFunction:
+    """Return a function with the numbers that its file had."""
+    length = units.length
+    radius = function.cutoff.radius
+    return SymmetryFunction(
+        function.kind,
+        function.neighbors,
+        written(function.eta, units.eta, function.eta * length**2),
+        Cutoff(
+            function.cutoff.kind,
+            written(radius, units.distance, radius / length),
+            function.cutoff.parameter,
+        ),
+        written(function.shift, units.distance, function.shift / length),
+        function.lambda_,
+        function.zeta,
+    )
+
+
+def _cutoff_type(potential: BPNNPotential) -> tuple[int, float]:
+    """Return n2p2's number and inner fraction of the cut-off function, which must be one."""
+    kinds = {(f.cutoff.kind, f.cutoff.parameter) for e in potential.elements for f in e.functions}
+    if len(kinds) > 1:
+        raise ValueError("n2p2 has one cut-off function for all; this potential has several")
+    kind, parameter = kinds.pop()
+    if (kind, parameter) == ("amp-polynomial", 2.0):
+        return CUTOFFS["poly1"], 0.0
+    if kind == "amp-polynomial":
+        raise ValueError(f"n2p2 does not have Amp's polynomial cut-off with gamma = {parameter:g}")
+    return CUTOFFS[kind], parameter
+
+
+def _scalings(potential: BPNNPotential) -> list[Scaling]:
+    """Return scalings of one kind and range for all elements."""
+    given = [element.scaling for element in potential.elements]
+    kinds = {(s.kind, s.low, s.high) for s in given}
+    if len(kinds) == 1 and not any(s.flat.any() for s in given):
+        return given
+    return [_as_range(element.scaling, len(element.functions)) for element in potential.elements]
+
+
+def _as_range(scaling: Scaling, size: int) -> Scaling:
+    """Return the same map as a scaling to the range -1 to 1."""
+    if (scaling.kind, scaling.low, scaling.high) == ("range", -1.0, 1.0):
+        low, high = np.array(scaling.minimum), np.array(scaling.maximum)
+        flat = scaling.flat
+        low[flat], high[flat] = -1.0, 1.0
+        return Scaling("range", -1.0, 1.0, low, high, scaling.mean, scaling.sigma)
+    scale, offset = scaling.coefficients(size)
+    ends = (-1 - offset) / scale, (1 - offset) / scale
+    return Scaling("range", -1.0, 1.0, *ends, scaling.mean, scaling.sigma)
+
+
+def _networks(potential: BPNNPotential) -> list[list[Layer]]:
+    units = potential.units
+    normalized = _is_normalized(potential)
+    networks = []
+    for element in potential.elements:
+        slope, intercept = element.slope / units.energy, element.intercept / units.energy
+        layers = _with_output(element, *((1.0, 0.0) if normalized else (slope, intercept)))
+        if len(layers) == 1:  # n2p2 wants a hidden layer
+            layers.append(Layer.of(np.eye(1), np.zeros(1), "linear"))
+        networks.append(layers)
+    return networks
+
+
+def _is_normalized(potential: BPNNPotential) -> bool:
+    """Whether slopes and intercepts are those of the normalisation of the file it came from."""
+    units = potential.units
+    if units.normalization is None:
+        return False
+    wanted = (
+        units.energy / units.normalization.conv_energy,
+        units.ev(units.normalization.mean_energy),
+    )
+    return all((e.slope, e.intercept) == wanted for e in potential.elements)
+
+
+def _with_output(element: ElementModel, slope: float, intercept: float) -> list[Layer]:
+    *hidden, last = element.layers
+    if last.activation != "linear":
+        output = Layer.of(np.full((1, 1), slope), np.array([intercept]), "linear")
+        return [*element.layers, output]
+    if (slope, intercept) != (1.0, 0.0):
+        weights, bias = np.asarray(last.weights), np.asarray(last.bias)
+        last = Layer.of(weights * slope, bias * slope + intercept, "linear")
+    return [*hidden, last]
+
+
+def _settings(
+    potential: BPNNPotential,
+    functions: dict[str, list[SymmetryFunction]],
+    orders: dict[str, NDArray[np.int64]],
+    scaling: Scaling,
+    networks: list[list[Layer]],
+) -> str:
+    units = potential.units
+    code, alpha = _cutoff_type(potential)
+    lines = [
+        _RULE,
+        "# A neural network potential, written by pescape",
+        _RULE,
+        f"{UNITS_COMMENT} length {units.length!r} energy {units.energy!r}",
+    ]
+    if _is_normalized(potential) and units.normalization is not None:
+        lines += [
+            f"{key:<30} {getattr(units.normalization, key)!r}"
+            for key in ("mean_energy", "conv_energy", "conv_length")
+        ]
+    lines += [
+        f"{'number_of_elements':<30} {len(potential.species)}",
+        f"{'elements':<30} {' '.join(potential.species)}",
+        *_atom_energy_lines(potential),
+        f"{'cutoff_type':<30} {code} {alpha!r}",
+        *_SCALING_KEYWORDS[scaling.kind],
+    ]
+    if scaling.kind not in ("none", "centered"):
+        lines.append(f"{'scale_min_short':<30} {scaling.low!r}")
+        lines.append(f"{'scale_max_short':<30} {scaling.high!r}")
+    lines += _network_lines(potential.species, networks)
+    for name in potential.species:
+        lines += [_function_line(name, functions[name][index]) for index in orders[name]]
+    return "\n".join(lines) + "\n"
+
+
+def _atom_energy_lines(potential: BPNNPotential) -> Iterator[str]:
+    units = potential.units
+    for name, element in zip(potential.species, potential.elements, strict=True):
+        if element.atom_energy != 0:
+            guess = element.atom_energy / units.energy
+            value = written(element.atom_energy, units.ev, guess)
+            yield f"{'atom_energy':<30} {name:<2} {value!r}"
+
+
+def _network_lines(species: Sequence[str], networks: list[list[Layer]]) -> Iterator[str]:
+    """Describe the networks: the first one's shape for all, others by element."""
+    shapes = [
+        (
+            str(len(layers) - 1),
+            " ".join(str(layer.outputs) for layer in layers[:-1]),
+            " ".join(_LETTERS[layer.activation] for layer in layers),
+        )
+        for layers in networks
+    ]
+    keys = ("hidden_layers", "nodes", "activation")
+    for key, value in zip(keys, shapes[0], strict=True):
+        keyword = f"global_{key}_short"
+        yield f"{keyword:<30} {value}"
+    for name, shape in zip(species, shapes, strict=True):
+        if shape != shapes[0]:
+            for key, value in zip(keys, shape, strict=True):
+                keyword = f"element_{key}_short"
+                yield f"{keyword:<30} {name:<2} {value}"
+
+
+def _function_line(element: str, function: SymmetryFunction) -> str:
+    radius, shift, eta = function.cutoff.radius, function.shift, function.eta
+    angles = [function.lambda_, function.zeta]
+    if function.kind in ("G2", "G2W"):
+        numbers = [eta, shift, radius]
+    elif function.kind == "G4W":
+        numbers = [eta, shift, *angles, radius]
+    else:
+        numbers = [eta, *angles, radius] + ([shift] if shift else [])
+    neighbors = sorted(function.neighbors, key=atomic_numbers.__getitem__)
+    words = [str(KINDS[function.kind]), *neighbors, *map(repr, map(float, numbers))]
+    return f"symfunction_short {element:<2} {' '.join(words)}"
+
+
+def _scaling_text(
+    potential: BPNNPotential, orders: dict[str, NDArray[np.int64]], scalings: list[Scaling]
+) -> str:
+    lines = [_RULE, "# Symmetry function scaling data.", _RULE]
+    lines.append("# e_index sf_index sf_min sf_max sf_mean sf_sigma")
+    tables = dict(zip(potential.species, scalings, strict=True))
+    known = all(s.sigma is not None for s in scalings)
+    for index, name in enumerate(sorted(tables, key=atomic_numbers.__getitem__), start=1):
+        scaling = tables[name].reordered(orders[name])
+        table = _statistics(scaling, len(orders[name]))
+        for number, row in enumerate(table if known else table[:, :3], start=1):
+            lines.append(f"{index:10d} {number:10d} " + " ".join(f"{x:24.16E}" for x in row))
+    return "\n".join(lines) + "\n"
+
+
+def _statistics(scaling: Scaling, size: int) -> Floats:
+    """Return the four columns; where one is not known, numbers that do no harm."""
+    mean = np.zeros(size) if scaling.mean is None else scaling.mean
+    sigma = np.ones(size) if scaling.sigma is None else scaling.sigma
+    low = mean - sigma if scaling.minimum is None else scaling.minimum
+    high = mean + sigma if scaling.maximum is None else scaling.maximum
+    return np.column_stack([low, high, mean, sigma])
+
+
+def _weights_text(layers: list[Layer]) -> str:
+    lines = [_RULE, "# Neural network connection values (weights and biases).", _RULE]
+    lines.append("# connection t index l_s n_s l_e n_e")
+    count = itertools.count(1)
+    for number, layer in enumerate(layers, start=1):
+        for (i, j), value in np.ndenumerate(np.asarray(layer.weights)):
+            lines.append(
+                f"{value:24.16E} a {next(count):9d} {number - 1:5d} {i + 1:5d} "
+                f"{number:5d} {j + 1:5d}"
+            )
+        for j, value in enumerate(np.asarray(layer.bias), start=1):
+            lines.append(f"{value:24.16E} b {next(count):9d} {number:5d} {j:5d}")
+    return "\n".join(lines) + "\n"
