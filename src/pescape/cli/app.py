@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import pescape
-from pescape.cli import data, fitting, learning, potentials, sampling
+from pescape.cli import data, diversity, fitting, learning, potentials, sampling
 
 app = typer.Typer(
     name="pescape",
@@ -39,6 +39,7 @@ def root(
 app.command("learn")(learning.learn)
 app.command("structures")(data.structures)
 app.command("sample")(sampling.sample)
+app.command("diversity")(diversity.diversity)
 app.command("label")(data.label)
 app.add_typer(fitting.app, name="fit")
 app.command("evaluate")(fitting.evaluate)

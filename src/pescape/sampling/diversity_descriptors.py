@@ -15,6 +15,31 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+def paper_descriptors(
+    species: Sequence[str], *, cutoff: float = 7.0, threads: int = 1
+) -> Callable[[Atoms], Floats]:
+    """Make the symmetry functions of Waters and Rondinelli, table I.
+
+    Parameters
+    ----------
+    species
+        Elements of all configurations; two give 136 functions for each atom.
+    cutoff
+        Å.
+    threads
+        OpenMP threads.
+
+    Returns
+    -------
+    callable
+        From Atoms to an array (natoms, number of functions).
+    """
+    from pescape.calculators.bpnn import paper_functions
+    from pescape.calculators.bpnn.descriptors import SymmetryFunctions
+
+    return SymmetryFunctions(species, paper_functions(species, cutoff), threads=threads)
+
+
 def moment_descriptors(
     species: Sequence[str],
     *,
