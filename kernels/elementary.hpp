@@ -8,6 +8,9 @@
 #include <cstring>
 
 #include "simd.hpp"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace pescape {
 
@@ -47,10 +50,20 @@ inline double horner(const double (&coefficients)[terms], double x) {
 }  // namespace detail
 
 PESCAPE_INLINE Pack<double> max(Pack<double> a, Pack<double> b) {
+#if defined(__AVX512F__)
+  return Pack<double>(
+      Pack<double>::Register(_mm512_maskz_max_pd(0xff, __m512d(a.v), __m512d(b.v))));
+#else
   return Pack<double>(a.v > b.v ? a.v : b.v);
+#endif
 }
 PESCAPE_INLINE Pack<double> min(Pack<double> a, Pack<double> b) {
+#if defined(__AVX512F__)
+  return Pack<double>(
+      Pack<double>::Register(_mm512_maskz_min_pd(0xff, __m512d(a.v), __m512d(b.v))));
+#else
   return Pack<double>(a.v < b.v ? a.v : b.v);
+#endif
 }
 
 /// e^x for x up to 700; below -708 the result stays at 3e-308.

@@ -89,6 +89,32 @@ struct TripletDerivatives {
 /// Rows of Triplets::row.
 inline constexpr std::size_t cutoff_row = 0, slope_row = 1, first_eta_row = 2;
 
+/// The rows of one block, as `compute_exponentials` and `compute_powers` left them.
+struct BlockRows {
+  const double* const* exponential;
+  const double* const* power;
+  const double* cosine;
+};
+
+/// Scratch of one atom's angular functions: sums of products, and their adjoints.
+struct AngularScratch {
+  using V = Pack<double>;
+  std::vector<V> sums;
+  std::vector<double> weights, zeta_weights;
+
+  /// The rows of one block; they are valid until the next call.
+  BlockRows rows_of(const AngularGroup& group, Triplets& triplets, int block) {
+    const std::size_t etas = group.etas.size(), powers = group.powers.size();
+    rows_.resize(etas + powers);
+    for (std::size_t k = 0; k < rows_.size(); ++k)
+      rows_[k] = triplets.row(block, first_eta_row + k);
+    return {rows_.data(), rows_.data() + etas, &triplets.cosine[std::size_t(block) * block_size]};
+  }
+
+ private:
+  std::vector<const double*> rows_;
+};
+
 /// Visits the pairs of neighbours of a group, a pack of second neighbours at a time.
 ///
 /// `row(j)` is told each first neighbour and returns what handles f(k, mask) its packs.
@@ -169,37 +195,44 @@ void collect(const Neighborhood& hood, const AngularGroup& group, double radius,
   out.finish(first_eta_row + group.etas.size() + group.powers.size());
 }
 
-/// x^n, n at least 0.
-PESCAPE_INLINE Pack<double> integer_power(Pack<double> x, int n) {
-  Pack<double> result(1.0);
-  for (; n > 0; n >>= 1, x = x * x)
-    if (n & 1) result = result * x;
-  return result;
+/// x^n for the packs of a block, n at least 0.
+PESCAPE_INLINE void integer_powers(const Pack<double>* x, int n, double* out) {
+  using V = Pack<double>;
+  V result[block_packs], square[block_packs];
+  for (int k = 0; k < block_packs; ++k) result[k] = n & 1 ? x[k] : V(1.0), square[k] = x[k];
+  for (n >>= 1; n > 0; n >>= 1) {
+    for (int k = 0; k < block_packs; ++k) square[k] = square[k] * square[k];
+    if (n & 1)
+      for (int k = 0; k < block_packs; ++k) result[k] = result[k] * square[k];
+  }
+  for (int k = 0; k < block_packs; ++k) store(out + k * V::lanes, result[k]);
 }
 
 /// Powers of 1 + lambda cos for one block, each in its row.
 inline void compute_powers(const AngularGroup& group, Triplets& triplets, int block) {
   using V = Pack<double>;
   const double* cosine = &triplets.cosine[std::size_t(block) * block_size];
-  const std::size_t first = first_eta_row + group.etas.size();
-  for (std::size_t p = 0; p < group.powers.size();) {
-    const int base = group.powers[p].base;
-    std::size_t end = p;
-    bool roots = false;
-    for (; end < group.powers.size() && group.powers[end].base == base; ++end)
-      roots |= group.powers[end].integer < 0;
-    const V lambda(group.lambdas[base]);
-    for (int t = 0; t < block_size; t += V::lanes) {
-      const V x = max(V(1.0) + lambda * load(cosine + t), V(least_base));
-      const V logarithm = roots ? log(x) : V(0.0);
-      for (std::size_t q = p; q < end; ++q) {
-        const AngularGroup::Power& power = group.powers[q];
-        const V value =
-            power.integer >= 0 ? integer_power(x, power.integer) : exp(V(power.zeta) * logarithm);
-        store(triplets.row(block, first + q) + t, value);
-      }
+  V x[block_packs] = {}, logarithm[block_packs] = {};
+  int base = -1;
+  bool has_logarithm = false;
+  for (std::size_t p = 0; p < group.powers.size(); ++p) {
+    const AngularGroup::Power& power = group.powers[p];
+    double* row = triplets.row(block, first_eta_row + group.etas.size() + p);
+    if (power.base != base) {
+      base = power.base, has_logarithm = false;
+      const V lambda(group.lambdas[base]);
+      for (int k = 0; k < block_packs; ++k)
+        x[k] = max(V(1.0) + lambda * load(cosine + k * V::lanes), V(least_base));
     }
-    p = end;
+    if (power.integer >= 0) {
+      integer_powers(x, power.integer, row);
+      continue;
+    }
+    if (!has_logarithm)
+      for (int k = 0; k < block_packs; ++k) logarithm[k] = log(x[k]);
+    has_logarithm = true;
+    for (int k = 0; k < block_packs; ++k)
+      store(row + k * V::lanes, exp(V(power.zeta) * logarithm[k]));
   }
 }
 
@@ -257,14 +290,6 @@ void add_products_of(int powers, const double* weight, const double* const* eta,
 
 }  // namespace detail
 
-/// Scratch of one atom's angular functions.
-struct AngularScratch {
-  using V = Pack<double>;
-  std::vector<V> sums;
-  std::vector<double> weights, zeta_weights;
-  std::vector<const double*> rows;
-};
-
 /// Adds the group's functions to `functions`; the triplets keep what `pull_angular` needs.
 inline void add_angular(const Neighborhood& hood, const AngularGroup& group,
                         const CutoffFunction& cutoff, Triplets& triplets, AngularScratch& work,
@@ -276,7 +301,6 @@ inline void add_angular(const Neighborhood& hood, const AngularGroup& group,
     detail::collect<false>(hood, group, cutoff.radius, triplets);
   const int etas = int(group.etas.size()), powers = int(group.powers.size());
   work.sums.assign(group.matrix_size(), V(0.0));
-  work.rows.resize(etas + powers);
   double weight[block_size];
   for (int block = 0; block < triplets.blocks(); ++block) {
     detail::compute_exponentials(group, cutoff, triplets, block);
@@ -285,14 +309,14 @@ inline void add_angular(const Neighborhood& hood, const AngularGroup& group,
     const double* between = triplets.row(block, cutoff_row);
     for (int t = 0; t < block_size; t += V::lanes)
       store(weight + t, group.narrow ? load(factor + t) * load(between + t) : load(factor + t));
-    for (int k = 0; k < etas + powers; ++k) work.rows[k] = triplets.row(block, first_eta_row + k);
-    const double* const* eta = work.rows.data();
-    const double* const* power = eta + etas;
+    const BlockRows rows = work.rows_of(group, triplets, block);
     int e = 0;
     for (; e + 2 <= etas; e += 2)
-      detail::add_products_of<2>(powers, weight, eta + e, power, &work.sums[e * powers], powers);
+      detail::add_products_of<2>(powers, weight, rows.exponential + e, rows.power,
+                                 &work.sums[e * powers], powers);
     if (e < etas)
-      detail::add_products_of<1>(powers, weight, eta + e, power, &work.sums[e * powers], powers);
+      detail::add_products_of<1>(powers, weight, rows.exponential + e, rows.power,
+                                 &work.sums[e * powers], powers);
   }
   for (const AngularGroup::Term& term : group.terms)
     functions[term.function] += term.weight * sum(work.sums[group.place(term)]);
@@ -393,48 +417,59 @@ void scatter(const Neighborhood& hood, const AngularGroup& group, const Triplets
   });
 }
 
+/// Adds the products of some powers of one base with all exponentials, for the packs at t.
+/// `angle` misses the factor lambda / (1 + lambda cos): d x^zeta / dx = zeta x^zeta / x.
+template <int powers>
+PESCAPE_INLINE void pull_powers(const AngularGroup& group, const AngularScratch& work,
+                                const BlockRows& rows, std::size_t first, int t, PulledPack& pulled,
+                                Pack<double>& angle) {
+  using V = Pack<double>;
+  const std::size_t stride = group.powers.size();
+  V power[powers];
+  for (int p = 0; p < powers; ++p) power[p] = load(rows.power[first + p] + t);
+  const double *weight = &work.weights[first], *turning = &work.zeta_weights[first];
+  for (std::size_t e = 0; e < group.etas.size(); ++e, weight += stride, turning += stride) {
+    V value = V(weight[0]) * power[0], turned = V(turning[0]) * power[0];
+    for (int p = 1; p < powers; ++p) {
+      value += V(weight[p]) * power[p];
+      turned += V(turning[p]) * power[p];
+    }
+    const V exponential = load(rows.exponential[e] + t);
+    value = value * exponential;
+    pulled.value += value;
+    pulled.exponent += V(group.etas[e]) * value;
+    angle += turned * exponential;
+  }
+}
+
 /// Sums over all products with their adjoints, for one pack of triplets.
 PESCAPE_INLINE PulledPack pull_products(const AngularGroup& group, const AngularScratch& work,
-                                        Triplets& triplets, int block, int t) {
+                                        const BlockRows& rows, int t) {
   using V = Pack<double>;
-  const std::size_t etas = group.etas.size(), powers = group.powers.size();
-  const V cosine = load(&triplets.cosine[std::size_t(block) * block_size + t]);
   PulledPack pulled{V(0.0), V(0.0), V(0.0)};
-  // d x^zeta / d cos = zeta lambda x^zeta / x, summed base by base.
-  for (std::size_t first = 0; first < powers;) {
-    const int base = group.powers[first].base;
-    std::size_t end = first;
-    while (end < powers && group.powers[end].base == base) ++end;
+  const V cosine = load(rows.cosine + t);
+  for (std::size_t p = 0, end = 0; p < group.powers.size();) {
+    const int base = group.powers[p].base;
+    while (end < group.powers.size() && group.powers[end].base == base) ++end;
     V angle(0.0);
-    for (std::size_t e = 0; e < etas; ++e) {
-      const V exponential = load(triplets.row(block, first_eta_row + e) + t);
-      V value(0.0), turned(0.0);
-      for (std::size_t p = first; p < end; ++p) {
-        const V power = load(triplets.row(block, first_eta_row + etas + p) + t);
-        value += V(work.weights[e * powers + p]) * power;
-        turned += V(work.zeta_weights[e * powers + p]) * power;
-      }
-      value = value * exponential;
-      pulled.value += value;
-      pulled.exponent += V(group.etas[e]) * value;
-      angle += turned * exponential;
-    }
+    for (; p + 4 <= end; p += 4) pull_powers<4>(group, work, rows, p, t, pulled, angle);
+    if (p + 2 <= end) pull_powers<2>(group, work, rows, p, t, pulled, angle), p += 2;
+    if (p < end) pull_powers<1>(group, work, rows, p, t, pulled, angle), ++p;
     const V lambda(group.lambdas[base]);
-    const V x = max(V(1.0) + lambda * cosine, V(least_base));
-    pulled.angle += lambda * angle / x;
-    first = end;
+    pulled.angle += lambda * angle / max(V(1.0) + lambda * cosine, V(least_base));
   }
   return pulled;
 }
 
 template <bool narrow>
-void pull_triplets(const Neighborhood& hood, const AngularGroup& group, const AngularScratch& work,
+void pull_triplets(const Neighborhood& hood, const AngularGroup& group, AngularScratch& work,
                    Triplets& triplets, Gradient& gradient) {
   const TripletDerivatives pulled = TripletDerivatives::over(triplets);
-  for (int block = 0; block < triplets.blocks(); ++block)
+  for (int block = 0; block < triplets.blocks(); ++block) {
+    const BlockRows rows = work.rows_of(group, triplets, block);
     for (int t = 0; t < block_size; t += Pack<double>::lanes)
-      store_pulled<narrow>(group, triplets, block, t,
-                           pull_products(group, work, triplets, block, t), pulled);
+      store_pulled<narrow>(group, triplets, block, t, pull_products(group, work, rows, t), pulled);
+  }
   scatter<narrow>(hood, group, triplets, pulled, gradient);
 }
 
