@@ -76,6 +76,11 @@ class RattledConfig(CrystalConfig):
                 raise ValueError(f"{name} = [{low}, {high}] is not a range of positive numbers")
         return self
 
+    @property
+    def elements_named(self) -> set[str]:
+        """Elements that the recipe itself names; its files may hold others."""
+        return {self.element}
+
     def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:  # noqa: ARG002
         """Give what builds the structures, one by one; their parents take turns."""
         from pescape.plugins.structures import rattled_crystal
@@ -114,6 +119,11 @@ class PolymorphConfig(Strict):
             raise ValueError("give crystals = [{ element = ... }], files = [...] or both")
         return self
 
+    @property
+    def elements_named(self) -> set[str]:
+        """Elements that the recipe itself names; its files may hold others."""
+        return {crystal.element for crystal in self.crystals} | set(self.elements or ())
+
     def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:
         """Give what builds the structures, one by one; their parents take turns."""
         from pescape.plugins.structures import polymorph_derived
@@ -149,6 +159,11 @@ class PackingConfig(Strict):
     hard_ratio: PositiveFloat = 0.9
     hard_radii: Radii | None = Field(None, description="by element, Å; instead of hard_ratio")
 
+    @property
+    def elements_named(self) -> set[str]:
+        """Elements that the recipe itself names; its files may hold others."""
+        return set(self.composition)
+
     def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:  # noqa: ARG002
         """Give what builds the structures, one by one; the boxes take turns."""
         from pescape.plugins.structures import random_packing
@@ -178,6 +193,11 @@ class FilesConfig(Strict):
     count: PositiveInt | None = Field(
         None, description="how many; the structures take turns. Each once if unset"
     )
+
+    @property
+    def elements_named(self) -> set[str]:
+        """Elements that the recipe itself names; its files may hold others."""
+        return set()
 
     def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:  # noqa: ARG002
         """Give what hands the structures out, one by one; they take turns."""

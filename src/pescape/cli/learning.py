@@ -51,7 +51,7 @@ def learn(
     )
     folder = output or config.parent / settings.output
     if dry_run:
-        _describe(settings, folder)
+        _describe(settings, folder, config.parent)
         return
     if (status or resume) and not (folder / "rounds.json").exists():
         raise TaskError(f"{folder}: nothing has been learned here yet")
@@ -153,10 +153,11 @@ def _fixed(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _describe(settings: LearnConfig, folder: Path) -> None:
+def _describe(settings: LearnConfig, folder: Path, base: Path) -> None:
     from pescape.cli.output import say
+    from pescape.structures import draw_structures
 
-    structures = sum(recipe.count for recipe in settings.structures)
+    structures = len(draw_structures(settings.structures, settings.seed, base))
     crystals = sum(len(start.repeat) * len(start.volumes) for start in settings.md.start)
     runs = crystals * len(settings.md.temperatures)
     length = settings.md.steps * settings.md.timestep / 1000.0

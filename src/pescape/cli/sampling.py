@@ -143,40 +143,38 @@ def _sentence(planned: Planned, outcome: Outcome) -> str:
 
 
 def _print_records(records: Sequence[Record]) -> None:
-    """Print the trajectories; those without a word of their own are summed up if many."""
+    """Print the trajectories; if many, those that are complete in one line."""
     from pescape.cli.output import say, table
 
     shown = [r for r in records if r.status != "complete"] if len(records) > _ROWS else records
-    rows = [
-        (
-            f"{record.builder} {record.start}",
-            record.sampler,
-            record.set,
-            record.kind,
-            record.relaxation_calls + record.sampling_calls,
-            record.replayed,
-            record.kept,
-            record.rejected,
-            _fixed(record.lowest),
-            _fixed(record.highest),
-            f"{record.cpu:.1f}",
+    rows = []
+    for record in shown:
+        calls = record.relaxation_calls + record.sampling_calls
+        rows.append(
+            (
+                f"{record.builder} {record.start}",
+                record.sampler,
+                record.set,
+                record.kind,
+                f"{calls} ({record.replayed})" if record.replayed else calls,
+                f"{record.kept} ({record.rejected})" if record.rejected else record.kept,
+                _fixed(record.lowest),
+                _fixed(record.highest),
+                f"{record.cpu:.1f}",
+            )
         )
-        for record in shown
-    ]
     columns = [
         "start",
         "sampler",
         "set",
         "ended",
         "force\ncalls",
-        "re-\nplayed",
         "images\nkept",
-        "\nrejected",
-        "eV/atom\nlowest",
-        "\nhighest",
+        "eV/atom\nfrom",
+        "above\nto",
         "CPU\ns",
     ]
-    table("trajectories (energies relative to the relaxed start)", columns, rows)
+    table("trajectories (in parentheses: calls replayed, images rejected)", columns, rows)
     if len(shown) < len(records):
         say(f"and {len(records) - len(shown)} more that are complete, see trajectories.json")
 
@@ -240,8 +238,8 @@ def _print_progress(plan: Plan, folder: Path) -> None:
         else:
             state = "not begun" if not calls else "not finished"
             state, most = (outcome.kind if outcome else state), most_calls(planned)
-        rows.append((f"{planned.start.builder} {planned.start.index}", planned.name, state, calls))
-        rows[-1] = (*rows[-1], most)  # type: ignore[assignment]
+        start = f"{planned.start.builder} {planned.start.index}"
+        rows.append((start, planned.name, state, calls, most))
     columns = ["start", "sampler", "state", "force\ncalls", "at\nmost"]
     if len(rows) <= _ROWS:
         table(str(folder), columns, rows)

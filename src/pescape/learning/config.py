@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from pescape.calculators.mtp.fit import FitSettings, Weights
 from pescape.config import Strict
 from pescape.labelling import ReferenceConfig  # noqa: TC001 (pydantic reads it)
-from pescape.structures import CrystalConfig, RattledConfig
+from pescape.structures import CrystalConfig, Recipe
 
 
 class PotentialConfig(Strict):
@@ -110,7 +110,7 @@ class LearnConfig(Strict):
     max_rounds: PositiveInt = Field(30, description="most rounds at one level")
     reference: ReferenceConfig
     potential: PotentialConfig
-    structures: Annotated[tuple[RattledConfig, ...], Field(min_length=1)]
+    structures: Annotated[tuple[Recipe, ...], Field(min_length=1)]
     fit: FitConfig = FitConfig()  # type: ignore[call-arg]
     guard: GuardConfig = GuardConfig()  # type: ignore[call-arg]
     md: DynamicsConfig
@@ -118,10 +118,12 @@ class LearnConfig(Strict):
     @model_validator(mode="after")
     def _species(self) -> LearnConfig:
         known = set(self.potential.species)
-        for crystal in (*self.structures, *self.md.start):
-            if crystal.element not in known:
-                raise ValueError(
-                    f"element {crystal.element!r} of a crystal is not among the potential's "
-                    f"species {list(self.potential.species)}"
-                )
+        elements = {start.element for start in self.md.start}
+        for recipe in self.structures:
+            elements |= recipe.elements_named
+        for element in sorted(elements - known):
+            raise ValueError(
+                f"element {element!r} of a structure is not among the potential's "
+                f"species {list(self.potential.species)}"
+            )
         return self

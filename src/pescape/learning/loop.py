@@ -18,7 +18,8 @@ import numpy as np
 
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
-from pescape.errors import TaskError
+from pescape.dataset import species_of
+from pescape.errors import ConfigError, TaskError
 from pescape.files import append_line, atomic, close_line, read_lines, write_json
 from pescape.labelling import Reference, reference_from
 from pescape.labelling.labels import label_task, read_label
@@ -91,6 +92,7 @@ class _Campaign:
 
     config: LearnConfig
     folder: Path
+    base: Path
     store: TaskStore
     executor: Executor
     reference: Reference
@@ -155,6 +157,7 @@ def learn(
         campaign = _Campaign(
             config=config,
             folder=folder,
+            base=Path(base),
             store=TaskStore(folder / "tasks"),
             executor=executor or stack.enter_context(worker_pool(config.workers)),
             reference=reference,
@@ -174,7 +177,13 @@ def _begin(campaign: _Campaign) -> None:
     (campaign.folder / "checkpoints").mkdir(exist_ok=True)
     config = campaign.config
     seed = np.random.SeedSequence(config.seed, spawn_key=(0,))
-    structures = build_structures(config.structures, seed)
+    structures = build_structures(config.structures, seed, campaign.base)
+    unknown = sorted(set(species_of(structures)) - set(config.potential.species))
+    if unknown:
+        raise ConfigError(
+            f"element {unknown[0]!r} of the initial structures is not among the potential's "
+            f"species {list(config.potential.species)}"
+        )
     added = _label(campaign, "label initial structures", structures, "structures", 0)
     level = config.potential.levels[0]
     _fit(campaign, FitStart.new(config.potential), level, 0)

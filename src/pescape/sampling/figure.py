@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pescape.sampling.sets import height_above
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _COLOURS = ("#2f6db3", "#e07b39", "#3a8f5c", "#9a5fb5", "#b23b3b", "#6b7280")
 _INK = "#30343b"
+_LINES: tuple[str | tuple[int, tuple[int, int]], ...] = ("-", (0, (4, 1)), ":", "-.")
 _STYLE = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -59,31 +62,31 @@ def draw_sample(
         FigureCanvasAgg(figure)
         upper, lower = figure.subfigures(2, 1, height_ratios=[1.1, 1.0])
         walks = upper.subplots(1, len(samplers), sharey=True, squeeze=False)[0]
-        for axes, sampler in zip(walks, samplers, strict=True):
+        for number, (axes, sampler) in enumerate(zip(walks, samplers, strict=True)):
             own = [one for one in gathered if one.record.sampler == sampler]
-            _draw_walks(axes, own, builders)
+            _draw_walks(axes, own, builders, _COLOURS[number % len(_COLOURS)])
             axes.set_title(sampler)
             axes.set_xlabel("Force call")
         walks[0].set_ylabel("Energy above the relaxed\nstart (eV/atom)")
         if len(builders) > 1:
+            for number, builder in enumerate(builders):
+                walks[-1].plot([], [], color=_INK, ls=_LINES[number % 4], lw=0.8, label=builder)
             walks[-1].legend(loc="best")
         _draw_sets(*lower.subplots(1, 2), gathered, samplers, limits)
         figure.savefig(path)
 
 
-def _draw_walks(axes: Axes, gathered: Sequence[Gathered], builders: Sequence[str]) -> None:
+def _draw_walks(
+    axes: Axes, gathered: Sequence[Gathered], builders: Sequence[str], colour: str
+) -> None:
     """Draw the energy of every trajectory of a sampler against the force calls."""
     axes.axhline(0.0, color="#b9bec6", lw=0.8, zorder=0)
-    shown: set[str] = set()
     for one in gathered:
         if not one.heights:
             continue
-        builder = one.record.builder
-        colour = _COLOURS[builders.index(builder) % len(_COLOURS)]
+        line = _LINES[builders.index(one.record.builder) % 4]
         calls = np.arange(1, len(one.heights) + 1)
-        label = None if builder in shown else builder
-        axes.plot(calls, one.heights, color=colour, lw=0.8, alpha=0.7, label=label)
-        shown.add(builder)
+        axes.plot(calls, one.heights, color=colour, ls=line, lw=0.8, alpha=0.8)
         if one.record.status != "complete":
             axes.plot(calls[-1], one.heights[-1], "x", color=colour, ms=5)
 
@@ -97,7 +100,7 @@ def _draw_sets(
 ) -> None:
     """Draw how energies and largest forces are distributed over samplers and sets."""
     kept = [image for one in gathered for image in one.kept]
-    heights = np.array([image.info.get("above_start", np.nan) for image in kept])
+    heights = np.array([height_above(i, i.info.get("start_energy", np.nan)) for i in kept])
     largest = np.array([np.linalg.norm(image.get_forces(), axis=1).max() for image in kept])
     owners = [(one.record.sampler, one.record.set) for one in gathered for _ in one.kept]
     for axes, values, scale in ((energies, heights, "linear"), (forces, largest, "log")):

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pescape.labelling import Reference
     from pescape.sampling.limits import Limits
     from pescape.sampling.plan import Planned
-    from pescape.sampling.trajectory import Outcome
 
 
 @dataclass(frozen=True)
@@ -143,21 +142,23 @@ def gather(
     provenance = {
         "trajectory": planned.task.key,
         **described,
-        # Of the relaxed start, eV: data sets are compared by the energy above it.
-        **({} if outcome.energy is None else {"start_energy": outcome.energy}),
         "command": command,
         "reference": reference.name,
         "reference_version": reference.version,
         "reference_id": reference.identity,
     }
-    heights = tuple(_height(i, outcome) for i in images if i.info["phase"] == "sampling")
+    heights = tuple(
+        height_above(image, float(outcome.energy or 0.0))
+        for image in images
+        if image.info["phase"] == "sampling"
+    )
     kept, rejected = [], []
     for image in thinned(images, planned.sampler.every, keep_relaxation=keep_relaxation):
         stored = as_stored(image)
         stored.calc = SinglePointCalculator(stored, **image.calc.results)
         stored.info = {**provenance, **stored.info}
         if outcome.energy is not None:
-            stored.info["above_start"] = _height(image, outcome)
+            stored.info["start_energy"] = outcome.energy
         reasons = [] if limits is None else limits.broken_by(image)
         if image.info["tag"] == "refused":
             reasons.append("refused by a guard")
@@ -196,10 +197,9 @@ def thinned(images: Sequence[Atoms], every: int, *, keep_relaxation: bool) -> li
     ]
 
 
-def _height(image: Atoms, outcome: Outcome) -> float:
-    """Energy above the relaxed start, eV/atom; there is no sampling without a start."""
-    assert outcome.energy is not None
-    return (consistent_energy(image) - outcome.energy) / len(image)
+def height_above(image: Atoms, energy: float) -> float:
+    """Potential energy of an image above that of its relaxed start (eV), eV/atom."""
+    return (consistent_energy(image) - energy) / len(image)
 
 
 def without_repeats(

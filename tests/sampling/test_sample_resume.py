@@ -1,0 +1,90 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import ase.io
+
+SETS = ("starts.xyz", "train.xyz", "test.xyz", "rejected.xyz")
+
+
+def command(config, *options):
+    code = "from pescape.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "sample", str(config), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_campaign_killed_within_each_sampler_ends_with_the_same_sets(
+    whole, tmp_path, tiny, write
+):
+    undisturbed, _ = whole
+    config = write(tmp_path, tiny)
+    # Each trajectory has 4 calls of relaxation and 12 of sampling.
+    for number, victim in ((9, "worker"), (25, "main"), (41, "worker")):
+        (tmp_path / "kill").write_text(f"{number} {victim}")
+        ended = command(config)
+        assert not (tmp_path / "kill").exists()
+        if victim == "worker":
+            assert ended.returncode == 1
+            assert "a worker process died during a trajectory task" in ended.stderr
+            assert "start again to continue" in ended.stderr
+        else:
+            assert ended.returncode == -9
+    ended = command(config)
+    assert ended.returncode == 0, ended.stderr
+    for name in SETS:
+        again = (tmp_path / "sampled" / name).read_bytes()
+        assert again == (undisturbed / "sampled" / name).read_bytes(), name
+    asked = (tmp_path / "calls").read_text().split()
+    assert asked == (undisturbed / "calls").read_text().split(), "no force call is made twice"
+    table = json.loads((tmp_path / "sampled" / "trajectories.json").read_text())
+    assert [r["replayed"] for r in table["trajectories"]] == [9, 9, 9, 0, 0, 0]
+
+
+def test_a_finished_campaign_asks_the_reference_nothing(whole, run):
+    folder, first = whole
+    before = (folder / "calls").read_bytes(), (folder / "sampled" / "train.xyz").read_bytes()
+    again = run(folder / "sample.toml")
+    after = (folder / "calls").read_bytes(), (folder / "sampled" / "train.xyz").read_bytes()
+    assert after == before
+    assert again.records == first.records
+    assert not list((folder / "sampled" / "logs").iterdir())
+
+
+def test_the_executor_and_the_number_of_workers_do_not_matter(whole, tmp_path, tiny, write):
+    undisturbed, _ = whole
+    ended = command(write(tmp_path, tiny), "--workers", "2")
+    assert ended.returncode == 0, ended.stderr
+    for name in SETS:
+        again = (tmp_path / "sampled" / name).read_bytes()
+        assert again == (undisturbed / "sampled" / name).read_bytes(), name
+
+
+def test_only_what_is_new_is_computed(whole, tmp_path, tiny, write, run):
+    folder = tmp_path / "copy"
+    shutil.copytree(whole[0], folder)
+    names = ("train.xyz", "test.xyz")
+    before = [ids(folder / "sampled" / name) for name in names]
+    dimer, md = 'method = "dimer"\ncalls = 12', 'method = "md"\ncalls = 12'
+    changed = tiny
+    for old, new, made in (
+        (dimer, f'{dimer}\nevery = 1\nname = "saddles"', 0),
+        ("count = 2", "count = 3", 3 * 16),
+        (md, md.replace("12", "13"), 3 * 17),
+    ):
+        assert old in changed
+        changed = changed.replace(old, new)
+        asked = len((folder / "calls").read_text().split())
+        run(write(folder, changed))
+        assert len((folder / "calls").read_text().split()) - asked == made
+        if old == "count = 2":  # what was for training or testing stays so
+            for name, known in zip(names, before, strict=True):
+                assert known <= ids(folder / "sampled" / name)
+
+
+def ids(path):
+    return {frame.info["configuration_id"] for frame in ase.io.read(path, ":")}
