@@ -164,9 +164,9 @@ class ContourExploration(GuardedDynamics):
 
     def target(self, step: int) -> float:
         """Return the energy to have after that many steps, eV."""
-        if self._target is None:
-            return self._begun().start_energy
-        return float(self._target(step))
+        if self._target is not None:
+            return float(self._target(step))
+        return (self._walk.state or self._begun()).start_energy
 
     def todict(self) -> dict[str, Any]:
         """Describe the run for trajectory files."""

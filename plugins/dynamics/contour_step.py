@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, inf, sin, sqrt
+from math import cos, inf, radians, sin, sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ LENGTH_FACTOR = 4.0
 MEMORY = 3
 # Steepest directions below and above the tangent that a step may take. Uphill, a share of the
 # tangent keeps a climb from pressing atoms together along the stiffest directions.
-STEEPEST_DOWN, STEEPEST_UP = np.radians(-80.0), np.radians(50.0)
+STEEPEST_DOWN, STEEPEST_UP = radians(-80.0), radians(50.0)
 # Gradients shorter than this, eV/Å, have no direction.
 NO_FORCE = 1e-8
 # Excess over the angle limit that is not worth another round.
@@ -67,12 +67,12 @@ class StepLimits:
             if largest * sqrt(3) <= self.maxstep:  # no atom can be over: the common, cheap case
                 return largest / self.maxstep
             rows = step.reshape(-1, 3)
-            size = np.sqrt(np.einsum("ij,ij->i", rows, rows).max())
+            size = sqrt(np.einsum("ij,ij->i", rows, rows).max())
         else:
-            size = np.sqrt(step @ step)
+            size = sqrt(step @ step)
             if self.cap == "rms":
-                size /= np.sqrt(self.free_atoms)
-        return float(size) / self.maxstep
+                size /= sqrt(self.free_atoms)
+        return size / self.maxstep
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ def first_step(frame: Frame, size: float, limits: StepLimits) -> Proposal:
         angle = float(np.clip(np.arcsin(sine), STEEPEST_DOWN, STEEPEST_UP))
         step = frame.along(angle, size)
         size = size / max(1.0, limits.excess(step))
-    step *= size / max(np.sqrt(step @ step), 1e-300)
-    return Proposal(step, size, angle, reach * np.sin(angle), "start")
+    step *= size / max(sqrt(step @ step), 1e-300)
+    return Proposal(step, size, angle, reach * sin(angle), "start")
 
 
 def modelled_step(
@@ -256,7 +256,7 @@ def correction(samples: Sequence[Sample], wanted: float, longest: float) -> np.n
     model = local_model(samples)
     if uphill is None or model is None:
         return None
-    slope = float(np.sqrt(newest.gradient @ newest.gradient))
+    slope = sqrt(newest.gradient @ newest.gradient)
     plane = model.plane(uphill, slope)
     side = np.copysign(np.pi / 2, wanted)
     linear = abs(wanted) / slope

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import acos, cos, radians, sin, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -197,16 +198,16 @@ class ContourWalk:
         self, state: ContourState, model: LocalModel | None, aim: float, scale: float
     ) -> Proposal | Violation:
         newest = state.newest
-        slope = float(np.sqrt(newest.gradient @ newest.gradient))
+        slope = sqrt(newest.gradient @ newest.gradient)
         uphill = unit(newest.gradient, floor=NO_FORCE)
         settings = self.settings
         drift = max(settings.drift, _CLIMB_DRIFT) if state.phase == "climb" else settings.drift
         tangent = self._tangent(state.tangent, uphill, drift)
         if tangent is None:
             return Violation("no_direction", "the constraints leave no direction on the contour")
-        angle = float(np.radians(settings.angle_limit))
+        angle = radians(settings.angle_limit)
         limits = StepLimits(angle, settings.maxstep, settings.step_cap, self._free_atoms)
-        shortest = _FIRST * np.sqrt(self._free_atoms)
+        shortest = _FIRST * sqrt(self._free_atoms)
         if model is None or uphill is None:
             frame = Frame(tangent, tangent, 0.0, 0.0, 0.0)
             if uphill is not None:
@@ -215,7 +216,7 @@ class ContourWalk:
         frame = Frame(tangent, uphill, slope, aim - newest.energy, state.stiffness)
         size = state.size * state.growth
         if state.phase == "contour" and state.turn > 0:
-            ratio = np.sin(limits.angle / 2) / np.sin(state.turn / 2)
+            ratio = sin(limits.angle / 2) / sin(state.turn / 2)
             size = min(size, max(state.size * ratio, 0.1 * shortest))
         return modelled_step(model, frame, scale * size, limits, shortest=shortest)
 
@@ -231,7 +232,7 @@ class ContourWalk:
         drift = self._random(uphill, along) if share > 0 else None
         if drift is None:
             return along
-        return np.sqrt(1 - share**2) * along + share * drift
+        return sqrt(1 - share**2) * along + share * drift
 
     def _random(self, *orthogonal: np.ndarray | None) -> np.ndarray | None:
         """Return a random unit vector in the free directions, orthogonal to those given."""
@@ -240,7 +241,7 @@ class ContourWalk:
         rest = without(vector, *orthogonal)
         if rest @ rest < 0.01 * length2:  # few directions are free: again, against round-off
             rest = without(rest, *orthogonal)
-        return unit(rest, floor=1e-6 * float(np.sqrt(length2)))
+        return unit(rest, floor=1e-6 * sqrt(length2))
 
     def _corrected(
         self, state: ContourState, sample: Sample, aim: float
@@ -264,14 +265,14 @@ class ContourWalk:
     ) -> None:
         """Make a sample the newest point, and learn from what was not expected of it."""
         newest = state.newest
-        reach = float(np.sqrt(newest.gradient @ newest.gradient)) * proposal.size
+        reach = sqrt(newest.gradient @ newest.gradient) * proposal.size
         error = abs(surprise) / reach if reach > 0 else 0.0
         state.growth = 2.5 if error < 0.05 else (1.25 if error < 0.15 else 0.6)
         if proposal.phase == "contour" and error < 0.15:
-            along = proposal.size * np.cos(proposal.angle)
+            along = proposal.size * cos(proposal.angle)
             state.stiffness += _LEARNING * 2 * surprise / along**2
         state.tangent = sample.x - newest.x
-        state.size = float(np.sqrt(state.tangent @ state.tangent))
+        state.size = sqrt(state.tangent @ state.tangent)
         state.turn = _angle(newest.gradient, sample.gradient)
         state.phase = proposal.phase
         state.append(sample)
@@ -299,5 +300,5 @@ def _watch_progress(state: ContourState, gap: float) -> None:
 
 def _angle(a: np.ndarray, b: np.ndarray) -> float:
     """Return the angle between two flat vectors, rad; 0 where one of them is zero."""
-    norms = np.sqrt((a @ a) * (b @ b))
-    return float(np.arccos(np.clip(a @ b / norms, -1.0, 1.0))) if norms > 0 else 0.0
+    norms = sqrt((a @ a) * (b @ b))
+    return acos(min(max(float(a @ b) / norms, -1.0), 1.0)) if norms > 0 else 0.0

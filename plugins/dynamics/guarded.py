@@ -199,8 +199,10 @@ class GuardedDynamics(Dynamics):
         return self.reason is not None
 
     def _save(self) -> None:
+        if self.restart is None or self.comm.rank != 0:
+            return
         state = self._state()
-        if self.restart is None or state is None or self.comm.rank != 0:
+        if state is None:
             return
         arrays, data = state
         arrays |= {"numbers": self.atoms.numbers, "cell": self.atoms.cell.array}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,7 +70,7 @@ def without(vector: np.ndarray, *directions: np.ndarray | None) -> np.ndarray:
 
 def unit(vector: np.ndarray, *, floor: float = 1e-10) -> np.ndarray | None:
     """Return a flat vector scaled to length one, or None where it is no longer than the floor."""
-    length = np.sqrt(vector @ vector)
+    length = sqrt(vector @ vector)
     return vector / length if length > floor else None
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from pescape.plugins.dynamics.surrogate import Sample
 
 if TYPE_CHECKING:
+    import numpy as np
     from ase import Atoms
 
     from pescape.plugins.dynamics.projection import FreeSpace
@@ -68,9 +68,8 @@ class Surface:
 
     def is_at(self, sample: Sample) -> bool:
         """Return whether the atoms still are where a sample was taken, in the same cell."""
-        return np.array_equal(self.atoms.positions.ravel(), sample.x) and np.array_equal(
-            self.atoms.cell.array, self._cell
-        )
+        same = self.atoms.positions.ravel() == sample.x
+        return bool(same.all()) and bool((self.atoms.cell.array == self._cell).all())
 
     def _energy(self) -> float:
         results = getattr(self.atoms.calc, "results", None)

@@ -66,21 +66,18 @@ class Plane:
         self._stiffness = stiffness
         # the last coordinate is for what of the tangent lies outside the space of the samples
         count, rank = points.shape
-        self._points = np.zeros((count, rank + 1))
-        self._points[:, :rank] = points
-        self._weights = np.zeros((count, rank + 1))
-        self._weights[:, :rank] = weights[:, 1:]
-        self._axes = axes
-        columns = (
-            np.einsum("ij,ij->i", points, points),
-            weights[:, 0] - np.einsum("ij,ij->i", points, weights[:, 1:]),
-            *(self._points @ axes.T).T,
-            *(self._weights @ axes.T).T,
-        )
-        self._scalars = list(zip(*(column.tolist() for column in columns), strict=True))
+        self._vectors = np.zeros((2 * count + 2, rank + 1))  # weights, points, axes
+        self._vectors[:count, :rank] = weights[:, 1:]
+        self._vectors[count:-2, :rank] = points
+        self._vectors[-2:] = self._axes = axes
+        along = self._vectors[:-2] @ axes.T
+        columns = np.empty((count, 6))
+        columns[:, 0] = (points * points).sum(axis=1)
+        columns[:, 1] = weights[:, 0] - (points * weights[:, 1:]).sum(axis=1)
+        columns[:, 2:4], columns[:, 4:] = along[count:], along[:count]
+        self._scalars = columns.tolist()
         self._value, _, self._up = self._line(0.0, 0.0)
-        self._constants = weights[:, 0]
-        self._origin: np.ndarray | None = None
+        self._at_origin: list[float] | None = None
 
     def _line(self, u: float, v: float) -> tuple[float, float, float]:
         """Return the value at u, v along the axes, in units of the length, and its gradient."""
@@ -118,18 +115,24 @@ class Plane:
 
     def turn(self, size: float, angle: float) -> float:
         """Predict the angle, rad, between the gradients before and after a step."""
-        if self._origin is None:
-            self._origin = self._gradient(np.zeros(self._points.shape[1]))
-        z = (size / self._length) * (cos(angle) * self._axes[0] + sin(angle) * self._axes[1])
-        change = (self._gradient(z) - self._origin) / self._length
+        if self._at_origin is None:
+            self._at_origin = self._shares(0.0, 0.0)
+        u, v = size * cos(angle) / self._length, size * sin(angle) / self._length
+        shares = np.subtract(self._shares(u, v), self._at_origin)
+        change = shares @ self._vectors / self._length
         up = float(change @ self._axes[1])
         return atan2(sqrt(max(float(change @ change) - up * up, 0.0)), self.slope + up)
 
-    def _gradient(self, z: np.ndarray) -> np.ndarray:
-        d = z - self._points
-        kernel = np.exp(-0.5 * np.einsum("ij,ij->i", d, d))
-        slopes = np.einsum("ij,ij->i", d, self._weights)
-        return kernel @ self._weights - (kernel * (self._constants + slopes)) @ d
+    def _shares(self, u: float, v: float) -> list[float]:
+        """Return the gradient at u, v along the axes, as shares of weights, points and axes."""
+        kernels, amplitudes = [], []
+        square = u * u + v * v
+        for point2, constant, point_a, point_b, weight_a, weight_b in self._scalars:
+            kernel = exp(point_a * u + point_b * v - 0.5 * (square + point2))
+            kernels.append(kernel)
+            amplitudes.append(kernel * (constant + weight_a * u + weight_b * v))
+        total = sum(amplitudes)
+        return [*kernels, *amplitudes, -total * u, -total * v]
 
 
 class LocalModel:
@@ -188,7 +191,7 @@ class LocalModel:
         axes = np.zeros((2, rank + 1))
         axes[0, :rank] = self._to_basis @ (self._rows @ tangent)
         axes[1, :rank] = self._uphill
-        axes[0, rank] = np.sqrt(max(1.0 - float(axes[0] @ axes[0]), 0.0))
+        axes[0, rank] = sqrt(max(1.0 - float(axes[0] @ axes[0]), 0.0))
         return Plane(self._points, self._weights, self._length, axes, slope, stiffness)
 
 
@@ -196,18 +199,22 @@ def _fit(points: np.ndarray, energies: np.ndarray, gradients: np.ndarray) -> np.
     """Return the kernel weights, (samples, 1 + dimensions), with an unknown constant mean."""
     count, dimensions = points.shape
     d = points[:, None, :] - points[None, :, :]
-    kernel = np.exp(-0.5 * np.einsum("ijk,ijk->ij", d, d))
+    kernel = np.exp(-0.5 * (d * d).sum(axis=2))
+    mixed = kernel[:, :, None] * d
+    # rows and columns: energy and gradient sample by sample, and the mean
     size = count * (1 + dimensions)
-    # rows and columns: energies, gradients sample by sample, and the mean
     system = np.zeros((size + 1, size + 1))
-    system[:count, :count] = kernel
-    mixed = (kernel[:, :, None] * d).reshape(count, -1)
-    system[:count, count:size], system[count:size, :count] = mixed, mixed.T
-    hessian = np.eye(dimensions) - d[:, :, :, None] * d[:, :, None, :]
-    hessian *= kernel[:, :, None, None]
-    system[count:size, count:size] = hessian.transpose(0, 2, 1, 3).reshape(size - count, -1)
+    blocks = np.empty((count, 1 + dimensions, count, 1 + dimensions))
+    blocks[:, 0, :, 0] = kernel
+    blocks[:, 0, :, 1:] = mixed
+    blocks[:, 1:, :, 0] = -mixed.transpose(0, 2, 1)
+    blocks[:, 1:, :, 1:] = -d.transpose(0, 2, 1)[:, :, :, None] * mixed[:, None, :, :]
+    diagonal = np.arange(1, 1 + dimensions)
+    blocks[:, diagonal, :, diagonal] += kernel
+    system[:size, :size] = blocks.reshape(size, size)
     system.flat[: size * (size + 2) : size + 2] += _JITTER
-    system[:count, size] = system[size, :count] = 1.0
-    right = np.concatenate([energies, gradients.ravel(), [0.0]])
-    found = np.linalg.solve(system, right)
-    return np.column_stack([found[:count], found[count:size].reshape(count, dimensions)])
+    system[: size : 1 + dimensions, size] = system[size, : size : 1 + dimensions] = 1.0
+    right = np.zeros(size + 1)
+    known = right[:size].reshape(count, 1 + dimensions)
+    known[:, 0], known[:, 1:] = energies, gradients
+    return np.linalg.solve(system, right)[:size].reshape(count, 1 + dimensions)
