@@ -54,7 +54,7 @@ nb::dict parse_mtp(const nb::bytes& data) {
   auto file = [&] {
     try {
       return pescape::mtp::parse(std::string_view(data.c_str(), data.size()));
-    } catch (const pescape::mtp::ParseError& error) {
+    } catch (const pescape::ParseError& error) {
       throw nb::value_error(error.what());
     }
   }();

@@ -15,7 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "model.hpp"
+#include "inverse.hpp"
+#include "mtp/braces.hpp"
+#include "mtp/model.hpp"
 #include "scanner.hpp"
 
 namespace pescape::mtp {
@@ -86,13 +88,13 @@ class TextReader {
   void value_of(std::string_view key, std::size_t line) {
     Model& m = file_.model;
     if (key.substr(0, 8) == "magnetic" || key.substr(0, 6) == "mbasis")
-      throw ParseError(line, Scanner::quoted(key) + ": magnetic potentials are not supported");
-    if (!is_known(key)) throw ParseError(line, "unknown key " + Scanner::quoted(key));
+      throw ParseError(line, quoted(key) + ": magnetic potentials are not supported");
+    if (!is_known(key)) throw ParseError(line, "unknown key " + quoted(key));
     if (key == "radial_coeffs") return radial_coeffs();
     in_.expect('=', std::string(key).c_str());
     if (key == "version") {
       const std::string_view version = in_.word();
-      if (version != "1.1.0") in_.fail("version 1.1.0 expected, found " + Scanner::quoted(version));
+      if (version != "1.1.0") in_.fail("version 1.1.0 expected, found " + quoted(version));
     } else if (key == "potential_name") {
       file_.name = in_.rest_of_line();
     } else if (key == "potential_tag") {
@@ -177,7 +179,7 @@ class TextReader {
       for (names.skip_space(); !names.at_end(); names.skip_space()) {
         const std::string_view name = names.word();
         if (!is_element(name))
-          in_.fail("potential_tag names the species " + Scanner::quoted(name) +
+          in_.fail("potential_tag names the species " + quoted(name) +
                    ", which is no element's symbol");
         file_.species_names.emplace_back(name);
       }
@@ -206,7 +208,7 @@ class TextReader {
   void radial_basis_type() {
     const std::string_view type = in_.word();
     if (type != "RBChebyshev")
-      in_.fail("radial_basis_type " + Scanner::quoted(type) +
+      in_.fail("radial_basis_type " + quoted(type) +
                " is not supported; the one that is: RBChebyshev");
   }
 
@@ -219,17 +221,17 @@ class TextReader {
       const std::size_t dash = label.find('-');
       if (label.empty() || dash == std::string_view::npos)
         in_.fail("radial_coeffs: a pair of species such as 0-0 expected, found " +
-                 (label.empty() ? in_.found() : Scanner::quoted(label)));
+                 (label.empty() ? in_.found() : quoted(label)));
       Scanner first(label.substr(0, dash)), second(label.substr(dash + 1));
       std::array<int, 2> ends{};
       try {
         ends = {first.integer("species", 0, species - 1),
                 second.integer("species", 0, species - 1)};
       } catch (const ParseError& error) {
-        in_.fail("radial_coeffs " + Scanner::quoted(label) + ": " + error.message);
+        in_.fail("radial_coeffs " + quoted(label) + ": " + error.message);
       }
       if (!radial_pairs_.insert(ends).second)
-        in_.fail("radial_coeffs: the pair " + Scanner::quoted(label) + " appears twice");
+        in_.fail("radial_coeffs: the pair " + quoted(label) + " appears twice");
       auto& block = radial_blocks_.emplace_back(ends, std::vector<double>());
       for (int mu = 0; mu < m.radial_funcs_count; ++mu) {
         const auto row = braced_reals(in_, "radial_coeffs", std::size_t(m.radial_basis_size));
@@ -380,7 +382,7 @@ inline void read_weights(Scanner& in, ActiveSetBlock& set) {
     const std::string_view word = in.word();
     if (word != key)
       in.fail(std::string("active set: '") + key + "' expected, found " +
-              (word.empty() ? in.found() : Scanner::quoted(word)));
+              (word.empty() ? in.found() : quoted(word)));
     *value = in.real(key);
   }
   const bool pure = set.force_weight == 0.0 && set.stress_weight == 0.0 &&
@@ -390,21 +392,6 @@ inline void read_weights(Scanner& in, ActiveSetBlock& set) {
     in.fail(
         "active set: only energy_weight 1 (configuration mode) or site_en_weight 1 "
         "(neighbourhood mode), with all other weights 0, is supported");
-}
-
-/// A damaged byte in either matrix would give wrong grades: w A A^-1 has to be w.
-inline void check_inverse(const Scanner& in, const ActiveSetBlock& set) {
-  constexpr double tolerance = 1e-3;  // condition numbers of 1e9 leave some 1e-8
-  const std::size_t n = std::size_t(set.n);
-  std::vector<double> through(n, 0.0), back(n, 0.0);
-  const auto weight = [](std::size_t row) { return row % 2 ? 1.0 : -1.0; };
-  for (std::size_t row = 0; row < n; ++row)
-    for (std::size_t k = 0; k < n; ++k) through[k] += weight(row) * set.A[row * n + k];
-  for (std::size_t k = 0; k < n; ++k)
-    for (std::size_t row = 0; row < n; ++row) back[row] += through[k] * set.inverse[k * n + row];
-  for (std::size_t row = 0; row < n; ++row)
-    if (!(std::fabs(back[row] - weight(row)) < tolerance))
-      in.fail("the active set's matrices are not each other's inverse: is the file damaged?");
 }
 
 /// Reads what follows the marker of an active set.
@@ -420,7 +407,8 @@ inline ActiveSetBlock read_active_set(Scanner& in, std::size_t n) {
     for (std::size_t column = 0; column < n; ++column)
       set.inverse[row * n + column] = transposed[column * n + row];
   in.expect('#', "the active set, after its matrices");
-  check_inverse(in, set);
+  if (!are_inverse(n, set.A.data(), set.inverse.data()))
+    in.fail("the active set's matrices are not each other's inverse: is the file damaged?");
   for (std::size_t row = 0; row < n; ++row) {
     const int configuration = in.integer("active set: a row's configuration", -1, INT32_MAX);
     const int equation = in.integer("active set: a row's equation", -1, INT32_MAX);
@@ -437,13 +425,13 @@ inline ActiveSetBlock read_active_set(Scanner& in, std::size_t n) {
 
 /// Takes a whole file; throws ParseError when anything about it is wrong.
 inline PotentialFile parse(std::string_view bytes) {
-  parsing::Scanner in(bytes);
+  Scanner in(bytes);
   parsing::TextReader text(in);
   PotentialFile file = text.read();
   if (text.marker().empty()) return file;
   if (text.marker() != "#MVS_v1.1")
     in.fail("an active set (#MVS_v1.1) or the end of the file expected, found " +
-            parsing::Scanner::quoted(text.marker()));
+            quoted(text.marker()));
   if (!file.trained()) in.fail("the potential has an active set but no coefficients");
   file.active_set = parsing::read_active_set(in, file.model.parameter_count());
   return file;
