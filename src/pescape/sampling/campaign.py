@@ -177,6 +177,8 @@ def _limits(
         task = limits_task(plan.reference, plan.elements, asked, folder)
         watcher.stage("limits", 0, 1)
         computed = read_limits(store.run([task], pool)[0] / LIMITS_FILE)
+        for left in task.arguments[-2:]:
+            shutil.rmtree(left, ignore_errors=True)
         watcher.stage("limits", 1, 1)
     write_json(folder / LIMITS_FILE, computed.as_dict())
     from pescape.plugins.structures import plot_limits

@@ -13,7 +13,12 @@ from pescape.errors import ConfigError, TaskError
 from pescape.files import fingerprint, write_json
 from pescape.labelling.label import configuration_id
 from pescape.plugins.structures import EnergyForceLimits, force_energy_limits
-from pescape.sampling.recording import EvaluationError, EvaluationLog, RecordingCalculator
+from pescape.sampling.recording import (
+    EvaluationError,
+    EvaluationLog,
+    RecordingCalculator,
+    fresh_session,
+)
 from pescape.tasks import Task
 
 if TYPE_CHECKING:
@@ -131,12 +136,11 @@ def _run(
     scratch: Path,
 ) -> None:
     multiple, box, pbc = settings
-    scratch.mkdir(parents=True, exist_ok=True)
 
     def answer(atoms: Atoms) -> SinglePointCalculator:
         """Evaluate in a session of its own: stateful references take one system only."""
         log = EvaluationLog(logs / f"{configuration_id(atoms)}.jsonl")
-        recorder = RecordingCalculator(atoms, lambda: reference.session(scratch), log)
+        recorder = RecordingCalculator(atoms, lambda: fresh_session(reference, scratch), log)
         asked = atoms.copy()
         asked.calc = recorder
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
+
+    from pescape.labelling import Reference
 
 
 class CallsSpentError(Exception):
@@ -272,13 +275,19 @@ class RecordingCalculator(Calculator):
         return evaluation
 
     def _ask(self, identity: str) -> Evaluation:
-        """Ask for stresses first: many codes compute them with the forces or not at all."""
+        """Ask once, for stresses first: many codes compute them with the forces or not at all.
+
+        What the call left among the calculator's results is taken from there: asking for it
+        would have some calculators compute again.
+        """
         own = self._own
         stress = own.get_stress(apply_constraint=False) if self._stress else None
         forces = np.array(own.get_forces(apply_constraint=False), dtype=float)
-        energy = float(own.get_potential_energy(apply_constraint=False))
         found = getattr(self._reference, "results", None)
         found = found if isinstance(found, dict) else {}
+        energy = found.get("energy")
+        if energy is None:
+            energy = own.get_potential_energy(apply_constraint=False)
         free = found.get("free_energy")
         if free is None and not found:
             with contextlib.suppress(PropertyNotImplementedError, NotImplementedError):
@@ -289,8 +298,15 @@ class RecordingCalculator(Calculator):
             identity,
             self.phase,
             own.get_positions(),
-            energy,
+            float(energy),
             forces,
             None if free is None else float(free),
             None if stress is None else np.array(stress, dtype=float),
         )
+
+
+def fresh_session(reference: Reference, scratch: Path) -> AbstractContextManager[BaseCalculator]:
+    """Open a session in an empty folder: files of other runs could be taken for its own."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    return reference.session(scratch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import traceback
 from dataclasses import asdict, dataclass, field
@@ -16,15 +15,18 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from pescape.files import fingerprint, write_json, write_text
 from pescape.labelling.label import configuration_id
 from pescape.sampling.evolve import draw, evolve, relax
-from pescape.sampling.recording import EvaluationError, EvaluationLog, RecordingCalculator
+from pescape.sampling.recording import (
+    EvaluationError,
+    EvaluationLog,
+    RecordingCalculator,
+    fresh_session,
+)
 from pescape.tasks import Task
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from ase import Atoms
-    from ase.calculators.calculator import BaseCalculator
 
     from pescape.labelling import Reference
     from pescape.sampling.config import AnySampler, RelaxationConfig
@@ -153,13 +155,9 @@ def _run(
     stress: bool,
 ) -> None:
     cpu, clock = time.process_time(), time.perf_counter()
-
-    def session() -> AbstractContextManager[BaseCalculator]:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        return reference.session(scratch)
-
-    recorder = RecordingCalculator(start, session, EvaluationLog(log), stress=stress)
+    recorder = RecordingCalculator(
+        start, lambda: fresh_session(reference, scratch), EvaluationLog(log), stress=stress
+    )
     ended = dict[str, Any](status="failed", steps=0, energy=None)
     try:
         atoms = start.copy()
