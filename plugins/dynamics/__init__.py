@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from pescape.plugins.dynamics.contour import ContourExploration
     from pescape.plugins.dynamics.dimer import Dimer
     from pescape.plugins.dynamics.nvt_ramp import NVTRamp
+    from pescape.plugins.dynamics.reflected import SaddleFilter
 
 _MODULES = {
     "ContourExploration": "contour",
     "Dimer": "dimer",
     "NVTRamp": "nvt_ramp",
+    "SaddleFilter": "reflected",
 }
 
-__all__ = ["ContourExploration", "Dimer", "NVTRamp"]
+__all__ = ["ContourExploration", "Dimer", "NVTRamp", "SaddleFilter"]
 
 
 def __getattr__(name: str) -> object:
