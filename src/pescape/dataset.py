@@ -76,6 +76,8 @@ def write_configurations(path: Path | str, frames: Sequence[Atoms]) -> None:
         new = atoms.copy()
         new.calc = atoms.calc
         new.info.pop(SOURCE, None)
+        # Read back from extxyz, an empty entry would swallow the one after it.
+        new.info = {key: value for key, value in new.info.items() if str(value) != ""}
         bare.append(new)
     with atomic(path) as temporary:
         ase.io.write(temporary, bare, format=known.get(path.suffix, "extxyz"))
