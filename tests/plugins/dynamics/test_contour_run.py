@@ -1,7 +1,5 @@
 """How a contour exploration behaves as one of ASE's dynamics."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 from ase import Atoms
@@ -14,7 +12,6 @@ from ase.optimize.optimize import Dynamics
 
 from pescape.plugins.dynamics import ContourExploration
 from pescape.plugins.dynamics.checkpoint import CheckpointError, write_checkpoint
-from pescape.plugins.dynamics.replicas import explore_replicas
 
 
 class Counting(EMT):
@@ -204,6 +201,47 @@ def test_restart_continues_bit_for_bit(tmp_path, restart_at):
     assert len(read(traj, ":")) == 16
 
 
+@pytest.mark.parametrize("interval", [1, 2])
+def test_frames_after_the_last_checkpoint_are_written_once(tmp_path, interval):
+    def begun():
+        atoms = cluster(Springs(np.array(bulk("Cu", cubic=True).repeat(2).positions[1:])))
+        return ContourExploration(
+            atoms,
+            seed=3,
+            restart=tmp_path / "walk.npz",
+            restart_interval=4,
+            trajectory=tmp_path / "walk.traj",
+            loginterval=interval,
+        )
+
+    start = cluster(Springs(np.array(bulk("Cu", cubic=True).repeat(2).positions[1:])))
+    expected = path(ContourExploration(start, seed=3), 10)[::interval]
+    run = begun().irun(10)
+    for _ in range(8):  # killed after step 7, three steps after the checkpoint
+        next(run)
+    del run
+    assert len(read(tmp_path / "walk.traj", ":")) == 7 // interval + 1
+    again = begun()
+    assert again.nsteps == 4
+    assert len(read(tmp_path / "walk.traj", ":")) == 4 // interval + 1
+    again.run(6)
+    frames = read(tmp_path / "walk.traj", ":")
+    assert np.array_equal([frame.positions for frame in frames], expected)
+    assert all(np.isfinite(frame.get_forces()).all() for frame in frames)
+    assert all(np.isfinite(frame.get_potential_energy()) for frame in frames)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_frames_of_an_earlier_run_stay_in_a_trajectory_that_is_appended_to(tmp_path):
+    file = tmp_path / "walk.traj"
+    ContourExploration(cluster(seed=1), seed=0, trajectory=file).run(3)
+    settings = {"trajectory": file, "append_trajectory": True, "restart": tmp_path / "walk.npz"}
+    ContourExploration(cluster(), seed=0, **settings, restart_interval=2).run(3)
+    assert len(read(file, ":")) == 7
+    ContourExploration(cluster(), seed=0, **settings).run(2)
+    assert len(read(file, ":")) == 9
+
+
 def test_checkpoint_of_another_system_or_kind_is_refused(tmp_path):
     file = tmp_path / "walk.npz"
     ContourExploration(cluster(), seed=0, restart=file).run(2)
@@ -339,35 +377,3 @@ def test_longest_step_is_capped_as_asked(cap):
 def test_settings_that_make_no_sense_are_named(settings, word):
     with pytest.raises(ValueError, match=word):
         ContourExploration(cluster(), **settings)
-
-
-def test_replicas_give_the_same_with_any_executor(tmp_path):
-    starts = [cluster(seed=s) for s in range(3)]
-    before = [atoms.get_positions() for atoms in starts]
-    settings = {"steps": 6, "seed": 4, "calculator": lambda _: EMT()}
-    serial = explore_replicas(starts, None, **settings, folder=tmp_path)
-    with ThreadPoolExecutor(2) as pool:
-        threads = explore_replicas(starts, None, **settings, executor=pool)
-    for a, b, start, old in zip(serial, threads, starts, before, strict=True):
-        assert a.reason
-        assert np.array_equal(a.positions, b.positions)
-        assert a.energies.shape == a.targets.shape == (7,)
-        assert np.array_equal(start.get_positions(), old)
-    assert len(read(tmp_path / "replica-0001.traj", ":")) == 7
-    again = explore_replicas(starts, None, **settings | {"steps": 8}, folder=tmp_path)
-    assert [r.force_calls for r in again] == [9, 9, 9]
-
-
-def test_replica_that_fails_does_not_stop_the_others():
-    starts = [cluster(Counting(failing=[4] if s == 1 else ()), seed=s) for s in range(3)]
-    results = explore_replicas(starts, None, steps=6, seed=4)
-    assert [bool(r.reason) for r in results] == [True, False, True]
-    assert results[1].reason.kind == "calculator"
-    assert "no convergence" in results[1].reason.message
-    shared = EMT()
-    for atoms in starts:
-        atoms.calc = shared
-    with pytest.raises(ValueError, match="share a calculator"):
-        explore_replicas(starts, None, steps=1, seed=0)
-    with pytest.raises(ValueError, match="one each"):
-        explore_replicas(starts, [1.0], steps=1, seed=0)
