@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from typing import Any, NoReturn
 
 from pescape.calculators.bpnn.formats.lines import shortened
@@ -48,10 +49,12 @@ def parse_literal(text: str, what: str) -> Any:  # noqa: ANN401
         raise ValueError(f"{what}: {len(text)} characters are too many for a potential")
     _check_tokens(text, what)
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd backslashes in strings
+            tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         line = getattr(error, "lineno", None) or 1
-        reason = getattr(error, "msg", None) or "it is too long or too deep"
+        reason = shortened(getattr(error, "msg", None) or "it is too long or too deep", 60)
         raise ValueError(f"{what}, line {line}: this is not a Python literal ({reason})") from None
     return _value(tree.body, what)
 
@@ -121,7 +124,8 @@ def _value(node: ast.expr, what: str) -> Any:  # noqa: ANN401
 def _call(node: ast.Call, name: str, what: str) -> Any:  # noqa: ANN401
     """Give the contents of dict, OrderedDict, array and matrix; nothing is called."""
     if name == "dict" and not node.args and all(k.arg for k in node.keywords):
-        return {str(k.arg): _value(k.value, what) for k in node.keywords}
+        pairs = [(ast.Constant(k.arg, lineno=k.lineno), k.value) for k in node.keywords]
+        return _pairs(pairs, what)
     if name in ("OrderedDict", "dict") and len(node.args) <= 1 and not node.keywords:
         return _items(node, what)
     if name in _WRAPPERS and len(node.args) == 1 and not node.keywords:
@@ -152,5 +156,10 @@ def _pairs(pairs: list[Any], what: str) -> dict[Any, Any]:
         if len(pair) != 2 or not isinstance(pair[0], ast.Constant):
             line = pair[0].lineno if pair else 1
             raise ValueError(f"{what}, line {line}: a key must be a string or a number")
-        found[pair[0].value] = _value(pair[1], what)
+        key = pair[0].value
+        if key in found:
+            raise ValueError(
+                f"{what}, line {pair[0].lineno}: {shortened(repr(key))} is there twice"
+            )
+        found[key] = _value(pair[1], what)
     return found

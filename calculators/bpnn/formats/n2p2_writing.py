@@ -269,8 +269,7 @@ def _function_line(element: str, function: SymmetryFunction) -> str:
         numbers = [eta, shift, *angles, radius]
     else:
         numbers = [eta, *angles, radius] + ([shift] if shift else [])
-    neighbors = sorted(function.neighbors, key=atomic_numbers.__getitem__)
-    words = [str(KINDS[function.kind]), *neighbors, *map(repr, map(float, numbers))]
+    words = [str(KINDS[function.kind]), *function.neighbors, *map(repr, map(float, numbers))]
     return f"symfunction_short {element:<2} {' '.join(words)}"
 
 
