@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.mtp.fit.loss import residuals, row_scales
+from pescape.calculators.fitting.loss import residuals, row_scales
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pescape.calculators.fitting.data import TrainingSet
+    from pescape.calculators.fitting.loss import Weights
     from pescape.calculators.mtp import MTPotential
-    from pescape.calculators.mtp.fit.data import TrainingSet
-    from pescape.calculators.mtp.fit.loss import Weights
 
     Floats = NDArray[np.float64]
 

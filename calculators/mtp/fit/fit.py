@@ -12,12 +12,13 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pescape.calculators.atomic import write_atomically
-from pescape.calculators.mtp.fit.bfgs import minimise
+from pescape.calculators.fitting.bfgs import minimise
+from pescape.calculators.fitting.data import training_set
+from pescape.calculators.fitting.errors import Errors, errors_of
+from pescape.calculators.fitting.loss import Weights, loss
 from pescape.calculators.mtp.fit.curvature import damped_inverse, gauss_newton
-from pescape.calculators.mtp.fit.data import training_set
-from pescape.calculators.mtp.fit.errors import Errors, errors_of
+from pescape.calculators.mtp.fit.gradient import loss_and_gradient
 from pescape.calculators.mtp.fit.linear import solve_linear
-from pescape.calculators.mtp.fit.loss import Weights, loss, loss_and_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from pescape.calculators.fitting.data import TrainingSet
     from pescape.calculators.mtp import MTPotential
-    from pescape.calculators.mtp.fit.data import TrainingSet
 
     Floats = NDArray[np.float64]
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.mtp.fit.loss import row_scales
+from pescape.calculators.fitting.loss import row_scales
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from pescape.calculators.fitting.data import TrainingSet
+    from pescape.calculators.fitting.loss import Weights
     from pescape.calculators.mtp import MTPotential
-    from pescape.calculators.mtp.fit.data import TrainingSet
-    from pescape.calculators.mtp.fit.loss import Weights
 
     Floats = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.units import GPa
 
-from pescape.calculators.mtp.fit.data import training_set
-from pescape.calculators.mtp.fit.loss import residuals
+from pescape.calculators.fitting.data import training_set
+from pescape.calculators.fitting.loss import residuals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from pescape.calculators.mtp import MTPotential
-    from pescape.calculators.mtp.fit.data import TrainingSet
+    from pescape.calculators.activeset import SitePotential
+    from pescape.calculators.fitting.data import TrainingSet
 
     Floats = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ class Errors:
 
 
 def evaluate(
-    potential: MTPotential, configurations: Sequence[Atoms], *, threads: int = 1
+    potential: SitePotential, configurations: Sequence[Atoms], *, threads: int = 1
 ) -> Errors:
     """Compare a potential with labelled configurations.
 
@@ -81,7 +81,7 @@ def evaluate(
     return errors_of(potential, data, threads=threads)
 
 
-def errors_of(potential: MTPotential, data: TrainingSet, *, threads: int = 1) -> Errors:
+def errors_of(potential: SitePotential, data: TrainingSet, *, threads: int = 1) -> Errors:
     """Compare a potential with data that is in arrays already."""
     delta = residuals(potential, data, threads)
     energies = 1000.0 * delta.energies / data.sizes

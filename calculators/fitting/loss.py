@@ -1,4 +1,4 @@
-"""The loss of MLIP-3 and its gradient.
+"""The loss of MLIP-3, and the residuals it is made of.
 
 L = mean over configurations of w_E ΔE²/N + w_F Σ|ΔF|² + w_S Σ ΔW²/N, with the energy E in eV,
 forces F in eV/Å and the nine components of the virial W = -stress × volume in eV.
@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.mtp.fit.data import full
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pescape.calculators.mtp import MTPotential
-    from pescape.calculators.mtp.fit.data import TrainingSet
+    from pescape.calculators.activeset import SitePotential
+    from pescape.calculators.fitting.data import TrainingSet
 
     Floats = NDArray[np.float64]
 
@@ -51,7 +49,7 @@ class Residuals:
     virials: Floats
 
 
-def residuals(potential: MTPotential, data: TrainingSet, threads: int = 1) -> Residuals:
+def residuals(potential: SitePotential, data: TrainingSet, threads: int = 1) -> Residuals:
     """Evaluate a potential on a data set and subtract the labels."""
     sites, forces, virials = potential.kernel().evaluate(*data.geometry, threads)
     first = data.first[:-1]
@@ -62,35 +60,13 @@ def residuals(potential: MTPotential, data: TrainingSet, threads: int = 1) -> Re
     )
 
 
-def loss(potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1) -> float:
+def loss(potential: SitePotential, data: TrainingSet, weights: Weights, threads: int = 1) -> float:
     """Value of the loss."""
-    return _value(residuals(potential, data, threads), data, weights)
+    return loss_value(residuals(potential, data, threads), data, weights)
 
 
-def loss_and_gradient(
-    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
-) -> tuple[float, Floats]:
-    """Value of the loss and its gradient (P,) with respect to the potential's parameters.
-
-    The derivative of the loss with respect to energies, forces and virials gives a weight
-    to each site energy and a change to each interatomic vector; the kernel turns both
-    into the parameter gradient in one pass.
-    """
-    delta = residuals(potential, data, threads)
-    count, sizes = len(data), data.sizes
-    gradient = potential.kernel().weighted_gradient(
-        *data.geometry,
-        np.repeat(2.0 * weights.energy / count * delta.energies / sizes, sizes),
-        -2.0 * weights.force / count * delta.forces,
-        np.repeat(
-            full(-2.0 * weights.stress / count * delta.virials / sizes[:, None]), sizes, axis=0
-        ),
-        threads,
-    )
-    return _value(delta, data, weights), gradient
-
-
-def _value(delta: Residuals, data: TrainingSet, weights: Weights) -> float:
+def loss_value(delta: Residuals, data: TrainingSet, weights: Weights) -> float:
+    """Value of the loss, from the residuals."""
     total = weights.energy * np.sum(delta.energies**2 / data.sizes)
     total += weights.force * np.sum(delta.forces**2)
     total += weights.stress * np.sum(delta.virials**2 @ _VOIGT_COUNT / data.sizes)
