@@ -167,6 +167,10 @@ def test_shared_starts_are_drawn_together_and_tighten_the_ratio():
 
     sets = {"md": frames(1.0), "ce": frames(1.5)}
     paired = measure(sets)
+    found = paired["all images"]["ce"]
+    assert found.within_ratio == pytest.approx(1.5, rel=0.1)
+    assert abs(found.within_ratio - 1.5) < 3.0 * found.within_error
+    assert 1.0 < found.ratio < 1.2
     for name, images in sets.items():
         for atoms in images:
             atoms.info["start"] = f"{name} {atoms.info['run']}"

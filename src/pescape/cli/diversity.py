@@ -41,7 +41,9 @@ def diversity(
     """Diversity of data sets: spread of the descriptors over that of a baseline.
 
     At all images, at equal force calls, and at matched energies above the start, by
-    histogram and by mean; error bars by bootstrap over trajectories. Writes
+    histogram and by mean; error bars by bootstrap over trajectories. Beside it stand the
+    mean energy above the start, the diversity within starts (around the mean of the images
+    from one start) and how many trajectories remain in effect under the weights. Writes
     diversity.json and diversity.png.
 
     Example: `pescape diversity sampled/train.xyz sampled/test.xyz -o diversity` compares the
@@ -121,42 +123,26 @@ def print_comparison(comparison: Comparison) -> None:
     from pescape.cli.output import say, table
 
     rows = []
-    for index, one in enumerate(comparison.sets):
-        seeds = (
-            "–"
-            if one.seed_error is None
-            else f"{sum(one.seed_ratios.values()) / len(one.seed_ratios):.2f} ± "
-            f"{one.seed_error:.2f} ({len(one.seed_ratios)})"
-        )
-        rows.append(
-            (
-                one.name,
-                one.images,
-                one.calls,
-                None if one.mean_energy is None else f"{one.mean_energy:.3f}",
-                f"{one.ratio:.3f} ± {one.error:.3f}",
-                f"{one.low:.2f} – {one.high:.2f}",
-                seeds,
-                " ".join(f"{name} {ratio:.2f}" for name, ratio in one.element_ratios.items()),
-                f"{one.effective_images:.0f}",
-                f"{one.effective_trajectories:.1f}/{one.trajectories}",
-                None if comparison.support is None else f"{comparison.support[index]:.0%}",
-            )
-        )
-    columns = [
-        "set",
-        "images",
-        "force\ncalls",
-        "mean energy\neV/atom",
-        "diversity",
-        "95 %",
-        "mean of\nseeds",
-        "by element",
-        "effective\nimages",
-        "effective\ntrajectories",
-        "within\nsupport",
-    ]
+    for one in comparison.sets:
+        row: list[object] = [one.name, one.images, one.calls]
+        row.append(None if one.mean_energy is None else f"{one.mean_energy:.3f}")
+        row.append(f"{one.ratio:.2f} ± {one.error:.2f}")
+        row.append(f"{one.low:.2f}–{one.high:.2f}")
+        row.append(f"{one.within_ratio:.2f} ± {one.within_error:.2f}")
+        row.append(f"{one.effective_trajectories:.0f} of {one.trajectories}")
+        if one.seed_error is not None:
+            mean = sum(one.seed_ratios.values()) / len(one.seed_ratios)
+            row.append(f"{mean:.2f} ± {one.seed_error:.2f}")
+        rows.append(row)
+    columns = ["", "images", "calls", "eV/atom", "diversity", "95 %", "within", "effective"]
+    if len(rows[0]) > len(columns):
+        columns.append("seeds")
+    say("")
     table(f"{comparison.kind}: {comparison.statement}", columns, rows)
+    if comparison.support is not None:
+        names = (one.name for one in comparison.sets)
+        shares = zip(names, comparison.support, strict=True)
+        say("images within: " + ", ".join(f"{name} {share:.0%}" for name, share in shares))
     if comparison.failed:
         say(f"{comparison.failed} bootstrap replicates could not be matched and are left out")
 

@@ -88,7 +88,8 @@ def measure_diversity(
     _check(sets, baseline)
     axes = joint_axes(sets, descriptors, settings.scaling)
     groups, resampled = _clusters(sets)
-    bench = _Bench(sets, axes, baseline, settings, groups, resampled)
+    starts = [np.unique(one.starts, return_inverse=True)[1] for one in sets]
+    bench = _Bench(sets, axes, baseline, settings, groups, resampled, starts)
     everything = [np.ones(len(one)) for one in sets]
     comparisons = [bench.compare("all images", "every image counts one", everything)]
     missing: list[str] = []
@@ -159,6 +160,7 @@ class _Bench:
     settings: DiversitySettings
     clusters: Sequence[NDArray[np.int64]]
     resampled: str
+    starts: Sequence[NDArray[np.int64]]
 
     def match_histogram(self, kept: Sequence[Floats], within: str) -> Comparison:
         energies = self._energies()
@@ -238,13 +240,14 @@ class _Bench:
     ) -> SetDiversity:
         one, w = self.sets[index], weights[index]
         own, reference = variances[index], variances[base]
-        norms = [float(np.sqrt(sum(v.sum() for v in each.values()))) for each in (own, reference)]
+        norms = self._norms(weights)
         counted = w > 0.0
         mean = None if one.energies is None else float(np.average(one.energies, weights=w))
         members = np.unique(one.trajectories, return_inverse=True)[1]
+        ratio, within = norms[index] / norms[base]
         ratios = replicates[:, index] / replicates[:, base]
-        seeds = {seed: float(each[index] / each[base]) for seed, each in by_seed.items()}
-        low, high = np.percentile(ratios, [2.5, 97.5])
+        seeds = {seed: float(each[index, 0] / each[base, 0]) for seed, each in by_seed.items()}
+        low, high = np.percentile(ratios[:, 0], [2.5, 97.5])
         return SetDiversity(
             name=one.name,
             images=int(counted.sum()),
@@ -253,11 +256,13 @@ class _Bench:
             mean_energy=mean,
             effective_images=effective_number(w),
             effective_trajectories=effective_number(w, members),
-            norm=norms[0],
-            ratio=norms[0] / norms[1],
-            error=float(ratios.std(ddof=1)),
+            norm=float(norms[index, 0]),
+            ratio=float(ratio),
+            error=float(ratios[:, 0].std(ddof=1)),
             low=float(low),
             high=float(high),
+            within_ratio=float(within),
+            within_error=float(ratios[:, 1].std(ddof=1)),
             element_ratios={
                 element: float(np.sqrt(v.sum() / reference[element].sum()))
                 for element, v in own.items()
@@ -278,10 +283,16 @@ class _Bench:
         return [one.energies for one in self.sets if one.energies is not None]
 
     def _norms(self, weights: Sequence[Floats]) -> Floats:
-        return np.array([self.axes.norm(index, w) for index, w in enumerate(weights)])
+        """Give the norms (S, 2) of the S sets: of all variance, and of that within starts."""
+        return np.array(
+            [
+                (self.axes.norm(index, w), self.axes.norm(index, w, self.starts[index]))
+                for index, w in enumerate(weights)
+            ]
+        )
 
     def _bootstrap(self, kept: Sequence[Floats], weigh: Weigher) -> tuple[Floats, int]:
-        """Give the norms of all sets in each replicate, and how many replicates failed."""
+        """Give the norms (B, S, 2) of all sets in each replicate, and how many failed."""
         rng = np.random.default_rng(self.settings.seed)
         counts = [int(c.max()) + 1 for c in self.clusters]
         norms: list[Floats] = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from ase.data import chemical_symbols
+from scipy.sparse import csr_array
 
 from pescape.errors import DataError
 
@@ -95,14 +96,27 @@ class _Element:
     sums: list[Floats]
     squares: list[Floats]
 
-    def variances(self, index: int, weights: Floats) -> Floats:
-        """Give the variances (D,) of a set whose images count as given (I,)."""
-        total = weights @ self.counts[index]
-        if total <= 0.0:
+    def variances(
+        self, index: int, weights: Floats, members: NDArray[np.int64] | None = None
+    ) -> Floats:
+        """Give the variances (D,) of a set whose images count as given (I,).
+
+        With `members` (I,), numbers of the groups that images belong to, only the variance
+        within groups: around each group's own mean.
+        """
+        counts = weights @ self.counts[index]
+        if counts <= 0.0:
             return np.full(self.sums[index].shape[1], np.nan)
-        mean = weights @ self.sums[index] / total
-        square = weights @ self.squares[index] / total
-        return np.maximum(square - mean**2, 0.0)
+        square = weights @ self.squares[index] / counts
+        if members is None:
+            mean_square = (weights @ self.sums[index] / counts) ** 2
+        else:
+            columns = np.arange(len(weights))
+            grouping = csr_array((weights, (members, columns)))
+            sums, sizes = grouping @ self.sums[index], grouping @ self.counts[index]
+            some = sizes > 0.0
+            mean_square = (sums[some] ** 2 / sizes[some, None]).sum(axis=0) / counts
+        return np.maximum(square - mean_square, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +129,10 @@ class JointAxes:
         """Give the variances of set `index` along the axes, by element."""
         return {one.symbol: one.variances(index, weights) for one in self.elements}
 
-    def norm(self, index: int, weights: Floats) -> float:
-        """Give the L2 norm of the root-variances of all elements."""
-        return float(np.sqrt(sum(v.sum() for v in self.variances(index, weights).values())))
+    def norm(self, index: int, weights: Floats, members: NDArray[np.int64] | None = None) -> float:
+        """Give the L2 norm of the root-variances of all elements, within groups if given."""
+        variances = (one.variances(index, weights, members) for one in self.elements)
+        return float(np.sqrt(sum(v.sum() for v in variances)))
 
     def described(
         self, sets: Sequence[SampledSet], weights: Sequence[Floats], components: int

@@ -98,8 +98,8 @@ def _draw_distribution(
 
 def _draw_ratios(axes: Axes, found: Diversity, colors: dict[str, str]) -> None:
     axes.set_title(
-        f"Diversity over that of {found.baseline}: all elements, 95 % bootstrap over "
-        f"{found.resampled}; dots: single seeds"
+        f"Diversity over that of {found.baseline} (95 %: bootstrap over {found.resampled}; "
+        "dots: single seeds; diamonds: within starts)"
     )
     width = 0.8 / len(colors)
     for place, comparison in enumerate(found.comparisons):
@@ -109,9 +109,12 @@ def _draw_ratios(axes: Axes, found: Diversity, colors: dict[str, str]) -> None:
             below, above = max(0.0, one.ratio - one.low), max(0.0, one.high - one.ratio)
             if above + below > 0.0:
                 axes.errorbar(x, one.ratio, [[below], [above]], color=_INK, lw=1.0, capsize=3)
+            axes.plot(x + 0.25 * width, one.within_ratio, "D", ms=4, mfc="white", color=_INK)
             if one.name != found.baseline:
                 seeds = list(one.seed_ratios.values())
-                axes.plot(np.full(len(seeds), x), seeds, ".", ms=4, color=_INK, alpha=0.5)
+                axes.plot(
+                    np.full(len(seeds), x - 0.25 * width), seeds, ".", ms=4, color=_INK, alpha=0.5
+                )
             axes.annotate(
                 f"{one.ratio:.2f}",
                 (x, 0.0),

@@ -78,6 +78,9 @@ class SetDiversity:
         Standard deviation of the ratio over the bootstrap.
     low, high
         95 % interval of the ratio (percentiles of the bootstrap).
+    within_ratio, within_error
+        The same, of the variance around the mean of each start's images: what the methods
+        add to the variety of the starts, which all sets share.
     element_ratios
         The ratio of each element by itself.
     root_variances
@@ -100,6 +103,8 @@ class SetDiversity:
     error: float
     low: float
     high: float
+    within_ratio: float
+    within_error: float
     element_ratios: dict[str, float]
     root_variances: dict[str, tuple[float, ...]]
     seed_ratios: dict[str, float]
