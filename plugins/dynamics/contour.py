@@ -212,6 +212,9 @@ class ContourExploration(GuardedDynamics):
 
     def _begin(self) -> None:
         self._begun()
+        violation = self._walk.check()
+        if violation is not None:
+            self._end(violation)
 
     def _begun(self) -> ContourState:
         """Return the state, begun afresh where there is none or where the atoms were moved."""

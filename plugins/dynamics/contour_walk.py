@@ -106,16 +106,20 @@ class ContourWalk:
         """
         if self.state is not None and self.surface.is_at(self.state.newest):
             return None
-        sample, forces = self.surface.sample()
+        sample, _ = self.surface.sample()
         if self.state is None:
             state = ContourState([sample], self._first_direction(), sample.x, sample.energy)
             self.resume(state)
         else:
             self.state.samples, self.state.size, self.state.phase = [sample], 0.0, "start"
-        violation = self._keeper.check_results(sample.energy, forces)
-        if violation is None:
-            violation = self._keeper.check_positions(sample.x.reshape(-1, 3))
-        return violation
+        return self.check()
+
+    def check(self) -> Violation | None:
+        """Return what the last accepted point breaks: the first one may."""
+        assert self.state is not None
+        newest = self.state.newest
+        violation = self._keeper.check_results(newest.energy, newest.gradient.reshape(-1, 3))
+        return violation or self._keeper.check_positions(newest.x.reshape(-1, 3))
 
     def resume(self, state: ContourState) -> None:
         """Go on from a state."""
