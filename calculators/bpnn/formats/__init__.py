@@ -65,14 +65,16 @@ def read_potential(
     energy = None if energy_unit is None else unit_value(energy_unit, ENERGIES, "energy_unit")
     if kind == "n2p2":
         return n2p2.read_folder(path, length, energy)
-    if (length or 1.0, energy or 1.0) != (1.0, 1.0):
-        raise ValueError(f"{path} is {NAMES[kind]}, which is in Å and eV: leave the units out")
     try:
-        return _READERS[kind](path.read_bytes(), str(path))
+        potential = _READERS[kind](path.read_bytes(), str(path))
     except ValueError as error:
         message = str(error)
         known = message.startswith(str(path))
         raise ValueError(message if known else f"{path}: {message}") from None
+    units = potential.units
+    if length not in (None, 1.0, units.length) or energy not in (None, 1.0, units.energy):
+        raise ValueError(f"{path} is {NAMES[kind]}, which is in Å and eV: leave the units out")
+    return potential
 
 
 def write_potential(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from pescape.calculators.activeset import ActiveSet
+    from pescape.calculators.bpnn import BPNNPotential
     from pescape.calculators.mtp import MTPotential
 
 _POTENTIALS = (".mtp", ".almtp")
 _Potential = Annotated[Path, typer.Argument(metavar="POT", help="Potential with an active set.")]
 _Species = Annotated[str | None, typer.Option(help="Elements in order, for files that name none.")]
+_LengthUnit = Annotated[
+    str | None, typer.Option(help="Of an n2p2 or RuNNer folder: Angstrom, Bohr, or a value in Å.")
+]
+_EnergyUnit = Annotated[
+    str | None, typer.Option(help="Of such a folder: eV, Hartree, or a value in eV.")
+]
 _Threads = Annotated[int, typer.Option(min=1, help="OpenMP threads.")]
 
 
@@ -23,7 +32,7 @@ def read_potential(path: Path, species: str | None = None) -> MTPotential:
 
     potential = MTPotential.read(path)
     if species is not None:
-        potential = potential.with_species([part.strip() for part in species.split(",")])
+        potential = potential.with_species(_listed(species))
     if not potential.species:
         raise DataError(f"{path} names no elements: say which with --species, e.g. --species Zr,O")
     return potential
@@ -118,54 +127,127 @@ def convert(
     species: Annotated[
         str | None, typer.Option(help="Elements in order, e.g. Zr,O, for files that name none.")
     ] = None,
+    length_unit: _LengthUnit = None,
+    energy_unit: _EnergyUnit = None,
 ) -> None:
-    """Convert between file formats: potentials (.mtp, .almtp) or data sets (.cfg, .xyz, …).
+    """Convert between file formats: potentials or data sets (.cfg, .xyz, …).
+
+    Moment tensor potentials are .mtp and .almtp. Behler-Parrinello networks are read from
+    .bpnn, Amp, SIMPLE-NN and n2p2 or RuNNer folders, and written as .bpnn or, to a name without
+    a suffix, as a folder for n2p2.
 
     Examples: `pescape convert train.cfg train.xyz --species Zr,O`,
-    `pescape convert zr.almtp zr.mtp`
+    `pescape convert zr.almtp zr.mtp`, `pescape convert ZrO.amp ZrO.bpnn`,
+    `pescape convert nnp ZrO.bpnn --length-unit Bohr --energy-unit Hartree`
     """
     from pescape.cli.output import say
     from pescape.dataset import read_configurations, write_configurations
     from pescape.errors import DataError
 
-    if (source.suffix in _POTENTIALS) != (target.suffix in _POTENTIALS):
+    kinds = _kind(source), _target_kind(target)
+    if (kinds[0] == "data") != (kinds[1] == "data"):
         raise DataError(f"{source.name} and {target.name}: one is a potential, the other is not")
-    if source.suffix in _POTENTIALS:
-        from pescape.calculators.mtp import MTPotential
+    if kinds[0] == "data":
+        names = None if species is None else _listed(species)
+        frames = read_configurations(source, species=names)
+        write_configurations(target, frames)
+        say(f"{target}: {len(frames)} configurations")
+    elif kinds[0] != kinds[1]:
+        raise DataError(
+            f"{source.name} and {target.name}: a moment tensor potential and a Behler-Parrinello "
+            "network cannot be made from each other"
+        )
+    elif kinds[0] == "mtp":
+        say(f"{target}: {_convert_mtp(source, target, species)} parameters")
+    else:
+        from pescape.calculators.bpnn import BPNNPotential
 
-        potential = MTPotential.read(source)
-        if species is not None:
-            potential = potential.with_species([part.strip() for part in species.split(",")])
-        if target.suffix == ".mtp":
-            potential = potential.with_active_set(None)
-        elif potential.active_set is None:
-            raise DataError(
-                f"{source} has no active set, which {target.name} should hold: "
-                "make one with pescape fit mtp"
-            )
-        potential.write(target)
-        say(f"{target}: {potential.parameter_count} parameters")
-        return
-    names = None if species is None else [part.strip() for part in species.split(",")]
-    frames = read_configurations(source, species=names)
-    write_configurations(target, frames)
-    say(f"{target}: {len(frames)} configurations")
+        network = BPNNPotential.read(source, length_unit=length_unit, energy_unit=energy_unit)
+        network.write(target)
+        say(f"{target}: {network.parameter_count} parameters")
+
+
+def _kind(source: Path) -> Literal["mtp", "bpnn", "data"]:
+    if source.suffix in _POTENTIALS:
+        return "mtp"
+    from pescape.calculators.bpnn.formats import detect_format
+
+    if source.exists() and detect_format(source) is not None:
+        return "bpnn"
+    if source.is_dir():
+        from pescape.errors import DataError
+
+        raise DataError(f"{source} holds no input.nn: it is no n2p2 or RuNNer folder")
+    return "data"
+
+
+def _target_kind(target: Path) -> Literal["mtp", "bpnn", "data"]:
+    if target.suffix in _POTENTIALS:
+        return "mtp"
+    if target.suffix == ".amp":
+        from pescape.errors import DataError
+
+        raise DataError(
+            f"{target.name}: Amp's format is not written; write a .bpnn file, or a folder for "
+            "n2p2 (a name without a suffix)"
+        )
+    return "bpnn" if target.suffix in ("", ".bpnn") else "data"
+
+
+def _listed(species: str) -> list[str]:
+    return [part.strip() for part in species.split(",")]
+
+
+def _convert_mtp(source: Path, target: Path, species: str | None) -> int:
+    from pescape.calculators.mtp import MTPotential
+    from pescape.errors import DataError
+
+    potential = MTPotential.read(source)
+    if species is not None:
+        potential = potential.with_species(_listed(species))
+    if target.suffix == ".mtp":
+        potential = potential.with_active_set(None)
+    elif potential.active_set is None:
+        raise DataError(
+            f"{source} has no active set, which {target.name} should hold: "
+            "make one with pescape fit mtp"
+        )
+    potential.write(target)
+    return potential.parameter_count
 
 
 def info(
-    potential: Annotated[Path, typer.Argument(metavar="POT", help="Potential file.")],
+    potential: Annotated[Path, typer.Argument(metavar="POT", help="Potential file or folder.")],
     json: Annotated[Path | None, typer.Option(help="Write it here too.")] = None,
+    length_unit: _LengthUnit = None,
+    energy_unit: _EnergyUnit = None,
 ) -> None:
-    """Show what a potential file holds.
+    """Show what a potential holds.
 
     Example: `pescape info zr.almtp`
     """
-    from pescape.calculators.mtp import MTPotential
     from pescape.cli.output import save_json, table
 
-    read = MTPotential.read(potential)
-    active = read.active_set
-    content = {
+    if _kind(potential) == "bpnn":
+        from pescape.calculators.bpnn import BPNNPotential
+
+        read = BPNNPotential.read(potential, length_unit=length_unit, energy_unit=energy_unit)
+        content = _bpnn_content(read)
+    else:
+        content = _mtp_content(potential)
+    units = {"cutoff": " (Å)", "min_dist": " (Å)"}
+    rows = [(key.replace("_", " ") + units.get(key, ""), value) for key, value in content.items()]
+    table(str(potential), ["", ""], rows)
+    if json is not None:
+        files = sorted(potential.iterdir()) if potential.is_dir() else [potential]
+        save_json(json, content, files)
+
+
+def _mtp_content(path: Path) -> dict[str, Any]:
+    from pescape.calculators.mtp import MTPotential
+
+    read = MTPotential.read(path)
+    return {
         "name": read.name,
         "species": " ".join(read.species) or f"{read.species_count}, not named",
         "trained": read.is_trained,
@@ -177,15 +259,41 @@ def info(
         "products": len(read.products),
         "basis_functions": len(read.scalar_moments),
         "parameters": read.parameter_count,
+        **_active_content(read.active_set),
+    }
+
+
+def _bpnn_content(read: BPNNPotential) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "name": read.name,
+        "species": " ".join(read.species),
+        "trained": read.is_trained,
+        "cutoff": read.cutoff,
+    }
+    for name, element in zip(read.species, read.elements, strict=True):
+        kinds = Counter(function.kind for function in element.functions)
+        sizes = [len(element.functions), *element.hidden, 1]
+        activations = ", ".join(layer.activation for layer in element.layers)
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        cutoffs = {function.cutoff.kind for function in element.functions}
+        content[f"{name}_functions"] = f"{sizes[0]} ({counts})"
+        content[f"{name}_cutoff_functions"] = ", ".join(sorted(cutoffs))
+        content[f"{name}_scaling"] = element.scaling.kind
+        content[f"{name}_network"] = f"{'-'.join(map(str, sizes))} ({activations})"
+    return {
+        **content,
+        "parameters": read.parameter_count,
+        **_active_content(read.active_set),
+        "active_parameters": None if read.active_set is None else read.active_parameters,
+    }
+
+
+def _active_content(active: ActiveSet | None) -> dict[str, Any]:
+    return {
         "active_set": None if active is None else active.mode,
         "active_rows": None if active is None else active.filled,
         "active_configurations": None if active is None else len(active.configurations),
     }
-    units = {"cutoff": " (Å)", "min_dist": " (Å)"}
-    rows = [(key.replace("_", " ") + units.get(key, ""), value) for key, value in content.items()]
-    table(str(potential), ["", ""], rows)
-    if json is not None:
-        save_json(json, content, [potential])
 
 
 def lammps(
