@@ -30,7 +30,7 @@ Layer layer_from(nb::handle item) {
 
 SymmetryFunction function_from(const Functions& rows, std::size_t k) {
   const int cutoff = int(rows(k, 8));
-  require(cutoff >= 0 && cutoff <= int(CutoffKind::power), "a cut-off is a number from 0 to 9");
+  require(cutoff >= 0 && cutoff <= int(CutoffKind::skewed4), "a cut-off is a number from 0 to 17");
   return {Kind(int(rows(k, 0))),
           int(rows(k, 1)),
           int(rows(k, 2)),

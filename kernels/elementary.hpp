@@ -110,4 +110,32 @@ PESCAPE_INLINE Pack<double> log(Pack<double> x) {
   return n * V(0x1.62e42fefa38p-1) + (n * V(0x1.ef35793c7673p-45) + mantissa);
 }
 
+/// Arc cosine of numbers in [-1, 1].
+PESCAPE_INLINE Pack<double> acos(Pack<double> x) {
+  using V = Pack<double>;
+  // asin(s) / s as a polynomial of s^2, for s up to 1/2.
+  static constexpr double series[] = {1.0,
+                                      0.16666666666664923,
+                                      0.0750000000038916,
+                                      0.044642856802810736,
+                                      0.030381959829623176,
+                                      0.022371746526791348,
+                                      0.017359828834431098,
+                                      0.013884347815356062,
+                                      0.012173450635390269,
+                                      0.006514707600608953,
+                                      0.019554144452084827,
+                                      -0.01625236460641991,
+                                      0.03192492847998237};
+  constexpr double pi = 3.14159265358979323846;
+  const V size = max(x, V(0.0) - x);
+  const auto large = size.v > V(0.5).v;
+  const V half = V(0.5) - V(0.5) * size;
+  const V u = V(V::Register(large ? half.v : (size * size).v));
+  const V s = V(V::Register(large ? sqrt(half).v : size.v));
+  const V arc = s * detail::horner(series, u);
+  const V angle = V(V::Register(large ? (arc + arc).v : (V(0.5 * pi) - arc).v));
+  return V(V::Register(x.v < V(0.0).v ? (V(pi) - angle).v : angle.v));
+}
+
 }  // namespace pescape

@@ -49,18 +49,48 @@ PESCAPE_INLINE CutoffValue of_fraction(V r2, const CutoffFunction& cutoff, doubl
   return {value, derivative * V(0.5 / width) / r};
 }
 
-/// (1 - x)^(n+1) times the polynomial that makes the first n derivatives vanish at both ends.
+/// A polynomial that falls from 1 to 0 in [0, 1] with n vanishing derivatives at both ends:
+/// (1 - x)^(n+1) times another; its derivative is proportional to (x (1 - x))^n.
 template <int n>
-PESCAPE_INLINE CutoffValue smooth_step(V r2, const CutoffFunction& cutoff) {
-  static constexpr double binomials[4][5] = {
+PESCAPE_INLINE void smooth_step(V x, V& value, V& derivative) {
+  static constexpr double factors[4][5] = {
       {1, 2, 0, 0, 0}, {1, 3, 6, 0, 0}, {1, 4, 10, 20, 0}, {1, 5, 15, 35, 70}};
   static constexpr double slopes[4] = {-6, -30, -140, -630};
-  return of_fraction(r2, cutoff, cutoff.parameter, 1.0, [](V x, V& value, V& derivative) {
-    const V rest = V(1.0) - x, product = x * rest;
-    value = horner(binomials[n - 1], x) * rest;
-    derivative = V(slopes[n - 1]);
-    for (int k = 0; k < n; ++k) value = value * rest, derivative = derivative * product;
-  });
+  const V rest = V(1.0) - x, product = x * rest;
+  value = horner(factors[n - 1], x) * rest;
+  derivative = V(slopes[n - 1]);
+  for (int k = 0; k < n; ++k) value = value * rest, derivative = derivative * product;
+}
+
+inline void smooth_step(int n, V x, V& value, V& derivative) {
+  if (n == 1) return smooth_step<1>(x, value, derivative);
+  if (n == 2) return smooth_step<2>(x, value, derivative);
+  if (n == 3) return smooth_step<3>(x, value, derivative);
+  smooth_step<4>(x, value, derivative);
+}
+
+/// A smooth step of the distance x >= 0 from a window's middle, in half widths; zero outside.
+inline void window(int n, bool skewed, V x, V& value, V& derivative) {
+  x = min(x, V(1.0));
+  if (!skewed) return smooth_step(n, x, value, derivative);
+  smooth_step(n, x * (V(2.0) - x), value, derivative);
+  derivative = derivative * (V(2.0) - V(2.0) * x);
+}
+
+inline CutoffValue polynomial(V r2, const CutoffFunction& cutoff, int n) {
+  return of_fraction(r2, cutoff, cutoff.parameter, 1.0,
+                     [n](V x, V& value, V& derivative) { smooth_step(n, x, value, derivative); });
+}
+
+inline CutoffValue distance_window(V r2, const CutoffFunction& cutoff) {
+  const double middle = 0.5 * (cutoff.radius + cutoff.parameter),
+               width = 0.5 * (cutoff.radius - cutoff.parameter);
+  const V r = sqrt(r2), x = (r - V(middle)) * V(1.0 / width);
+  V value, derivative;
+  window(window_order(cutoff.kind), cutoff.kind >= CutoffKind::skewed1, max(x, V(0.0) - x), value,
+         derivative);
+  const V signed_slope = V(V::Register(x.v < V(0.0).v ? (V(0.0) - derivative).v : derivative.v));
+  return {value, signed_slope * V(0.5 / width) / r};
 }
 
 PESCAPE_INLINE CutoffValue tanh3(V r2, const CutoffFunction& cutoff, double norm) {
@@ -114,19 +144,17 @@ PESCAPE_INLINE CutoffValue cutoff_value(const CutoffFunction& cutoff, Pack<doubl
     case CutoffKind::exponential:
       return exponential(r2, cutoff);
     case CutoffKind::poly1:
-      return smooth_step<1>(r2, cutoff);
     case CutoffKind::poly2:
-      return smooth_step<2>(r2, cutoff);
     case CutoffKind::poly3:
-      return smooth_step<3>(r2, cutoff);
     case CutoffKind::poly4:
-      return smooth_step<4>(r2, cutoff);
+      return polynomial(r2, cutoff, int(cutoff.kind) - int(CutoffKind::poly1) + 1);
     case CutoffKind::power:
       return power(r2, cutoff);
     case CutoffKind::hard:
-      break;
+      return hard(r2, cutoff.radius);
+    default:
+      return distance_window(r2, cutoff);
   }
-  return hard(r2, cutoff.radius);
 }
 
 }  // namespace pescape::bpnn

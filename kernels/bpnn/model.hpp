@@ -14,7 +14,29 @@ enum class Kind {
   wide = 9,              ///< the same without the distance of j and k
   weighted_radial = 12,  ///< radial over all neighbours, times Z_j
   weighted_narrow = 13,  ///< narrow over all pairs, times Z_j Z_k
+  compact_radial = 20,   ///< sum_j C(r), C a window of distances
+  compact_narrow = 21,   ///< sum_jk C(r_ij) C(r_ik) C(r_jk) A(theta), A a window of angles
+  compact_wide = 22,     ///< the same without the distance of j and k
+  weighted_compact_radial = 23,
+  weighted_compact_narrow = 24,
+  weighted_compact_wide = 25,
 };
+
+/// Whether a kind is made of windows instead of exponentials and powers.
+inline bool is_compact(Kind kind) { return int(kind) >= int(Kind::compact_radial); }
+/// Whether a kind weighs all neighbours by their atomic numbers.
+inline bool is_weighted(Kind kind) {
+  return kind == Kind::weighted_radial || kind == Kind::weighted_narrow || int(kind) >= 23;
+}
+inline bool is_radial(Kind kind) {
+  return kind == Kind::radial || kind == Kind::weighted_radial || kind == Kind::compact_radial ||
+         kind == Kind::weighted_compact_radial;
+}
+/// Whether an angular kind contains the distance between the neighbours.
+inline bool is_narrow(Kind kind) {
+  return kind == Kind::narrow || kind == Kind::weighted_narrow || kind == Kind::compact_narrow ||
+         kind == Kind::weighted_compact_narrow;
+}
 
 enum class CutoffKind {
   hard,
@@ -26,13 +48,26 @@ enum class CutoffKind {
   poly2,
   poly3,
   poly4,
-  power,  ///< 1 + g x^(g+1) - (g+1) x^g, Amp's polynomial
+  power,    ///< 1 + g x^(g+1) - (g+1) x^g, Amp's polynomial
+  window1,  ///< poly1 of |r - middle| / half width, between an inner and the outer radius
+  window2,
+  window3,
+  window4,
+  skewed1,  ///< the same of x (2 - x)
+  skewed2,
+  skewed3,
+  skewed4,
 };
+
+inline bool is_window(CutoffKind kind) { return kind >= CutoffKind::window1; }
+/// Which polynomial a window is made of, 1 to 4.
+inline int window_order(CutoffKind kind) { return (int(kind) - int(CutoffKind::window1)) % 4 + 1; }
 
 struct CutoffFunction {
   CutoffKind kind;
   double radius;     ///< Å
-  double parameter;  ///< inner radius as a fraction of the radius; g of `power`
+  double parameter;  ///< inner radius as a fraction of the radius; g of `power`; the inner radius
+                     ///< of windows, Å
 
   bool operator==(const CutoffFunction& o) const {
     return kind == o.kind && radius == o.radius && parameter == o.parameter;
@@ -44,7 +79,7 @@ struct SymmetryFunction {
   int neighbor1, neighbor2;  ///< species; -1 where the kind has none
   double eta;                ///< 1/Å^2
   double shift;              ///< Å
-  double lambda, zeta;
+  double lambda, zeta;       ///< of compact kinds: the window of angles, degrees
   CutoffFunction cutoff;
 };
 

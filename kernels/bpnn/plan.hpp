@@ -23,16 +23,24 @@ struct RadialGroup {
 };
 
 /// Angular functions of one pair of species, one cut-off function and one shift. Every function is
-/// the product of one of the exponentials and one of the powers.
+/// the product of one of the exponentials and one of the powers, or one of the windows of angles.
 struct AngularGroup {
   struct Power {
     int base;  ///< (1 + lambdas[base] cos)
     double zeta;
     int integer;  ///< zeta, or -1 where it is none
   };
+  struct Window {
+    double middle, half_width;  ///< radians
+    int order;                  ///< of its polynomial
+
+    bool operator==(const Window& o) const {
+      return middle == o.middle && half_width == o.half_width && order == o.order;
+    }
+  };
   struct Term {
-    int eta, power;
-    double weight;  ///< with 2^(1 - zeta)
+    int eta, angle;  ///< in etas; in powers or windows
+    double weight;   ///< with 2^(1 - zeta)
     int function;
   };
   bool narrow;  ///< contains the distance between the neighbours
@@ -40,11 +48,14 @@ struct AngularGroup {
   int cutoff;
   double shift;
   std::vector<double> etas, lambdas;
-  std::vector<Power> powers;  ///< sorted by base
+  std::vector<Power> powers;    ///< sorted by base
+  std::vector<Window> windows;  ///< instead of powers
   std::vector<Term> terms;
 
-  std::size_t matrix_size() const { return etas.size() * powers.size(); }
-  std::size_t place(const Term& term) const { return term.eta * powers.size() + term.power; }
+  bool has_windows() const { return !windows.empty(); }
+  std::size_t angles() const { return has_windows() ? windows.size() : powers.size(); }
+  std::size_t matrix_size() const { return etas.size() * angles(); }
+  std::size_t place(const Term& term) const { return term.eta * angles() + term.angle; }
 };
 
 struct ElementPlan {
@@ -114,12 +125,15 @@ class Plan {
     require(width == 1, "the last layer must have one output");
     for (const SymmetryFunction& f : element.functions) {
       require(f.cutoff.radius > 0.0, "a cut-off radius must be positive");
-      const bool pair = f.kind == Kind::narrow || f.kind == Kind::wide;
-      const bool single = f.kind == Kind::radial;
-      require((!pair && !single) || (f.neighbor1 >= 0 && f.neighbor1 < species),
+      const bool known = !is_weighted(f.kind), pair = known && !is_radial(f.kind);
+      require(!known || (f.neighbor1 >= 0 && f.neighbor1 < species),
               "a symmetry function's first neighbour is no species of the potential");
       require(!pair || (f.neighbor2 >= 0 && f.neighbor2 < species),
               "a symmetry function's second neighbour is no species of the potential");
+      require(is_compact(f.kind) == is_window(f.cutoff.kind),
+              "windows of distances belong to compact symmetry functions, and to them alone");
+      require(!is_window(f.cutoff.kind) || f.cutoff.parameter < f.cutoff.radius,
+              "a window's inner radius must be below its outer one");
     }
   }
 
@@ -139,24 +153,16 @@ class Plan {
     const int species = int(numbers.size());
     for (int k = 0; k < int(element.functions.size()); ++k) {
       const SymmetryFunction& f = element.functions[k];
-      switch (f.kind) {
-        case Kind::radial:
-          add_radial(plan, f, f.neighbor1, 1.0, k);
-          break;
-        case Kind::weighted_radial:
-          for (int a = 0; a < species; ++a) add_radial(plan, f, a, numbers[a], k);
-          break;
-        case Kind::narrow:
-        case Kind::wide:
-          add_angular(plan, f, f.neighbor1, f.neighbor2, 1.0, k);
-          break;
-        case Kind::weighted_narrow:
-          for (int a = 0; a < species; ++a)
-            for (int b = a; b < species; ++b)
-              add_angular(plan, f, a, b, double(numbers[a]) * numbers[b], k);
-          break;
-        default:
-          throw std::invalid_argument("unknown kind of symmetry function");
+      const int first = is_weighted(f.kind) ? 0 : f.neighbor1,
+                last = is_weighted(f.kind) ? species - 1 : f.neighbor1;
+      for (int a = first; a <= last; ++a) {
+        const double weight = is_weighted(f.kind) ? numbers[a] : 1.0;
+        if (is_radial(f.kind))
+          add_radial(plan, f, a, weight, k);
+        else if (!is_weighted(f.kind))
+          add_angular(plan, f, a, f.neighbor2, weight, k);
+        else
+          for (int b = a; b < species; ++b) add_angular(plan, f, a, b, weight * numbers[b], k);
       }
     }
     for (AngularGroup& group : plan.angular) sort_powers(group);
@@ -177,26 +183,33 @@ class Plan {
   static void add_angular(ElementPlan& plan, const SymmetryFunction& f, int a, int b, double weight,
                           int function) {
     const int cutoff = place_of(plan.cutoffs, f.cutoff);
-    const bool narrow = f.kind != Kind::wide;
+    const bool narrow = is_narrow(f.kind), windows = is_compact(f.kind);
     if (a > b) std::swap(a, b);
     auto group = std::find_if(plan.angular.begin(), plan.angular.end(), [&](const AngularGroup& g) {
       return g.narrow == narrow && g.species1 == a && g.species2 == b && g.cutoff == cutoff &&
-             g.shift == f.shift;
+             g.shift == f.shift && g.has_windows() == windows;
     });
     if (group == plan.angular.end())
-      group =
-          plan.angular.insert(plan.angular.end(), {narrow, a, b, cutoff, f.shift, {}, {}, {}, {}});
-    const int base = place_of(group->lambdas, f.lambda);
-    const auto same = [&](const AngularGroup::Power& p) {
-      return p.base == base && p.zeta == f.zeta;
-    };
-    auto power = std::find_if(group->powers.begin(), group->powers.end(), same);
-    if (power == group->powers.end()) {
-      const bool whole = f.zeta == std::floor(f.zeta) && f.zeta >= 0.0 && f.zeta <= 64.0;
-      power = group->powers.insert(power, {base, f.zeta, whole ? int(f.zeta) : -1});
-    }
-    group->terms.push_back({place_of(group->etas, f.eta), int(power - group->powers.begin()),
-                            weight * std::pow(2.0, 1.0 - f.zeta), function});
+      group = plan.angular.insert(plan.angular.end(),
+                                  {narrow, a, b, cutoff, f.shift, {}, {}, {}, {}, {}});
+    const int angle = windows ? place_of(group->windows, angle_window(f)) : add_power(*group, f);
+    const double front = windows ? 1.0 : std::pow(2.0, 1.0 - f.zeta);
+    group->terms.push_back({place_of(group->etas, f.eta), angle, weight * front, function});
+  }
+
+  static AngularGroup::Window angle_window(const SymmetryFunction& f) {
+    constexpr double half_degree = 3.14159265358979323846 / 360.0;
+    return {(f.lambda + f.zeta) * half_degree, (f.zeta - f.lambda) * half_degree,
+            window_order(f.cutoff.kind)};
+  }
+
+  static int add_power(AngularGroup& group, const SymmetryFunction& f) {
+    const int base = place_of(group.lambdas, f.lambda);
+    for (std::size_t k = 0; k < group.powers.size(); ++k)
+      if (group.powers[k].base == base && group.powers[k].zeta == f.zeta) return int(k);
+    const bool whole = f.zeta == std::floor(f.zeta) && f.zeta >= 0.0 && f.zeta <= 64.0;
+    group.powers.push_back({base, f.zeta, whole ? int(f.zeta) : -1});
+    return int(group.powers.size()) - 1;
   }
 
   static void sort_powers(AngularGroup& group) {
@@ -210,7 +223,8 @@ class Plan {
       sorted.push_back(group.powers[order[k]]);
     }
     group.powers = sorted;
-    for (AngularGroup::Term& term : group.terms) term.power = place[term.power];
+    if (!group.has_windows())
+      for (AngularGroup::Term& term : group.terms) term.angle = place[term.angle];
   }
 
   double cutoff_;

@@ -89,12 +89,19 @@ struct TripletDerivatives {
 /// Rows of Triplets::row.
 inline constexpr std::size_t cutoff_row = 0, slope_row = 1, first_eta_row = 2;
 
-/// The rows of one block, as `compute_exponentials` and `compute_powers` left them.
+/// The rows of one block, as `compute_exponentials`, `compute_powers` and `compute_windows` left
+/// them. Windows of angles have derivatives by the cosine in rows of their own.
 struct BlockRows {
   const double* const* exponential;
-  const double* const* power;
+  const double* const* angle;
+  const double* const* derivative;
   const double* cosine;
 };
+
+/// How many rows the triplets of a group need.
+inline std::size_t row_count(const AngularGroup& group) {
+  return first_eta_row + group.etas.size() + group.angles() * (group.has_windows() ? 2 : 1);
+}
 
 /// Scratch of one atom's angular functions: sums of products, and their adjoints.
 struct AngularScratch {
@@ -104,11 +111,12 @@ struct AngularScratch {
 
   /// The rows of one block; they are valid until the next call.
   BlockRows rows_of(const AngularGroup& group, Triplets& triplets, int block) {
-    const std::size_t etas = group.etas.size(), powers = group.powers.size();
-    rows_.resize(etas + powers);
+    rows_.resize(row_count(group) - first_eta_row);
     for (std::size_t k = 0; k < rows_.size(); ++k)
       rows_[k] = triplets.row(block, first_eta_row + k);
-    return {rows_.data(), rows_.data() + etas, &triplets.cosine[std::size_t(block) * block_size]};
+    const double* const* angle = rows_.data() + group.etas.size();
+    return {rows_.data(), angle, angle + group.angles(),
+            &triplets.cosine[std::size_t(block) * block_size]};
   }
 
  private:
@@ -157,7 +165,7 @@ struct CollectRow {
   const Neighborhood& hood;
   const AngularGroup& group;
   Triplets& out;
-  double limit;  ///< squared radius
+  double least, limit;  ///< squared distances outside of which the cut-off function is zero
   FirstNeighbor j;
 
   PESCAPE_INLINE void operator()(int k, LaneMask mask) const {
@@ -165,9 +173,9 @@ struct CollectRow {
     // Rounding may push a cosine out of [-1, 1], where its powers are not defined.
     const V c = max(min(dot * V(j.inverse_r) * load(&hood.inverse_r[k]), V(1.0)), V(-1.0));
     const V between = r2k + V(j.r2) - V(2.0) * dot;
-    mask &= less(r2k, V(limit));
-    if (narrow) mask &= less(between, V(limit));
-    if (j.r2 >= limit) mask = 0;
+    mask &= less(r2k, V(limit)) & less(V(least), r2k);
+    if (narrow) mask &= less(between, V(limit)) & less(V(least), between);
+    if (j.r2 >= limit || j.r2 <= least) mask = 0;
     const V f = V(j.cutoff) * load(&hood.cutoff[group.cutoff][k]);
     out.append(mask, c, exponent(k, r2k, between), f, between);
   }
@@ -185,14 +193,18 @@ struct CollectRow {
 };
 
 template <bool narrow>
-void collect(const Neighborhood& hood, const AngularGroup& group, double radius, Triplets& out) {
+void collect(const Neighborhood& hood, const AngularGroup& group, const CutoffFunction& cutoff,
+             Triplets& out) {
+  const bool hollow = is_window(cutoff.kind) && cutoff.parameter > 0.0;
+  const double least = hollow ? cutoff.parameter * cutoff.parameter : -1.0,
+               limit = cutoff.radius * cutoff.radius;
   const std::size_t n1 = hood.end(group.species1) - hood.begin(group.species1),
                     n2 = hood.end(group.species2) - hood.begin(group.species2);
   out.start(n1 * n2);
   for_each_pair(hood, group, [&](int j) {
-    return CollectRow<narrow>{hood, group, out, radius * radius, {hood, group.cutoff, j}};
+    return CollectRow<narrow>{hood, group, out, least, limit, {hood, group.cutoff, j}};
   });
-  out.finish(first_eta_row + group.etas.size() + group.powers.size());
+  out.finish(row_count(group));
 }
 
 /// x^n for the packs of a block, n at least 0.
@@ -233,6 +245,28 @@ inline void compute_powers(const AngularGroup& group, Triplets& triplets, int bl
     has_logarithm = true;
     for (int k = 0; k < block_packs; ++k)
       store(row + k * V::lanes, exp(V(power.zeta) * logarithm[k]));
+  }
+}
+
+/// Windows of angles for one block, and their derivatives by the cosine.
+inline void compute_windows(const AngularGroup& group, Triplets& triplets, int block) {
+  using V = Pack<double>;
+  const double* cosine = &triplets.cosine[std::size_t(block) * block_size];
+  const std::size_t first = first_eta_row + group.etas.size();
+  for (int t = 0; t < block_size; t += V::lanes) {
+    const V c = load(cosine + t), angle = acos(c);
+    // Where the sine vanishes, so does the gradient of the cosine.
+    const V inverse_sine = V(1.0) / max(sqrt(max(V(1.0) - c * c, V(0.0))), V(1e-150));
+    for (std::size_t p = 0; p < group.windows.size(); ++p) {
+      const AngularGroup::Window& w = group.windows[p];
+      const V x = (angle - V(w.middle)) * V(1.0 / w.half_width), away = max(x, V(0.0) - x);
+      V value, derivative;
+      window(w.order, false, away, value, derivative);
+      const V slope = V(V::Register(x.v < V(0.0).v ? derivative.v : (V(0.0) - derivative).v));
+      store(triplets.row(block, first + p) + t, value);
+      store(triplets.row(block, first + group.windows.size() + p) + t,
+            slope * V(1.0 / w.half_width) * inverse_sine);
+    }
   }
 }
 
@@ -296,15 +330,18 @@ inline void add_angular(const Neighborhood& hood, const AngularGroup& group,
                         double* functions) {
   using V = Pack<double>;
   if (group.narrow)
-    detail::collect<true>(hood, group, cutoff.radius, triplets);
+    detail::collect<true>(hood, group, cutoff, triplets);
   else
-    detail::collect<false>(hood, group, cutoff.radius, triplets);
-  const int etas = int(group.etas.size()), powers = int(group.powers.size());
+    detail::collect<false>(hood, group, cutoff, triplets);
+  const int etas = int(group.etas.size()), angles = int(group.angles());
   work.sums.assign(group.matrix_size(), V(0.0));
   double weight[block_size];
   for (int block = 0; block < triplets.blocks(); ++block) {
     detail::compute_exponentials(group, cutoff, triplets, block);
-    detail::compute_powers(group, triplets, block);
+    if (group.has_windows())
+      detail::compute_windows(group, triplets, block);
+    else
+      detail::compute_powers(group, triplets, block);
     const double* factor = &triplets.factor[std::size_t(block) * block_size];
     const double* between = triplets.row(block, cutoff_row);
     for (int t = 0; t < block_size; t += V::lanes)
@@ -312,11 +349,11 @@ inline void add_angular(const Neighborhood& hood, const AngularGroup& group,
     const BlockRows rows = work.rows_of(group, triplets, block);
     int e = 0;
     for (; e + 2 <= etas; e += 2)
-      detail::add_products_of<2>(powers, weight, rows.exponential + e, rows.power,
-                                 &work.sums[e * powers], powers);
+      detail::add_products_of<2>(angles, weight, rows.exponential + e, rows.angle,
+                                 &work.sums[e * angles], angles);
     if (e < etas)
-      detail::add_products_of<1>(powers, weight, rows.exponential + e, rows.power,
-                                 &work.sums[e * powers], powers);
+      detail::add_products_of<1>(angles, weight, rows.exponential + e, rows.angle,
+                                 &work.sums[e * angles], angles);
   }
   for (const AngularGroup::Term& term : group.terms)
     functions[term.function] += term.weight * sum(work.sums[group.place(term)]);
@@ -417,22 +454,27 @@ void scatter(const Neighborhood& hood, const AngularGroup& group, const Triplets
   });
 }
 
-/// Adds the products of some powers of one base with all exponentials, for the packs at t.
-/// `angle` misses the factor lambda / (1 + lambda cos): d x^zeta / dx = zeta x^zeta / x.
-template <int powers>
-PESCAPE_INLINE void pull_powers(const AngularGroup& group, const AngularScratch& work,
+/// Adds the products of some powers of one base, or some windows, with all exponentials, for the
+/// pack at t. Of powers, `angle` misses a factor lambda / (1 + lambda cos), because
+/// d x^zeta / dx = zeta x^zeta / x.
+template <int count, bool windows>
+PESCAPE_INLINE void pull_angles(const AngularGroup& group, const AngularScratch& work,
                                 const BlockRows& rows, std::size_t first, int t, PulledPack& pulled,
                                 Pack<double>& angle) {
   using V = Pack<double>;
-  const std::size_t stride = group.powers.size();
-  V power[powers];
-  for (int p = 0; p < powers; ++p) power[p] = load(rows.power[first + p] + t);
-  const double *weight = &work.weights[first], *turning = &work.zeta_weights[first];
-  for (std::size_t e = 0; e < group.etas.size(); ++e, weight += stride, turning += stride) {
-    V value = V(weight[0]) * power[0], turned = V(turning[0]) * power[0];
-    for (int p = 1; p < powers; ++p) {
-      value += V(weight[p]) * power[p];
-      turned += V(turning[p]) * power[p];
+  const std::size_t stride = group.angles();
+  V factor[count], turning[count];
+  for (int p = 0; p < count; ++p) {
+    factor[p] = load(rows.angle[first + p] + t);
+    turning[p] = windows ? load(rows.derivative[first + p] + t) : factor[p];
+  }
+  const double* weight = &work.weights[first];
+  const double* turned_weight = windows ? weight : &work.zeta_weights[first];
+  for (std::size_t e = 0; e < group.etas.size(); ++e, weight += stride, turned_weight += stride) {
+    V value = V(weight[0]) * factor[0], turned = V(turned_weight[0]) * turning[0];
+    for (int p = 1; p < count; ++p) {
+      value += V(weight[p]) * factor[p];
+      turned += V(turned_weight[p]) * turning[p];
     }
     const V exponential = load(rows.exponential[e] + t);
     value = value * exponential;
@@ -442,19 +484,34 @@ PESCAPE_INLINE void pull_powers(const AngularGroup& group, const AngularScratch&
   }
 }
 
+template <bool windows>
+PESCAPE_INLINE void pull_range(const AngularGroup& group, const AngularScratch& work,
+                               const BlockRows& rows, std::size_t first, std::size_t end, int t,
+                               PulledPack& pulled, Pack<double>& angle) {
+  for (; first + 4 <= end; first += 4)
+    pull_angles<4, windows>(group, work, rows, first, t, pulled, angle);
+  if (first + 2 <= end) {
+    pull_angles<2, windows>(group, work, rows, first, t, pulled, angle);
+    first += 2;
+  }
+  if (first < end) pull_angles<1, windows>(group, work, rows, first, t, pulled, angle);
+}
+
 /// Sums over all products with their adjoints, for one pack of triplets.
 PESCAPE_INLINE PulledPack pull_products(const AngularGroup& group, const AngularScratch& work,
                                         const BlockRows& rows, int t) {
   using V = Pack<double>;
   PulledPack pulled{V(0.0), V(0.0), V(0.0)};
+  if (group.has_windows()) {
+    pull_range<true>(group, work, rows, 0, group.windows.size(), t, pulled, pulled.angle);
+    return pulled;
+  }
   const V cosine = load(rows.cosine + t);
-  for (std::size_t p = 0, end = 0; p < group.powers.size();) {
-    const int base = group.powers[p].base;
+  for (std::size_t first = 0, end = 0; first < group.powers.size(); first = end) {
+    const int base = group.powers[first].base;
     while (end < group.powers.size() && group.powers[end].base == base) ++end;
     V angle(0.0);
-    for (; p + 4 <= end; p += 4) pull_powers<4>(group, work, rows, p, t, pulled, angle);
-    if (p + 2 <= end) pull_powers<2>(group, work, rows, p, t, pulled, angle), p += 2;
-    if (p < end) pull_powers<1>(group, work, rows, p, t, pulled, angle), ++p;
+    pull_range<false>(group, work, rows, first, end, t, pulled, angle);
     const V lambda(group.lambdas[base]);
     pulled.angle += lambda * angle / max(V(1.0) + lambda * cosine, V(least_base));
   }
@@ -477,16 +534,25 @@ template <bool narrow>
 void pull_term(const Neighborhood& hood, const AngularGroup& group, const AngularGroup::Term& term,
                Triplets& triplets, const TripletDerivatives& pulled, Gradient& gradient) {
   using V = Pack<double>;
-  const AngularGroup::Power& power = group.powers[term.power];
-  const double lambda = group.lambdas[power.base], zeta = power.zeta;
+  const std::size_t angle_row = first_eta_row + group.etas.size() + term.angle;
+  const double eta = group.etas[term.eta];
   for (int block = 0; block < triplets.blocks(); ++block) {
     const double* exponentials = triplets.row(block, first_eta_row + term.eta);
-    const double* powers = triplets.row(block, first_eta_row + group.etas.size() + term.power);
+    const double* angles = triplets.row(block, angle_row);
     const double* cosine = &triplets.cosine[std::size_t(block) * block_size];
     for (int t = 0; t < block_size; t += V::lanes) {
-      const V value = V(term.weight) * load(exponentials + t) * load(powers + t);
-      const V x = max(V(1.0) + V(lambda) * load(cosine + t), V(least_base));
-      const PulledPack one{value, V(group.etas[term.eta]) * value, V(lambda * zeta) * value / x};
+      const V exponential = V(term.weight) * load(exponentials + t);
+      const V value = exponential * load(angles + t);
+      V turned;
+      if (group.has_windows()) {
+        turned = exponential * load(triplets.row(block, angle_row + group.windows.size()) + t);
+      } else {
+        const AngularGroup::Power& power = group.powers[term.angle];
+        const V lambda(group.lambdas[power.base]);
+        const V x = max(V(1.0) + lambda * load(cosine + t), V(least_base));
+        turned = V(power.zeta) * lambda * value / x;
+      }
+      const PulledPack one{value, V(eta) * value, turned};
       store_pulled<narrow>(group, triplets, block, t, one, pulled);
     }
   }
@@ -501,9 +567,10 @@ inline void pull_angular(const Neighborhood& hood, const AngularGroup& group, Tr
   work.weights.assign(group.matrix_size(), 0.0);
   for (const AngularGroup::Term& term : group.terms)
     work.weights[group.place(term)] += term.weight * adjoints[term.function];
-  work.zeta_weights.resize(work.weights.size());
-  for (std::size_t k = 0; k < work.weights.size(); ++k)
-    work.zeta_weights[k] = work.weights[k] * group.powers[k % group.powers.size()].zeta;
+  work.zeta_weights = work.weights;
+  if (!group.has_windows())
+    for (std::size_t k = 0; k < work.weights.size(); ++k)
+      work.zeta_weights[k] *= group.powers[k % group.powers.size()].zeta;
   if (group.narrow)
     detail::pull_triplets<true>(hood, group, work, triplets, gradient);
   else
