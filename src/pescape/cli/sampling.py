@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pescape.sampling.sets import Record
     from pescape.sampling.trajectory import Outcome
 
-_ROWS = 40
+#: Most rows of a table, and most characters of what is running.
+_ROWS, _WIDTH = 40, 60
 
 
 def sample(
@@ -118,8 +119,8 @@ def _sample_with_progress(
                 bar.update(shown, description=what, completed=done, total=total, note="")
 
             def calls(self, running: dict[str, int]) -> None:
-                now = ", ".join(f"{key[:6]} {calls}" for key, calls in sorted(running.items())[:4])
-                bar.update(shown, note=f"force calls: {now}" if now else "")
+                now = ", ".join(f"{title}: {calls}" for title, calls in sorted(running.items()))
+                bar.update(shown, note=f"[dim]{now[:_WIDTH]}[/]")
 
             def trajectory(self, planned: Planned, outcome: Outcome) -> None:
                 console.print(_sentence(planned, outcome), highlight=False, soft_wrap=True)
@@ -137,7 +138,7 @@ def _sample_with_progress(
 def _sentence(planned: Planned, outcome: Outcome) -> str:
     replayed = f", {outcome.replayed} of them before" if outcome.replayed else ""
     calls = outcome.relaxation_calls + outcome.sampling_calls
-    head = f"[bold]{planned.start.builder} {planned.start.index}[/] {planned.name}: "
+    head = f"[bold]{planned.title}[/]: "
     colour = {"failed": "red", "stopped": "yellow"}.get(outcome.status, "default")
     return f"{head}[{colour}]{outcome.message}[/]; {calls} force calls{replayed}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import ase.io
 
@@ -41,7 +41,7 @@ def _label(
 
 def read_label(folder: Path) -> Atoms:
     """Read the labelled configuration of a finished task."""
-    return ase.io.read(folder / LABEL_FILE, format="extxyz")
+    return cast("Atoms", ase.io.read(folder / LABEL_FILE, format="extxyz"))
 
 
 def label_all(

@@ -53,7 +53,7 @@ class Watcher:
         """Hear how many tasks of a stage are done."""
 
     def calls(self, running: dict[str, int]) -> None:
-        """Hear how many force calls the trajectories that run have made, by their keys."""
+        """Hear how many force calls the trajectories that run have made, by their titles."""
 
     def trajectory(self, planned: Planned, outcome: Outcome) -> None:
         """Hear that a trajectory has ended."""
@@ -197,11 +197,16 @@ def _run(plan: Plan, folder: Path, store: TaskStore, pool: Executor, watcher: Wa
     def ended(done: int, task: Task) -> None:
         outcome = read_outcome(store.folder(task))
         _tidy(folder, task, outcome)
+        running.discard(task.key)
         watcher.stage("trajectories", done, len(tasks))
         watcher.trajectory(planned[task.key], outcome)
 
-    running = {task.key: log_of(folder, task.key) for task in tasks if not store.finished(task)}
-    with watched(running, watcher.calls):
+    def counted(calls: dict[str, int]) -> None:
+        open_ones = {key: made for key, made in calls.items() if key in running}
+        watcher.calls({planned[key].title: made for key, made in open_ones.items()})
+
+    running = {task.key for task in tasks if not store.finished(task)}
+    with watched({key: log_of(folder, key) for key in running}, counted):
         store.run(tasks, pool, ended)
     for task in tasks:
         _tidy(folder, task, read_outcome(store.folder(task)))

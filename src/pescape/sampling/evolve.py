@@ -92,12 +92,12 @@ def evolve(
         Why the trajectory ended.
     """
     drawn, dynamics_seed = draw(sampler, seed)
-    start: Callable[..., tuple[Any, Callable[[], StopReason]]] = {
+    begin: dict[str, Callable[..., tuple[Any, Callable[[], StopReason]]]] = {
         "md": _md,
         "contour": _contour,
         "dimer": _dimer,
-    }[sampler.method]
-    dynamics, run = start(atoms, recorder, sampler, drawn, dynamics_seed, energy)
+    }
+    dynamics, run = begin[sampler.method](atoms, recorder, sampler, drawn, dynamics_seed, energy)
     try:
         return run()
     except CallsSpentError:
@@ -139,7 +139,8 @@ def _contour(
     from pescape.plugins.dynamics import ContourExploration
 
     recorder.sample(sampler.calls, "refused")
-    ramp = Ramp(*drawn["energies"], sampler.calls)
+    first, last = drawn["energies"]
+    ramp = Ramp(first, last, sampler.calls)
     dynamics = ContourExploration(
         atoms,
         PerAtomAbove(ramp, energy, len(atoms)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _COLOURS = ("#2f6db3", "#e07b39", "#3a8f5c", "#9a5fb5", "#b23b3b", "#6b7280")
 _INK = "#30343b"
 _LINES: tuple[str | tuple[int, tuple[int, int]], ...] = ("-", (0, (4, 1)), ":", "-.")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": _INK,
@@ -60,7 +60,8 @@ def draw_sample(
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(max(7.5, 3.0 * len(samplers)), 6.4), dpi=160, layout="constrained")
         FigureCanvasAgg(figure)
-        upper, lower = figure.subfigures(2, 1, height_ratios=[1.1, 1.0])
+        parts: Any = figure.subfigures(2, 1, height_ratios=[1.1, 1.0])
+        upper, lower = parts
         walks = upper.subplots(1, len(samplers), sharey=True, squeeze=False)[0]
         for number, (axes, sampler) in enumerate(zip(walks, samplers, strict=True)):
             own = [one for one in gathered if one.record.sampler == sampler]
@@ -72,7 +73,8 @@ def draw_sample(
             for number, builder in enumerate(builders):
                 walks[-1].plot([], [], color=_INK, ls=_LINES[number % 4], lw=0.8, label=builder)
             walks[-1].legend(loc="best")
-        _draw_sets(*lower.subplots(1, 2), gathered, samplers, limits)
+        energies, forces = lower.subplots(1, 2)
+        _draw_sets(energies, forces, gathered, samplers, limits)
         figure.savefig(path)
 
 
@@ -116,8 +118,9 @@ def _draw_sets(
             for which, line in (("train", "-"), ("test", "--")):
                 own = values[[owner == (sampler, which) for owner in owners]]
                 inside = np.clip(own, low, high)  # the last bins hold what is beyond
-                style = {"histtype": "step", "color": colour, "ls": line}
-                axes.hist(inside, edges, label=f"{sampler}, {which}", **style)
+                label = f"{sampler}, {which}"
+                bins = edges.tolist()
+                axes.hist(inside, bins, histtype="step", color=colour, ls=line, label=label)
     energies.set_xlabel("Energy above the relaxed start (eV/atom)")
     forces.set_xlabel("Largest force in an image (eV/Å)")
     if limits is not None and limits.force is not None:

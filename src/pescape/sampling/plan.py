@@ -70,6 +70,11 @@ class Planned:
         """Name of the sampler."""
         return self.sampler.name or self.sampler.method
 
+    @property
+    def title(self) -> str:
+        """What people call the trajectory: its start and its sampler."""
+        return f"{self.start.builder} {self.start.index} {self.name}"
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:

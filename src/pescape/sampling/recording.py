@@ -176,7 +176,7 @@ class RecordingCalculator(Calculator):
         Ask for stresses.
     """
 
-    implemented_properties = ("energy", "free_energy", "forces", "stress")
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 (ASE's)
 
     def __init__(
         self,
@@ -283,8 +283,8 @@ class RecordingCalculator(Calculator):
         own = self._own
         stress = own.get_stress(apply_constraint=False) if self._stress else None
         forces = np.array(own.get_forces(apply_constraint=False), dtype=float)
-        found = getattr(self._reference, "results", None)
-        found = found if isinstance(found, dict) else {}
+        left = getattr(self._reference, "results", None)
+        found: dict[str, Any] = left if isinstance(left, dict) else {}
         energy = found.get("energy")
         if energy is None:
             energy = own.get_potential_energy(apply_constraint=False)
@@ -292,7 +292,11 @@ class RecordingCalculator(Calculator):
         if free is None and not found:
             with contextlib.suppress(PropertyNotImplementedError, NotImplementedError):
                 free = own.get_potential_energy(force_consistent=True, apply_constraint=False)
-        if stress is None and np.shape(found.get("stress")) == (6,) and np.any(found["stress"]):
+        if (
+            stress is None
+            and np.shape(found.get("stress", 0.0)) == (6,)
+            and np.any(found["stress"])
+        ):
             stress = found["stress"]  # all zeros are what a socket sends for "not computed"
         return Evaluation(
             identity,

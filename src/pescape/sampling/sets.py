@@ -152,7 +152,8 @@ def gather(
         for image in images
         if image.info["phase"] == "sampling"
     )
-    kept, rejected = [], []
+    kept: list[Atoms] = []
+    rejected: list[Atoms] = []
     for image in thinned(images, planned.sampler.every, keep_relaxation=keep_relaxation):
         stored = as_stored(image)
         stored.calc = SinglePointCalculator(stored, **image.calc.results)

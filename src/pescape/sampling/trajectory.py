@@ -155,6 +155,8 @@ def _run(
     stress: bool,
 ) -> None:
     cpu, clock = time.process_time(), time.perf_counter()
+    start = start.copy()
+    start.info = {}  # records of builders are long, and would be copied with every evaluation
     recorder = RecordingCalculator(
         start, lambda: fresh_session(reference, scratch), EvaluationLog(log), stress=stress
     )
@@ -201,11 +203,8 @@ def _images(start: Atoms, recorder: RecordingCalculator) -> list[Atoms]:
         calls[evaluation.phase] += 1
         image = start.copy()
         image.set_constraint()
-        image.info = {
-            "phase": evaluation.phase,
-            "tag": evaluation.tag,
-            "call": calls[evaluation.phase],
-        }
+        call = calls[evaluation.phase]
+        image.info = {"phase": evaluation.phase, "tag": evaluation.tag, "call": call}
         image.positions = evaluation.positions
         image.calc = SinglePointCalculator(image, **evaluation.results())
         images.append(image)
