@@ -112,7 +112,7 @@ def test_forces_and_jacobians_of_compact_functions_are_derivatives(cluster):
     listed = lists(positions)
     _, forces, _ = kernel.evaluate(positions, types, *listed)
     values, by_pair = kernel.symmetry_function_derivatives(positions, types, *listed)
-    step, atom = 1e-5, 3
+    step, atom = 1e-6, 3
     for axis in range(3):
         moved = [positions.copy(), positions.copy()]
         moved[0][atom, axis] += step
