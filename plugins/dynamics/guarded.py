@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
@@ -170,6 +171,8 @@ class GuardedDynamics(Dynamics):
         if self.nsteps == 0:
             self.logfile.write(f"# Step{head}\n")
         self.logfile.write(f"{self.nsteps:6d}{line}\n")
+        if isinstance(self.logfile, io.IOBase):  # before ASE 3.26: an open file
+            self.logfile.flush()
 
     # -- beginnings and ends ---------------------------------------------------------------
 

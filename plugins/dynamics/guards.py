@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from pescape.plugins.dynamics.reasons import StopKind
 
 _SKIN = 1.0
+_LIMITS = (
+    "max_force",
+    "max_energy",
+    "max_deviation",
+    "min_distance",
+    "distance_ratio",
+    "max_displacement",
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,14 @@ class Guards:
     max_displacement: float | None = None
     retries: int = 4
     caught: tuple[type[Exception], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in _LIMITS:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}: a positive limit, or None, is needed")
+        if self.retries < 0:
+            raise ValueError(f"retries is {self.retries}: 0 or more is needed")
 
     @property
     def watches_distances(self) -> bool:

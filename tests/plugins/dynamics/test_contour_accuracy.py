@@ -31,6 +31,37 @@ class Bowl(Calculator):
         self.results = {"energy": energy, "free_energy": energy, "forces": -self.k * x}
 
 
+class Wells(Calculator):
+    """Anharmonic wells of different strengths for the atoms of a crystal."""
+
+    implemented_properties = ("energy", "free_energy", "forces")
+
+    def __init__(self, start, k):
+        super().__init__()
+        self.start, self.k = start, k
+
+    def energy(self, d):
+        return float((0.5 * self.k * d**2 - 0.6 * d**3 + 0.8 * d**4).sum())
+
+    def displacements(self, energy, seed):
+        """Return random displacements that have an energy."""
+        direction = np.random.default_rng(seed).normal(size=self.start.shape)
+        low, high = 0.0, 1.0
+        for _ in range(40):
+            middle = 0.5 * (low + high)
+            low, high = (
+                (low, middle) if self.energy(middle * direction) > energy else (middle, high)
+            )
+        return low * direction
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        d = atoms.positions - self.start
+        energy = self.energy(d)
+        forces = -(self.k * d - 1.8 * d**2 + 3.2 * d**3)
+        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+
+
 def crystal(cells=2, vacancy=True):
     atoms = bulk("Cu", cubic=True) * cells
     if vacancy:
@@ -87,6 +118,22 @@ def test_ramp_is_followed_without_bias():
     reference, n = atoms.get_potential_energy(), len(atoms)
     ramp = PerAtomAbove(Ramp(0.001, 1.0, 200), reference, n)
     walk = ContourExploration(atoms, ramp, seed=3)
+    found = errors(walk, 200, skip=0)
+    assert abs(found.mean()) < 1e-3
+    assert np.sqrt((found**2).mean()) < 5e-3
+    assert walk.force_calls == 201
+
+
+@pytest.mark.parametrize("cells", [1, 3, 6])
+@pytest.mark.parametrize(("first", "last"), [(0.02, 0.6), (0.6, 0.1)])
+def test_ramps_up_and_down_have_no_bias_from_4_to_864_atoms(cells, first, last):
+    atoms = bulk("Cu", cubic=True) * cells
+    n = len(atoms)
+    calculator = Wells(atoms.get_positions(), np.random.default_rng(1).uniform(2, 8, (n, 3)))
+    atoms.calc = calculator
+    atoms.positions += calculator.displacements(first * n, seed=2)
+    ramp = PerAtomAbove(Ramp(first, last, 200), 0.0, n)
+    walk = ContourExploration(atoms, ramp, maxstep=1.0, seed=0, remove_translation=False)
     found = errors(walk, 200, skip=0)
     assert abs(found.mean()) < 1e-3
     assert np.sqrt((found**2).mean()) < 5e-3

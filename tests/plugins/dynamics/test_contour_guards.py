@@ -202,3 +202,12 @@ def test_keeper_without_limits_allows_everything_finite():
     assert keeper.check_results(1e6, np.full((31, 3), 1e4), 0.0) is None
     assert keeper.check_positions(atoms.positions * 0.1) is None
     assert keeper.check_results(np.nan, np.zeros((31, 3)), 0.0).kind == "not_finite"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"max_force": 0}, {"min_distance": -1.0}, {"max_energy": float("nan")}, {"retries": -1}],
+)
+def test_limits_that_make_no_sense_are_named(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        Guards(**settings)

@@ -261,15 +261,18 @@ def test_checkpoint_of_another_system_or_kind_is_refused(tmp_path):
         ContourExploration(cluster(), restart=file)
 
 
-def test_calculator_that_raises_leaves_everything_as_it_was():
+def test_calculator_that_raises_leaves_everything_as_it_was(tmp_path):
     undisturbed = path(ContourExploration(cluster(Counting()), seed=1), 12)
     atoms = cluster(Counting(failing=[6]))
-    walk = ContourExploration(atoms, seed=1)
+    walk = ContourExploration(atoms, seed=1, trajectory=tmp_path / "walk.traj")
     with pytest.raises(RuntimeError, match="no convergence"):
         walk.run(12)
     assert walk.nsteps == 4
     assert np.array_equal(atoms.get_positions(), undisturbed[4])
+    frames = read(tmp_path / "walk.traj", ":")
+    assert np.array_equal([frame.positions for frame in frames], undisturbed[:5])
     walk.run(12 - walk.nsteps)
+    assert len(read(tmp_path / "walk.traj", ":")) == 13
     assert np.abs(atoms.get_positions() - undisturbed[-1]).max() < 1e-9
 
 
