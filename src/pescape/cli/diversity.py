@@ -127,16 +127,15 @@ def print_comparison(comparison: Comparison) -> None:
         row: list[object] = [one.name, one.images, one.calls]
         row.append(None if one.mean_energy is None else f"{one.mean_energy:.3f}")
         row.append(f"{one.ratio:.2f} ± {one.error:.2f}")
-        row.append(f"{one.low:.2f}–{one.high:.2f}")
         row.append(f"{one.within_ratio:.2f} ± {one.within_error:.2f}")
-        row.append(f"{one.effective_trajectories:.0f} of {one.trajectories}")
+        row.append(f"{one.effective_trajectories:.0f}/{one.trajectories}")
         if one.seed_error is not None:
             mean = sum(one.seed_ratios.values()) / len(one.seed_ratios)
             row.append(f"{mean:.2f} ± {one.seed_error:.2f}")
         rows.append(row)
-    columns = ["", "images", "calls", "eV/atom", "diversity", "95 %", "within", "effective"]
+    columns = ["", "images", "calls", "eV/\natom", "diversity", "within\nstarts", "trajec-\ntories"]
     if len(rows[0]) > len(columns):
-        columns.append("seeds")
+        columns.append("mean of\nseeds")
     say("")
     table(f"{comparison.kind}: {comparison.statement}", columns, rows)
     if comparison.support is not None:

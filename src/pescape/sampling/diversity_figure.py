@@ -127,9 +127,10 @@ def _draw_ratios(axes: Axes, found: Diversity, colors: dict[str, str]) -> None:
             )
     axes.axhline(1.0, color=_PALE, lw=1.0, ls="--", zorder=0)
     axes.set_xticks(range(len(found.comparisons)), [_named(one) for one in found.comparisons])
+    axes.set_xlabel("(numbers: effective trajectories of each set)")
 
 
 def _named(comparison: Comparison) -> str:
     """Name a comparison, with the effective number of trajectories of each set."""
     numbers = ", ".join(f"{one.effective_trajectories:.0f}" for one in comparison.sets)
-    return f"{comparison.kind}\n(trajectories: {numbers})"
+    return f"{comparison.kind}\n{numbers}"
