@@ -22,7 +22,7 @@ class VtstSettings:
     Attributes
     ----------
     damping
-        The first guess of the inverse curvature is divided by this.
+        The first guess of the inverse curvature is divided by this; step pairs refine it.
     max_step
         Longest step, the norm over all atoms, Å.
     memory
@@ -214,7 +214,15 @@ def _conjugate(
 def _lbfgs(
     force: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]], guess: float
 ) -> np.ndarray:
-    """Return the L-BFGS step (two-loop recursion) for a force."""
+    """Return the L-BFGS step (two-loop recursion) for a force.
+
+    The guess of the inverse curvature gives way to that of the newest pair as soon as there is
+    one (Nocedal and Wright, Numerical Optimization, eq. 7.20): a damped guess, kept for good,
+    takes nearly twice the calls.
+    """
+    if pairs:
+        newest, changed = pairs[-1]
+        guess = float(newest @ changed) / float(changed @ changed)
     vector = force
     weights = []
     for step, change in reversed(pairs):

@@ -2,11 +2,29 @@
 
 import pytest
 from ase.build import add_adsorbate, bulk, fcc100
+from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
 from pescape.plugins.dynamics.modes import local_displacement
 from pescape.plugins.dynamics.slide import relax
+
+
+class Memoryless(Calculator):
+    """EMT whose last digits do not depend on when its neighbour list was built."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        code = EMT()
+        code.calculate(self.atoms, ["energy", "forces"], all_changes)
+        self.results = {name: code.results[name] for name in ("energy", "forces")}
+
+
+@pytest.fixture(scope="session")
+def memoryless():
+    return Memoryless
 
 
 @pytest.fixture(scope="session")

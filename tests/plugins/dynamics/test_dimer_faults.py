@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from ase.io import read
 
 from pescape.plugins.dynamics import Dimer
@@ -14,14 +15,17 @@ METHODS = ["ritz", "vtst"]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_restart_is_bit_identical(hop, tmp_path, method):
+def test_restart_is_bit_identical(hop, memoryless, tmp_path, method):
     atoms, shift = hop()
+    atoms.calc = memoryless()
     whole = Dimer(atoms, shift, method=method)
     whole.run(steps=15)
     parts, shift = hop()
+    parts.calc = memoryless()
     file, frames = tmp_path / "dimer.npz", tmp_path / "a.traj"
     Dimer(parts, shift, method=method, restart=file, trajectory=frames).run(steps=6)
     fresh, _ = hop(seed=99)  # positions come from the checkpoint
+    fresh.calc = memoryless()
     resumed = Dimer(fresh, shift, method=method, restart=file, trajectory=frames)
     assert resumed.nsteps == 6
     resumed.run(steps=9)
@@ -29,6 +33,87 @@ def test_restart_is_bit_identical(hop, tmp_path, method):
     assert resumed.calls == whole.calls
     assert resumed.history == whole.history
     assert [frame.info["step"] for frame in read(frames, ":")] == list(range(16))
+
+
+class Killed(BaseException):
+    """What no search can catch."""
+
+
+def files(folder):
+    return {
+        "restart": folder / "dimer.npz",
+        "trajectory": folder / "centres.traj",
+        "images": folder / "images.extxyz",
+    }
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_at_any_call_a_search_goes_on_bit_by_bit(tmp_path, method, hollow, memoryless):
+    mode = np.random.default_rng(3).normal(size=(19, 3)) * (np.arange(19) > 16)[:, None]
+
+    def start():
+        atoms = hollow.copy()
+        atoms.calc = memoryless()
+        return atoms
+
+    atoms = start()
+    whole = Dimer(atoms, mode, method=method, displacement=0.3)
+    whole.run(steps=7)
+    for kill in range(1, whole.calls + 1, 3):
+        folder = tmp_path / str(kill)
+        folder.mkdir()
+        killed = start()
+        failing(killed.calc, kill, Killed)
+        with pytest.raises(Killed):
+            Dimer(killed, mode, method=method, displacement=0.3, **files(folder)).run(steps=7)
+        fresh = start()
+        resumed = Dimer(fresh, mode, method=method, displacement=0.3, **files(folder))
+        resumed.run(steps=7 - resumed.nsteps)
+        assert np.array_equal(fresh.positions, atoms.positions)
+        assert resumed.history == whole.history
+        assert np.array_equal(resumed.mode, whole.mode)
+        centres = read(folder / "centres.traj", ":")
+        assert [frame.info["step"] for frame in centres] == list(range(8))
+        images = read(folder / "images.extxyz", ":")
+        assert [frame.info["call"] for frame in images] == list(range(1, whole.calls + 1))
+
+
+def test_killed_between_a_frame_and_its_checkpoint_a_search_repeats_no_frame(tmp_path, hop):
+    atoms, shift = hop()
+    dimer = Dimer(atoms, shift, **files(tmp_path))
+
+    def kill():
+        if dimer.nsteps == 4:
+            raise Killed
+
+    dimer.attach(kill)
+    with pytest.raises(Killed):
+        dimer.run(steps=6)
+    with (tmp_path / "images.extxyz").open("a") as file:
+        file.write("31\nProperties=species:S:1:pos:R:3 call=99\nCu 0.0 0")  # torn by the kill
+    fresh, _ = hop()
+    resumed = Dimer(fresh, shift, **files(tmp_path))
+    assert resumed.nsteps == 3
+    resumed.run(steps=3)
+    centres = read(tmp_path / "centres.traj", ":")
+    assert [frame.info["step"] for frame in centres] == list(range(7))
+    calls = [frame.info["call"] for frame in read(tmp_path / "images.extxyz", ":")]
+    assert calls == list(range(1, resumed.calls + 1))
+
+
+def test_append_trajectory_keeps_what_was_there(tmp_path, hop):
+    for append, frames in ((True, 3), (True, 6), (False, 3)):
+        atoms, shift = hop()
+        dimer = Dimer(
+            atoms,
+            shift,
+            trajectory=tmp_path / "a.traj",
+            images=tmp_path / "i.xyz",
+            append_trajectory=append,
+        )
+        dimer.run(steps=2)
+        assert len(read(tmp_path / "a.traj", ":")) == frames
+        assert len(read(tmp_path / "i.xyz", ":")) == dimer.calls * frames // 3
 
 
 def test_checkpoints_of_other_runs_are_refused(hop, tmp_path):
@@ -39,18 +124,26 @@ def test_checkpoints_of_other_runs_are_refused(hop, tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match=r"bad\.npz"):
         Dimer(atoms, shift, restart=tmp_path / "bad.npz")
+    atoms.set_constraint(FixAtoms([0]))
+    with pytest.raises(CheckpointError, match="constraints that the search began with"):
+        Dimer(atoms, shift, restart=tmp_path / "r.npz")
+    atoms.set_constraint()
+    atoms.set_cell(1.01 * atoms.cell)
+    with pytest.raises(CheckpointError, match="cell"):
+        Dimer(atoms, shift, restart=tmp_path / "r.npz")
 
 
 def failing(calculator, number, fault):
+    """Make the n-th calculation raise, or return forces that are not numbers."""
     original, counter = calculator.calculate, [0]
 
     def calculate(*args, **kwargs):
         counter[0] += 1
         original(*args, **kwargs)
         if counter[0] == number:
-            if fault == "raise":
+            if fault != "nan":
                 calculator.results.clear()
-                raise RuntimeError("the code behind broke down")
+                raise fault("the code behind broke down")
             calculator.results["forces"] = np.full_like(calculator.results["forces"], np.nan)
 
     calculator.calculate = calculate
@@ -62,7 +155,7 @@ def test_calculator_that_raises_leaves_the_search_where_it_was(hop, number):
     undisturbed = hop()[0]
     reference = Dimer(undisturbed, shift)
     reference.run(steps=10)
-    failing(atoms.calc, number, "raise")
+    failing(atoms.calc, number, RuntimeError)
     dimer = Dimer(atoms, shift)
     before = atoms.get_positions()
     with pytest.raises(RuntimeError, match="broke down"):
