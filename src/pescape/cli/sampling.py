@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pescape.sampling.sets import Record
     from pescape.sampling.trajectory import Outcome
 
-#: Most rows of a table, and most characters of what is running.
-_ROWS, _WIDTH = 40, 60
+#: Most rows of a table, and what the progress bar takes of the terminal's width.
+_ROWS, _BAR = 40, 56
 
 
 def sample(
@@ -120,7 +120,7 @@ def _sample_with_progress(
 
             def calls(self, running: dict[str, int]) -> None:
                 now = ", ".join(f"{title}: {calls}" for title, calls in sorted(running.items()))
-                bar.update(shown, note=f"[dim]{now[:_WIDTH]}[/]")
+                bar.update(shown, note=f"[dim]{now[: max(0, console.width - _BAR)]}[/]")
 
             def trajectory(self, planned: Planned, outcome: Outcome) -> None:
                 console.print(_sentence(planned, outcome), highlight=False, soft_wrap=True)
@@ -183,8 +183,13 @@ def _print_records(records: Sequence[Record]) -> None:
 def _tell_failures(result: SampleResult) -> None:
     from pescape.cli.output import warn
 
+    told: dict[str, list[str]] = {}
     for record in result.failed:
-        warn(f"{record.builder} {record.start} {record.sampler}: {record.message}")
+        title = f"{record.builder} {record.start} {record.sampler}"
+        told.setdefault(record.message, []).append(title)
+    for message, titles in told.items():
+        others = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
+        warn(f"{titles[0]}{others}: {message}")
     if result.failed:
         warn(
             f"{len(result.failed)} of {len(result.records)} trajectories failed; what they had "

@@ -106,8 +106,8 @@ class Reference:
             made: Any = self._make(directory)
             if hasattr(type(made), "__enter__"):
                 made = stack.enter_context(made)
-            elif hasattr(made, "close"):
-                stack.callback(made.close)
+            elif (close := getattr(made, "close", getattr(made, "clean", None))) is not None:
+                stack.callback(close)  # LAMMPSlib's is called clean
             if directory is not None and str(getattr(made, "directory", None)) == ".":
                 made.directory = directory
             yield made
@@ -276,6 +276,6 @@ def _eam_calculator(settings: dict[str, Any]) -> BaseCalculator:
         ],
         atom_types={element: index + 1 for index, element in enumerate(elements)},
         log_file=None,
-        # A LAMMPS of its own for every configuration: labels do not depend on the order.
-        keep_alive=False,
+        # Every calculation is a "run 0", which begins afresh: results have no history.
+        keep_alive=True,
     )

@@ -39,12 +39,14 @@ class CallCounter:
 
 @contextlib.contextmanager
 def watched(logs: Mapping[str, Path], tell: Callable[[dict[str, int]], None]) -> Iterator[None]:
-    """Tell the force calls in logs twice a second for as long as the block runs."""
+    """Tell the force calls in logs that grow, twice a second while the block runs."""
     counter, done = CallCounter(logs), threading.Event()
+    before = counter.count()
 
     def poll() -> None:
         while not done.wait(_SECONDS):
-            tell(counter.count())
+            now = counter.count()
+            tell({name: calls for name, calls in now.items() if calls != before.get(name)})
 
     thread = threading.Thread(target=poll, daemon=True)
     thread.start()
