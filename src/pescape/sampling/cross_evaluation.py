@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from pescape.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
@@ -159,11 +159,9 @@ def cross_evaluate(
 
 
 def _calculator(given: BaseCalculator | Path | str) -> BaseCalculator:
-    if hasattr(given, "get_property"):
-        return given
     from pescape.calculators import MTP
 
-    return MTP(given)
+    return MTP(given) if isinstance(given, str | Path) else given
 
 
 def _where(atoms: Atoms, name: str, index: int) -> str:

@@ -12,7 +12,7 @@ from pescape.dataset import SOURCE
 from pescape.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -81,11 +81,11 @@ class SampledSet:
     @property
     def total_calls(self) -> int | None:
         """Force calls of all trajectories together."""
-        return None if self.calls is None else int(_spent(self)[1].sum())
+        return None if self.calls is None else int(_spent(self, self.calls).sum())
 
 
 def sampled_sets(
-    sets: dict[str, Sequence[Atoms]], keys: InfoKeys | None = None
+    sets: Mapping[str, Sequence[Atoms]], keys: InfoKeys | None = None
 ) -> tuple[SampledSet, ...]:
     """Read what a comparison needs off the images of several methods.
 
@@ -146,17 +146,17 @@ def equal_call_masks(sets: Sequence[SampledSet]) -> list[NDArray[np.bool_]]:
     list of arrays of bool
         Shape (I,) each.
     """
-    missing = [one.name for one in sets if one.calls is None]
-    if missing:
+    known = [one.calls for one in sets if one.calls is not None]
+    if len(known) < len(sets):
+        silent = next(one.name for one in sets if one.calls is None)
         raise DataError(
-            f"data set {missing[0]!r}: its images do not say how many force calls they cost, "
+            f"data set {silent!r}: its images do not say how many force calls they cost, "
             "so sets cannot be compared at equal calls"
         )
-    spent = [_spent(one)[1] for one in sets]
-    budget = min(int(calls.sum()) for calls in spent)
+    spent = [_spent(one, calls) for one, calls in zip(sets, known, strict=True)]
+    budget = min(int(each.sum()) for each in spent)
     return [
-        one.calls <= _limit(calls, budget)  # type: ignore[operator]
-        for one, calls in zip(sets, spent, strict=True)
+        np.asarray(calls <= _limit(each, budget)) for calls, each in zip(known, spent, strict=True)
     ]
 
 
@@ -171,12 +171,12 @@ def _limit(calls: Integers, budget: int) -> float:
     return float(limits[np.argmax(limits <= ordered)])
 
 
-def _spent(one: SampledSet) -> tuple[Names, Integers]:
-    """Give the trajectories of a set and the calls each of them cost."""
+def _spent(one: SampledSet, calls: Integers) -> Integers:
+    """Give the calls that each trajectory of a set cost, given those up to its images."""
     names, index = np.unique(one.trajectories, return_inverse=True)
     spent = np.zeros(len(names), dtype=np.int64)
-    np.maximum.at(spent, index, one.calls)
-    return names, spent
+    np.maximum.at(spent, index, calls)
+    return spent
 
 
 def _where(atoms: Atoms, name: str, index: int) -> str:
@@ -219,7 +219,7 @@ def _calls(name: str, frames: Sequence[Atoms], keys: InfoKeys) -> Integers | Non
     return np.array(told, dtype=np.int64)
 
 
-def _energies(sets: dict[str, Sequence[Atoms]]) -> dict[str, Floats] | None:
+def _energies(sets: Mapping[str, Sequence[Atoms]]) -> dict[str, Floats] | None:
     """Read energies, eV: free energies if all images have one; None if one has none."""
     free = {name: [_energy(atoms, free=True) for atoms in frames] for name, frames in sets.items()}
     if any(None in values for values in free.values()):
@@ -240,7 +240,7 @@ def _energy(atoms: Atoms, *, free: bool) -> float | None:
 
 
 def _excess_energies(
-    sets: dict[str, Sequence[Atoms]], starts: dict[str, Names], keys: InfoKeys
+    sets: Mapping[str, Sequence[Atoms]], starts: dict[str, Names], keys: InfoKeys
 ) -> dict[str, Floats] | None:
     energies = _energies(sets)
     if energies is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COLORS = ("#8a929c", "#2f6db3", "#e07b39", "#3a8f5c", "#8257a8", "#b3423c")
 _INK, _PALE = "#30343b", "#7b828c"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": _INK,

@@ -174,6 +174,5 @@ def effective_number(weights: Floats, members: NDArray[np.int64] | None = None) 
         To which thing (a trajectory) each weight belongs, shape (I,); by default each
         stands for itself.
     """
-    if members is not None:
-        weights = np.bincount(members, weights)
-    return float(weights.sum() ** 2 / (weights**2).sum())
+    shares = weights if members is None else np.bincount(members, weights).astype(float)
+    return float(shares.sum() ** 2 / (shares**2).sum())
