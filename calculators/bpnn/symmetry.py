@@ -9,14 +9,19 @@ G4     2^(1-ζ) Σ_{j<k} (1 + λ cos θ)^ζ exp(-η Σ_p (r_p - r_s)²) Π_p f_c
 G5     the same with p = ij, ik only
 G2W    as G2, over all elements, each term times the atomic number Z_j [2]_
 G4W    as G4, over all elements, each term times Z_j Z_k [2]_
+C2     Σ_j C(r_ij), C a window of distances [3]_
+C4     Σ_{j<k} A(θ) Π_p C(r_p), p = ij, ik, jk, A a window of angles
+C5     the same with p = ij, ik only
+C2W …  as C2, C4, C5, over all elements, each term times Z_j or Z_j Z_k
 =====  ======================================================================================
 
-n2p2 and RuNNer number them 2, 3 ("narrow"), 9 ("wide"), 12 and 13.
+n2p2 and RuNNer number them 2, 3 ("narrow"), 9 ("wide"), 12, 13 and 20 to 25.
 
 References
 ----------
 .. [1] J. Behler, J. Chem. Phys. 134, 074106 (2011).
 .. [2] M. Gastegger et al., J. Chem. Phys. 148, 241709 (2018).
+.. [3] M. P. Bircher, A. Singraber and C. Dellago, Mach. Learn.: Sci. Technol. 2, 035026 (2021).
 """
 
 from __future__ import annotations
@@ -32,12 +37,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: Number of each kind of function, n2p2's, which the kernel uses too.
-KINDS = {"G2": 2, "G4": 3, "G5": 9, "G2W": 12, "G4W": 13}
+KINDS = {
+    "G2": 2,
+    "G4": 3,
+    "G5": 9,
+    "G2W": 12,
+    "G4W": 13,
+    "C2": 20,
+    "C4": 21,
+    "C5": 22,
+    "C2W": 23,
+    "C4W": 24,
+    "C5W": 25,
+}
 #: How many neighbour elements a function of each kind names.
-NEIGHBORS = {"G2": 1, "G4": 2, "G5": 2, "G2W": 0, "G4W": 0}
+NEIGHBORS = {kind: 0 if kind.endswith("W") else 1 if kind[1] == "2" else 2 for kind in KINDS}
+#: Kinds with powers of 1 + λ cos θ, and with windows of angles.
 ANGULAR = ("G4", "G5", "G4W")
+ANGLE_WINDOWS = ("C4", "C5", "C4W", "C5W")
 
-#: Number of each kind of cut-off function: n2p2's, and 9 for Amp's polynomial.
+#: Number of each kind of cut-off function: n2p2's, 9 for Amp's polynomial, then windows.
 CUTOFFS = {
     "hard": 0,
     "cosine": 1,
@@ -49,7 +68,16 @@ CUTOFFS = {
     "poly3": 7,
     "poly4": 8,
     "amp-polynomial": 9,
+    "window1": 10,
+    "window2": 11,
+    "window3": 12,
+    "window4": 13,
+    "skewed1": 14,
+    "skewed2": 15,
+    "skewed3": 16,
+    "skewed4": 17,
 }
+WINDOWS = tuple(kind for kind, number in CUTOFFS.items() if number >= 10)
 
 
 @dataclass(frozen=True)
@@ -61,6 +89,10 @@ class Cutoff:
     7, 9 with 1 to 4 vanishing derivatives at both ends. tanh3 is tanh³(1 - r/R), its normalised
     form is 1 at r = 0; amp-polynomial is 1 + γ (r/R)^(γ+1) - (γ+1) (r/R)^γ.
 
+    Compact functions have windows: window1 to window4 are poly1 to poly4 of x = |r - c|/w with c
+    the centre and w the half width of the interval from the inner radius to R, zero beyond;
+    skewed1 to skewed4 are those of x (2 - x). A window of angles is never skewed.
+
     Parameters
     ----------
     kind
@@ -68,7 +100,8 @@ class Cutoff:
     radius
         R in Å.
     parameter
-        The inner fraction α, or γ of Amp's polynomial.
+        The inner fraction α, or γ of Amp's polynomial, or the inner radius of windows in Å, which
+        may be negative.
     """
 
     kind: str
@@ -85,10 +118,21 @@ class Cutoff:
         if self.kind == "amp-polynomial":
             if not 0 < self.parameter < math.inf:
                 raise ValueError(f"gamma of Amp's polynomial must be > 0, not {self.parameter}")
+        elif self.is_window:
+            if not -math.inf < self.parameter < self.radius:
+                raise ValueError(
+                    f"the inner radius of a window must be below the outer one, {self.radius}, "
+                    f"not {self.parameter}"
+                )
         elif not 0 <= self.parameter < 1:
             raise ValueError(
                 f"the inner fraction of a cut-off must be in [0, 1), not {self.parameter}"
             )
+
+    @property
+    def is_window(self) -> bool:
+        """Whether it is one of those of compact functions."""
+        return self.kind in WINDOWS
 
 
 @dataclass(frozen=True)
@@ -100,15 +144,18 @@ class SymmetryFunction:
     kind
         One of ``KINDS``.
     neighbors
-        Elements: one for G2, two in any order for G4 and G5, none for the weighted ones.
+        Elements: one for G2 and C2, two in any order for G4, G5, C4 and C5, none for the weighted.
     eta
-        η in 1/Å².
+        η in 1/Å²; ignored in compact functions.
     cutoff
-        The cut-off function of every distance.
+        The cut-off function, or window, of every distance.
     shift
-        r_s in Å.
+        r_s in Å; ignored in compact functions.
     lambda_, zeta
-        λ in [-1, 1] and ζ >= 1 of the angular kinds; ignored in the others.
+        λ in [-1, 1] and ζ >= 1 of G4, G5 and G4W; ignored in the others.
+    angles
+        Degrees: where the window of angles of C4, C5, C4W and C5W begins and ends; ignored in the
+        others. It may reach beyond 0 or 180 if that is its centre.
     """
 
     kind: str
@@ -118,6 +165,7 @@ class SymmetryFunction:
     shift: float = 0.0
     lambda_: float = 1.0
     zeta: float = 1.0
+    angles: tuple[float, float] = (0.0, 180.0)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -136,20 +184,50 @@ class SymmetryFunction:
         for name, value in (("eta", self.eta), ("shift", self.shift)):
             if not math.isfinite(value):
                 raise ValueError(f"{name} of {self.kind} must be a finite number, not {value}")
+        if self.is_compact != self.cutoff.is_window:
+            raise ValueError(
+                f"{self.kind} cannot have the cut-off {self.cutoff.kind!r}: windows belong to "
+                "compact functions, and to them alone"
+            )
         if self.kind in ANGULAR:
-            if not abs(self.lambda_) <= 1:
-                raise ValueError(f"lambda of {self.kind} must be in [-1, 1], not {self.lambda_}")
-            # Below 1 the forces of collinear atoms are infinite.
-            if not 1 <= self.zeta < math.inf:
-                raise ValueError(f"zeta of {self.kind} must be at least 1, not {self.zeta}")
+            self._check_power()
+        if self.kind in ANGLE_WINDOWS:
+            self._check_angles()
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether it is made of windows."""
+        return self.kind.startswith("C")
+
+    def _check_power(self) -> None:
+        if not abs(self.lambda_) <= 1:
+            raise ValueError(f"lambda of {self.kind} must be in [-1, 1], not {self.lambda_}")
+        # Below 1 the forces of collinear atoms are infinite.
+        if not 1 <= self.zeta < math.inf:
+            raise ValueError(f"zeta of {self.kind} must be at least 1, not {self.zeta}")
+
+    def _check_angles(self) -> None:
+        left, right = self.angles
+        centre = (left + right) / 2
+        if not (
+            left < right <= left + 360
+            and (left >= 0 or centre == 0)
+            and (right <= 180 or centre == 180)
+        ):
+            raise ValueError(
+                f"the angles of {self.kind} must rise, and stay within 0 and 180 unless one of "
+                f"these is their centre, not {left} to {right}"
+            )
 
 
 def row(function: SymmetryFunction, species: Sequence[str]) -> list[float]:
     """Return the ten numbers that describe a function to the kernel.
 
     They are the kind, two neighbours (indices in `species`, -1 where there is none), η (1/Å²),
-    r_s (Å), λ, ζ, the cut-off radius (Å), kind and parameter.
+    r_s (Å), λ and ζ, or the angles where a window of angles begins and ends (degrees), and the
+    cut-off's radius (Å), kind and parameter.
     """
+    angular = angular_numbers(function)
     neighbors = [species.index(name) for name in function.neighbors] + [-1, -1]
     cutoff = function.cutoff
     return [
@@ -157,12 +235,18 @@ def row(function: SymmetryFunction, species: Sequence[str]) -> list[float]:
         *neighbors[:2],
         function.eta,
         function.shift,
-        function.lambda_,
-        function.zeta,
+        *angular,
         cutoff.radius,
         CUTOFFS[cutoff.kind],
         cutoff.parameter,
     ]
+
+
+def angular_numbers(function: SymmetryFunction) -> tuple[float, float]:
+    """Return λ and ζ, or the window of angles (degrees) where there is one instead."""
+    if function.kind in ANGLE_WINDOWS:
+        return function.angles
+    return function.lambda_, function.zeta
 
 
 # Table I of Waters & Rondinelli: η in units of 1/R_c², ζ and λ without units.
@@ -211,10 +295,23 @@ def typical_value(function: SymmetryFunction, density: float = 0.05) -> float:
     total = 0.0
     for index in range(count):
         r = closest + (index + 0.5) * step
-        decay = 0.5 * (1 + math.cos(math.pi * r / function.cutoff.radius))
-        width = min(function.eta * (r - function.shift) ** 2, 700.0)
-        total += 4 * math.pi * density * r**2 * math.exp(-width) * decay * step
-    if function.kind not in ANGULAR:
-        return total
-    mean_angle = 2 / (function.zeta + 1)  # of 2^(1-ζ) (1+λ cos θ)^ζ over the sphere
-    return 0.5 * mean_angle * total**2
+        total += 4 * math.pi * density * r**2 * _typical_decay(function, r) * step
+    if function.kind in ANGULAR:
+        # The mean of 2^(1-ζ) (1 + λ cos θ)^ζ over the sphere.
+        return total**2 / (function.zeta + 1)
+    if function.kind in ANGLE_WINDOWS:
+        return 0.5 * total**2 * (function.angles[1] - function.angles[0]) / 360
+    return total
+
+
+def _typical_decay(function: SymmetryFunction, r: float) -> float:
+    """Estimate what a neighbour at a distance (Å) counts."""
+    cutoff = function.cutoff
+    if cutoff.is_window:
+        middle, half = (
+            (cutoff.radius + cutoff.parameter) / 2,
+            (cutoff.radius - cutoff.parameter) / 2,
+        )
+        return 0.5 * (1 + math.cos(math.pi * min(abs(r - middle) / half, 1.0)))
+    width = min(function.eta * (r - function.shift) ** 2, 700.0)
+    return math.exp(-width) * 0.5 * (1 + math.cos(math.pi * r / cutoff.radius))

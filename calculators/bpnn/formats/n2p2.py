@@ -7,6 +7,7 @@ not that of ``input.nn``: elements by atomic number, symmetry functions by kind,
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,12 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from pescape.calculators.bpnn.formats.lines import Lines, decoded, shortened
+from pescape.calculators.bpnn.formats.n2p2_functions import parse_function, sorting_key
 from pescape.calculators.bpnn.formats.n2p2_settings import Settings, read_settings
 from pescape.calculators.bpnn.network import ElementModel, Layer
 from pescape.calculators.bpnn.potential import BPNNPotential, checked_species
 from pescape.calculators.bpnn.scaling import Scaling
-from pescape.calculators.bpnn.symmetry import CUTOFFS, KINDS, NEIGHBORS, Cutoff, SymmetryFunction
+from pescape.calculators.bpnn.symmetry import CUTOFFS, Cutoff, SymmetryFunction
 from pescape.calculators.bpnn.units import Normalization, Units
 
 if TYPE_CHECKING:
@@ -43,16 +45,7 @@ ACTIVATIONS = {
     "S": "reverse-sigmoid",
 }
 _NORMALIZATION = ("mean_energy", "conv_energy", "conv_length")
-_KINDS = {number: kind for kind, number in KINDS.items()}
 _CUTOFF_KINDS = {number: kind for kind, number in CUTOFFS.items() if number <= 8}
-# Numbers of a function's line behind its neighbours; those in brackets may be left out.
-_COLUMNS = {
-    "G2": ("eta", "shift", "radius"),
-    "G2W": ("eta", "shift", "radius"),
-    "G4": ("eta", "lambda", "zeta", "radius", "[shift]"),
-    "G5": ("eta", "lambda", "zeta", "radius", "[shift]"),
-    "G4W": ("eta", "shift", "lambda", "zeta", "radius"),
-}
 
 
 def weights_name(element: str) -> str:
@@ -157,7 +150,7 @@ def _functions(
             settings.fail(
                 f"symfunction_short needs one of the elements {' '.join(species)}", number
             )
-        function = _function(settings, number, words[1:], cutoff_kind, alpha)
+        function = parse_function(settings, number, words[1:], cutoff_kind, alpha)
         unknown = [name for name in function.neighbors if name not in species]
         if unknown:
             settings.fail(f"{unknown[0]} is not one of the elements {' '.join(species)}", number)
@@ -168,61 +161,14 @@ def _functions(
     return {name: tuple(sorted(given, key=sorting_key)) for name, given in found.items()}
 
 
-def _function(
-    settings: Settings, number: int, words: list[str], cutoff_kind: str, alpha: float
-) -> SymmetryFunction:
-    code = settings.integer(words[0], "the kind of a symmetry function", number)
-    if code not in _KINDS:
-        known = ", ".join(map(str, _KINDS))
-        settings.fail(f"symmetry functions of kind {code} cannot be read, only {known}", number)
-    kind = _KINDS[code]
-    count = NEIGHBORS[kind]
-    columns = _COLUMNS[kind]
-    needed = [name for name in columns if not name.startswith("[")]
-    neighbors, values = words[1 : 1 + count], words[1 + count :]
-    if not len(needed) <= len(values) <= len(columns):
-        settings.fail(
-            f"a symmetry function of kind {code} needs {count} neighbours and "
-            f"{', '.join(needed)}, found {len(words) - 1} words",
-            number,
-        )
-    names = [name.strip("[]") for name in columns]
-    numbers = {
-        name: settings.real(word, name, number) for name, word in zip(names, values, strict=False)
-    }
-    try:
-        cutoff = Cutoff(cutoff_kind, numbers.pop("radius"), alpha)
-        if "lambda" in numbers:
-            numbers["lambda_"] = numbers.pop("lambda")
-        return SymmetryFunction(kind, tuple(neighbors), cutoff=cutoff, **numbers)
-    except ValueError as error:
-        settings.fail(str(error), number)
-
-
-def sorting_key(function: SymmetryFunction) -> tuple[float, ...]:
-    """Return what n2p2 sorts the functions of an element by (all have the same cut-off kind)."""
-    angular = (function.zeta, function.lambda_) if len(_COLUMNS[function.kind]) > 3 else ()
-    neighbors = sorted(atomic_numbers[name] for name in function.neighbors)
-    return (
-        KINDS[function.kind],
-        function.cutoff.radius,
-        function.eta,
-        function.shift,
-        *angular,
-        *neighbors,
-    )
-
-
 def _in_angstrom(function: SymmetryFunction, units: Units) -> SymmetryFunction:
-    old = function.cutoff
-    return SymmetryFunction(
-        function.kind,
-        function.neighbors,
-        units.eta(function.eta),
-        Cutoff(old.kind, units.distance(old.radius), old.parameter),
-        units.distance(function.shift),
-        function.lambda_,
-        function.zeta,
+    cutoff = function.cutoff
+    parameter = units.distance(cutoff.parameter) if cutoff.is_window else cutoff.parameter
+    return dataclasses.replace(
+        function,
+        eta=units.eta(function.eta),
+        shift=units.distance(function.shift),
+        cutoff=Cutoff(cutoff.kind, units.distance(cutoff.radius), parameter),
     )
 
 

@@ -9,6 +9,7 @@ further layer, and scaling that differs between elements becomes one to the rang
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import shutil
@@ -24,13 +25,17 @@ from pescape.calculators.bpnn.formats.n2p2 import (
     ACTIVATIONS,
     SCALING,
     SETTINGS,
-    sorting_key,
     weights_name,
+)
+from pescape.calculators.bpnn.formats.n2p2_functions import (
+    cutoff_number,
+    function_line,
+    sorting_key,
 )
 from pescape.calculators.bpnn.formats.n2p2_settings import UNITS_COMMENT
 from pescape.calculators.bpnn.network import Layer
 from pescape.calculators.bpnn.scaling import Scaling
-from pescape.calculators.bpnn.symmetry import CUTOFFS, KINDS, Cutoff, SymmetryFunction
+from pescape.calculators.bpnn.symmetry import CUTOFFS, Cutoff, SymmetryFunction
 from pescape.calculators.bpnn.units import written
 
 if TYPE_CHECKING:
@@ -53,6 +58,7 @@ _SCALING_KEYWORDS = {
     "sigma": ("scale_symmetry_functions_sigma",),
 }
 _RULE = "#" * 80
+_UNUSED = (CUTOFFS["cosine"], 0.0)  # where all functions are made of windows
 
 
 def write_folder(folder: Path, potential: BPNNPotential) -> None:
@@ -107,34 +113,26 @@ def _files(potential: BPNNPotential) -> dict[str, str]:
 
 def _in_units(function: SymmetryFunction, units: Units) -> SymmetryFunction:
     """Return a function with the numbers that its file had."""
-    length = units.length
-    radius = function.cutoff.radius
-    return SymmetryFunction(
-        function.kind,
-        function.neighbors,
-        written(function.eta, units.eta, function.eta * length**2),
-        Cutoff(
-            function.cutoff.kind,
-            written(radius, units.distance, radius / length),
-            function.cutoff.parameter,
-        ),
-        written(function.shift, units.distance, function.shift / length),
-        function.lambda_,
-        function.zeta,
+
+    def length(value: float) -> float:
+        return written(value, units.distance, value / units.length)
+
+    cutoff = function.cutoff
+    parameter = length(cutoff.parameter) if cutoff.is_window else cutoff.parameter
+    return dataclasses.replace(
+        function,
+        eta=written(function.eta, units.eta, function.eta * units.length**2),
+        shift=length(function.shift),
+        cutoff=Cutoff(cutoff.kind, length(cutoff.radius), parameter),
     )
 
 
 def _cutoff_type(potential: BPNNPotential) -> tuple[int, float]:
     """Return n2p2's number and inner fraction of the cut-off function, which must be one."""
-    kinds = {(f.cutoff.kind, f.cutoff.parameter) for e in potential.elements for f in e.functions}
-    if len(kinds) > 1:
+    numbers = {cutoff_number(f) for element in potential.elements for f in element.functions}
+    if len(numbers - {None}) > 1:
         raise ValueError("n2p2 has one cut-off function for all; this potential has several")
-    kind, parameter = kinds.pop()
-    if (kind, parameter) == ("amp-polynomial", 2.0):
-        return CUTOFFS["poly1"], 0.0
-    if kind == "amp-polynomial":
-        raise ValueError(f"n2p2 does not have Amp's polynomial cut-off with gamma = {parameter:g}")
-    return CUTOFFS[kind], parameter
+    return next((number for number in numbers if number), _UNUSED)
 
 
 def _scalings(potential: BPNNPotential) -> list[Scaling]:
@@ -226,7 +224,7 @@ def _settings(
         lines.append(f"{'scale_max_short':<30} {scaling.high!r}")
     lines += _network_lines(potential.species, networks)
     for name in potential.species:
-        lines += [_function_line(name, functions[name][index]) for index in orders[name]]
+        lines += [function_line(name, functions[name][index]) for index in orders[name]]
     return "\n".join(lines) + "\n"
 
 
@@ -258,19 +256,6 @@ def _network_lines(species: Sequence[str], networks: list[list[Layer]]) -> Itera
             for key, value in zip(keys, shape, strict=True):
                 keyword = f"element_{key}_short"
                 yield f"{keyword:<30} {name:<2} {value}"
-
-
-def _function_line(element: str, function: SymmetryFunction) -> str:
-    radius, shift, eta = function.cutoff.radius, function.shift, function.eta
-    angles = [function.lambda_, function.zeta]
-    if function.kind in ("G2", "G2W"):
-        numbers = [eta, shift, radius]
-    elif function.kind == "G4W":
-        numbers = [eta, shift, *angles, radius]
-    else:
-        numbers = [eta, *angles, radius] + ([shift] if shift else [])
-    words = [str(KINDS[function.kind]), *function.neighbors, *map(repr, map(float, numbers))]
-    return f"symfunction_short {element:<2} {' '.join(words)}"
 
 
 def _scaling_text(

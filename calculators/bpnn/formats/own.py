@@ -14,7 +14,8 @@ digits as it takes to read back the same double. In order:
     ``atom_energy X``, ``slope X``, ``intercept X`` (eV)
 
     ``functions D``, then D lines: kind, two neighbour elements (``-`` where there is none),
-    η (1/Å²), shift (Å), λ, ζ, and the cut-off's kind, radius (Å) and parameter
+    η (1/Å²), shift (Å), λ, ζ, and the cut-off's kind, radius (Å) and parameter; in place of λ
+    and ζ the kinds C4, C5, C4W and C5W have their window of angles (degrees)
 
     ``scaling KIND LOW HIGH TOLERANCE COLUMN…``, then, if there are columns, D lines of them
 
@@ -40,7 +41,13 @@ from pescape.calculators.bpnn.formats.lines import Lines, decoded
 from pescape.calculators.bpnn.network import ElementModel, Layer
 from pescape.calculators.bpnn.potential import BPNNPotential, checked_species
 from pescape.calculators.bpnn.scaling import STATISTICS, Scaling
-from pescape.calculators.bpnn.symmetry import NEIGHBORS, Cutoff, SymmetryFunction
+from pescape.calculators.bpnn.symmetry import (
+    ANGLE_WINDOWS,
+    NEIGHBORS,
+    Cutoff,
+    SymmetryFunction,
+    angular_numbers,
+)
 from pescape.calculators.bpnn.units import Normalization, Units
 
 if TYPE_CHECKING:
@@ -106,7 +113,7 @@ def _element_lines(element: ElementModel) -> list[str]:
 def _function_line(function: SymmetryFunction) -> str:
     cutoff = function.cutoff
     neighbors = [*function.neighbors, _NONE, _NONE][:2]
-    numbers = [function.eta, function.shift, function.lambda_, function.zeta]
+    numbers = [function.eta, function.shift, *angular_numbers(function)]
     tail = _reals([cutoff.radius, cutoff.parameter])
     return " ".join([function.kind, *neighbors, _reals(numbers), cutoff.kind, tail])
 
@@ -199,7 +206,7 @@ def _parse_function(lines: Lines, number: int, count: int) -> SymmetryFunction:
     if len(words) != 10:
         lines.fail(f"10 words expected for a symmetry function, found {len(words)}")
     names = ("eta", "shift", "lambda", "zeta")
-    eta, shift, lambda_, zeta = (
+    eta, shift, *angular = (
         lines.real(word, what) for word, what in zip(words[3:7], names, strict=True)
     )
     radius, parameter = (lines.real(word, "the cut-off's number") for word in words[8:])
@@ -208,7 +215,10 @@ def _parse_function(lines: Lines, number: int, count: int) -> SymmetryFunction:
         lines.fail(f"{words[0]} has {len(neighbors)} neighbour elements; {_NONE!r} stands for none")
     try:
         cutoff = Cutoff(words[7], radius, parameter)
-        return SymmetryFunction(words[0], neighbors, eta, cutoff, shift, lambda_, zeta)
+        if words[0] in ANGLE_WINDOWS:
+            angles = (angular[0], angular[1])
+            return SymmetryFunction(words[0], neighbors, eta, cutoff, shift, angles=angles)
+        return SymmetryFunction(words[0], neighbors, eta, cutoff, shift, *angular)
     except ValueError as error:
         _again(lines, error)
 

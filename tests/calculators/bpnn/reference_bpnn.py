@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from ase.neighborlist import neighbor_list
 
-G2, NARROW, WIDE, G2W, NARROW_W = 2, 3, 9, 12, 13
+RADIAL, WIDE = (2, 12, 20, 23), (9, 22, 25)
+WEIGHTED, COMPACT = (12, 13, 23, 24, 25), (20, 21, 22, 23, 24, 25)
 
 
 @dataclass
@@ -29,6 +30,8 @@ def cutoff(kind, radius, parameter, r):
     """A cut-off function and its derivative by the distance."""
     inside = r < radius
     t = r / radius
+    if kind >= 10:
+        return window(int(kind - 10) % 4, kind >= 14, parameter, radius, r)
     if kind == 0:
         f, d = np.ones_like(r), np.zeros_like(r)
     elif kind in (2, 3):
@@ -45,6 +48,17 @@ def cutoff(kind, radius, parameter, r):
         f, d = (cosine, exponential, poly1, poly2, poly3, poly4)[(1, 4, 5, 6, 7, 8).index(kind)](x)
         d = np.where(r < inner, 0, d) / (radius - inner)
     return np.where(inside, f, 0), np.where(inside, d, 0)
+
+
+def window(order, skewed, left, right, r):
+    """A polynomial of the distance from the middle of an interval, in half widths."""
+    half = (right - left) / 2
+    x = (r - (right + left) / 2) / half
+    y = np.minimum(np.abs(x), 1)
+    argument, inner = (y * (2 - y), 2 - 2 * y) if skewed else (y, 1.0)
+    f, d = (poly1, poly2, poly3, poly4)[order](argument)
+    inside = np.abs(x) < 1
+    return np.where(inside, f, 0), np.where(inside, d * inner * np.sign(x) / half, 0)
 
 
 def cosine(x):
@@ -72,6 +86,14 @@ def poly3(x):
 def poly4(x):
     f = 1 - x**5 * (70 * x**4 - 315 * x**3 + 540 * x**2 - 420 * x + 126)
     return f, -630 * x**4 * (x - 1) ** 4
+
+
+def angle_window(order, left, right, cos):
+    """A window of the angle (degrees) and its derivative by the cosine."""
+    f, d = window(order, False, np.radians(left), np.radians(right), np.arccos(cos))
+    sine = np.sqrt(1 - cos**2)
+    # At 0 and 180 degrees the cosine is stationary in the distances.
+    return f, np.where(sine > 1e-10, -d / np.maximum(sine, 1e-10), 0)
 
 
 def activation(code, x):
@@ -119,8 +141,9 @@ class Neighborhood:
     def pair_term(self, row):
         """Value of a radial function and its gradient by the neighbours' positions (m, 3)."""
         kind, neighbor, _, eta, shift, _, _, radius, cut, parameter = row
-        weight = self.charges if kind == G2W else (self.types == neighbor).astype(float)
+        weight = self.charges if kind in WEIGHTED else (self.types == neighbor).astype(float)
         f, df = cutoff(cut, radius, parameter, self.r)
+        eta = 0.0 if kind in COMPACT else eta
         e = weight * np.exp(-eta * (self.r - shift) ** 2)
         slope = e * (df - 2 * eta * (self.r - shift) * f)
         return (e * f).sum(), (slope / self.r)[:, None] * self.vectors
@@ -129,24 +152,28 @@ class Neighborhood:
         """Value of an angular function and its gradient by the neighbours' positions (m, 3)."""
         kind, first, second, eta, shift, lam, zeta, radius, cut, parameter = row
         sj, sk = self.types[self.j], self.types[self.k]
-        if kind == NARROW_W:
+        if kind in WEIGHTED:
             weight = self.charges[self.j] * self.charges[self.k]
         else:
             weight = ((sj == first) & (sk == second)) | ((sj == second) & (sk == first))
         near = (self.r[self.j] < radius) & (self.r[self.k] < radius)
-        if kind != WIDE:
+        if kind not in WIDE:
             near &= self.c < radius
         chosen = np.flatnonzero(near & (weight != 0))
         j, k, c = self.j[chosen], self.k[chosen], self.c[chosen]
         a, b = self.r[j], self.r[k]
         cos = np.clip((a**2 + b**2 - c**2) / (2 * a * b), -1, 1)
-        base = np.maximum(1 + lam * cos, 0)
-        angle, d_angle = base**zeta, zeta * lam * base ** (zeta - 1)
+        if kind in COMPACT:
+            eta, prefactor = 0.0, 1.0
+            angle, d_angle = angle_window(int(cut - 10) % 4, lam, zeta, cos)
+        else:
+            base, prefactor = np.maximum(1 + lam * cos, 0), 2.0 ** (1 - zeta)
+            angle, d_angle = base**zeta, zeta * lam * base ** (zeta - 1)
         parts = [(a, *cutoff(cut, radius, parameter, a)), (b, *cutoff(cut, radius, parameter, b))]
-        if kind != WIDE:
+        if kind not in WIDE:
             parts.append((c, *cutoff(cut, radius, parameter, c)))
         exponent = sum((r - shift) ** 2 for r, _, _ in parts)
-        front = weight[chosen] * 2.0 ** (1 - zeta) * np.exp(-eta * exponent)
+        front = weight[chosen] * prefactor * np.exp(-eta * exponent)
         cut_product = np.prod([f for _, f, _ in parts], axis=0)
         value = (front * angle * cut_product).sum()
         d_cos = front * d_angle * cut_product
@@ -165,8 +192,7 @@ class Neighborhood:
     def descriptors(self, functions):
         """Values (D,) and gradients (D, m, 3) by the neighbours' positions."""
         terms = [
-            self.pair_term(row) if row[0] in (G2, G2W) else self.triple_term(row)
-            for row in functions
+            self.pair_term(row) if row[0] in RADIAL else self.triple_term(row) for row in functions
         ]
         return np.array([t[0] for t in terms]), np.array([t[1] for t in terms])
 

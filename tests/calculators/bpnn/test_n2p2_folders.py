@@ -292,11 +292,53 @@ def test_amps_polynomial_is_one_of_n2p2s_or_refused(tmp_path):
     other = one.with_elements([replace(one.elements[0], functions=(four,))])
     with pytest.raises(ValueError, match="does not have Amp's polynomial cut-off with gamma = 4"):
         other.write(tmp_path / "b")
-    both = (one.elements[0].functions[0], four)
+    both = (one.elements[0].functions[0], replace(four, cutoff=Cutoff("cosine", 5.0)))
     mixed = BPNNPotential.untrained(["O"], both).randomized(1)
     with pytest.raises(ValueError, match="one cut-off function for all; this potential has sever"):
         mixed.write(tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+COMPACT = """symfunction_short O 22 Zr O -8.0 8.0 90.0 270.0 p2a
+symfunction_short O 22 Zr O -8.0 8.0 0.0 60.5 p2
+symfunction_short O 22 O O 1.5 9.0 0.0 180.0 p2
+symfunction_short O 20 Zr 2.5 7.0 p1a
+symfunction_short O 20 O 2.5 8.0 p1a
+symfunction_short O 20 O 2.5 7.0 p1a
+symfunction_short Zr 23 0.0 6.0 p4
+symfunction_short Zr 24 0.0 6.0 0.0 120.0 p3
+"""
+
+
+def test_compact_functions(folder):
+    text = INPUT[: INPUT.index("symfunction_short")] + COMPACT
+    (folder / "input.nn").write_text(text)
+    potential = read(folder, "Bohr", "eV")
+    zr, o = potential.elements
+    assert [f.kind for f in zr.functions] == ["C2W", "C4W"]
+    assert [f.cutoff.kind for f in zr.functions] == ["window4", "window3"]
+    # By kind, form, neighbours, outer and inner radius, and angles.
+    assert [(f.neighbors, round(f.cutoff.radius / Bohr), f.angles[0]) for f in o.functions] == [
+        (("O",), 7, 0),
+        (("O",), 8, 0),
+        (("Zr",), 7, 0),
+        (("O", "O"), 9, 0),
+        (("Zr", "O"), 8, 0),
+        (("Zr", "O"), 8, 90),
+    ]
+    assert o.functions[5].cutoff.kind == "skewed2"
+    assert o.functions[5].cutoff.parameter == -8.0 * Bohr
+    assert o.functions[5].angles == (90, 270)
+    first, second = folder.parent / "first", folder.parent / "second"
+    potential.write(first)
+    lines = {line for line in _settings(first) if line.startswith("symf")}
+    assert lines == {line for line in _settings(folder) if line.startswith("symf")}
+    potential.write(folder.parent / "x.bpnn")
+    again = BPNNPotential.read(folder.parent / "x.bpnn")
+    assert [e.functions for e in again.elements] == [e.functions for e in potential.elements]
+    again.write(second)
+    for path in first.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes()
 
 
 def test_folders_that_are_there_are_kept(folder, potential):
@@ -306,22 +348,26 @@ def test_folders_that_are_there_are_kept(folder, potential):
     assert sorted(p.name for p in folder.parent.iterdir()) == ["nnp"]
 
 
-def test_n2p2s_own_example_survives(shared, tmp_path):
-    given = shared / "reference" / "n2p2" / "Cu2S_PBE"
-    potential = BPNNPotential.read(given, length_unit="Angstrom", energy_unit="eV")
+@pytest.mark.parametrize("name", ["Cu2S_PBE", "Anisole_SCAN"])
+def test_n2p2s_own_examples_survive(shared, tmp_path, name):
+    given = shared / "reference" / "n2p2" / name
+    potential = BPNNPotential.read(given, length_unit="Bohr", energy_unit="Hartree")
     potential.write(tmp_path / "nnp")
-    for name in ("scaling.data", "weights.016.data", "weights.029.data"):
+    for path in [given / "scaling.data", *given.glob("weights*")]:
         rows = [
-            [line.split() for line in (f / name).read_text().splitlines() if line[0] != "#"]
+            [line.split() for line in (f / path.name).read_text().splitlines() if line[0] != "#"]
             for f in (given, tmp_path / "nnp")
         ]
         assert rows[0] == rows[1]
-    assert sorted(line for line in _settings(given) if line.startswith("conv_")) == sorted(
-        line for line in _settings(tmp_path / "nnp") if line.startswith("conv_")
-    )
-    assert BPNNPotential.read(tmp_path / "nnp").elements[0].functions == (
-        potential.elements[0].functions
-    )
+    for keyword in ("symfunction_short", "mean_energy", "conv_", "elements", "global_", "scale_"):
+        lines = [
+            sorted(line for line in _settings(folder) if line.startswith(keyword))
+            for folder in (given, tmp_path / "nnp")
+        ]
+        # A shift of 0 is not written.
+        assert [re.sub(r" 0\.0$", "", line) for line in lines[0]] == (
+            [re.sub(r" 0\.0$", "", line) for line in lines[1]]
+        )
 
 
 def test_units_must_be_said(folder):
@@ -345,7 +391,9 @@ def test_units_must_be_said(folder):
         ("input.nn", "epochs 10", "mean_energy 1.0", "mean_energy needs conv_energy beside it"),
         ("input.nn", "epochs 10", "atom_energy O 2", "for one of the elements Zr O, once"),
         ("input.nn", "O 9 Zr O 0.02", "O 9 Zr H 0.02", "line 14: H is not one of the elements"),
-        ("input.nn", "O 9 Zr O 0.02", "O 20 Zr O 0.02", "symmetry functions of kind 20 cannot"),
+        ("input.nn", "O 9 Zr O 0.02", "O 26 Zr O 0.02", "symmetry functions of kind 26 cannot"),
+        ("input.nn", "O 9 Zr O 0.02 1 2.5 8.0", "O 20 O 1 2 p5", "the window 'p5' is none of p1"),
+        ("input.nn", "O 9 Zr O 0.02 1 2.5 8.0", "O 20 O 3 2 p2", "must be below the outer one"),
         ("input.nn", "O 9 Zr O 0.02", "O 9 Zr O", "line 14: a symmetry function of kind 9 needs"),
         ("input.nn", "O 9 Zr O 0.02", "O 9 Zr O inf", "eta must be a finite number, not inf"),
         ("input.nn", "short t l", "short q l", "line 12: the activation 'q' is none of"),

@@ -148,6 +148,10 @@ def test_the_kernel_is_given_numbers_in_the_order_of_the_species(potential):
     weighted = SymmetryFunction("G4W", (), 0.1, Cutoff("amp-polynomial", 5.0, 4.0))
     single = BPNNPotential.untrained(["O"], [weighted]).randomized(1).kernel_arguments()
     assert single["elements"][0]["functions"][0].tolist() == [13, -1, -1, 0.1, 0, 1, 1, 5, 9, 4]
+    window = Cutoff("skewed2", 5.0, -5.0)
+    compact = SymmetryFunction("C5", ("O", "O"), 0.0, window, angles=(90.0, 270.0))
+    single = BPNNPotential.untrained(["O"], [compact]).randomized(1).kernel_arguments()
+    assert single["elements"][0]["functions"][0].tolist() == [22, 0, 0, 0, 0, 90, 270, 5, 15, -5]
 
 
 def test_types_of_atoms(potential):
@@ -169,6 +173,15 @@ def test_types_of_atoms(potential):
         (
             lambda: SymmetryFunction("G5", ("O", "O"), 1.0, Cutoff("hard", 5.0), zeta=0.5),
             "zeta of G5 must be at least 1",
+        ),
+        (lambda: Cutoff("window2", 5.0, 5.0), "must be below the outer one, 5.0, not 5.0"),
+        (
+            lambda: SymmetryFunction("C2", ("O",), 0.0, Cutoff("poly1", 5.0)),
+            "windows belong to compact functions, and to them alone",
+        ),
+        (
+            lambda: SymmetryFunction("C4W", (), 0.0, Cutoff("window2", 5.0), angles=(-10, 90)),
+            "the angles of C4W must rise, and stay within 0 and 180",
         ),
         (lambda: Layer(3, 1, "selu"), "unknown activation 'selu'"),
         (lambda: Layer(2, 1, "tanh", np.ones((3, 1)), np.ones(1)), r"shape \(3, 1\)"),
