@@ -62,6 +62,18 @@ def test_labels_do_not_depend_on_what_was_labelled_before():
         np.testing.assert_array_equal(a.calc.results["forces"], b.calc.results["forces"])
 
 
+def test_one_session_answers_call_after_call_as_fresh_calculators_do():
+    reference = reference_from("eam:Zr_mm.eam.fs")
+    atoms = bulk("Zr", "hcp", a=3.2) * (2, 2, 1)
+    with reference.session() as calculator:
+        for seed in range(4):
+            atoms.rattle(0.3, seed=seed)
+            fresh = label(atoms, reference)
+            atoms.calc = calculator
+            assert atoms.get_potential_energy() == fresh.get_potential_energy()
+            np.testing.assert_array_equal(atoms.get_forces(), fresh.get_forces())
+
+
 def test_what_is_not_periodic_has_no_stress():
     made = label(
         Atoms("Cu2", positions=[[0, 0, 0], [2.4, 0, 0]]), reference_from("ase.calculators.emt:EMT")
