@@ -28,7 +28,7 @@ namespace {
 constexpr double never = std::numeric_limits<double>::infinity();
 
 /// Pair styles of this plugin that can grade.
-constexpr const char* graded_styles[] = {"mtp"};
+constexpr const char* graded_styles[] = {"mtp", "bpnn"};
 
 /// Atoms whose grades differ by no more than rounding are equals; the lowest id stands for them.
 constexpr double equal_grades = 1.0 - 1e-9;
@@ -136,7 +136,9 @@ GradedPair* FixExtrapolation::find_pair() {
       names += (names.empty() ? "" : ", ") + std::string(style) + " " + std::to_string(number);
     }
   if (found.empty())
-    fail("no pair style gives extrapolation grades; use pair_style mtp with an .almtp file");
+    fail(
+        "no pair style gives extrapolation grades; use pair_style mtp or bpnn with a "
+        "file that has an active set");
   if (found.size() > 1)
     fail("several pair styles give grades (" + names + ") and a fix can watch only one");
   return found.front();

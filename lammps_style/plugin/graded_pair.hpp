@@ -15,6 +15,8 @@ struct PotentialIdentity {
 /// A pair style that can grade how far a configuration lies outside its training set.
 class GradedPair {
  public:
+  /// As in the input: "mtp" in pair_style mtp.
+  virtual const char* style_name() const = 0;
   virtual const PotentialIdentity& potential() const = 0;
   /// Element of each atom type (index 1 ... ntypes); "" for types handled elsewhere.
   virtual const std::vector<std::string>& elements() const = 0;
@@ -39,7 +41,8 @@ class GradedPair {
 inline std::string no_active_set_message(const GradedPair& pair) {
   return "potential file " + pair.potential().file +
          " has no active set, so it gives no extrapolation grades. Make one from the training set: "
-         "pescape fit mtp TRAIN.xyz -o POTENTIAL.almtp writes it into the file";
+         "pescape fit " +
+         pair.style_name() + " TRAIN.xyz -o POTENTIAL writes it into the file";
 }
 
 }  // namespace pescape

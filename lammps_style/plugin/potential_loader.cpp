@@ -9,12 +9,12 @@
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
+#include <utility>
 
 #include "comm.h"
 #include "error.h"
 #include "lammps.h"
 #include "pointers.h"
-#include "sha256.hpp"
 
 namespace pescape {
 namespace {
@@ -22,6 +22,7 @@ namespace {
 /// The whole file, or the reason why it cannot be read.
 struct FileBytes {
   std::string bytes, problem;
+  bool is_folder = false;
 };
 
 std::string find(const std::string& name) {
@@ -31,12 +32,12 @@ std::string find(const std::string& name) {
 
 FileBytes read_file(const std::string& name) {
   const std::string path = find(name);
-  if (LAMMPS_NS::platform::path_is_directory(path)) return {"", "it is a folder"};
+  if (LAMMPS_NS::platform::path_is_directory(path)) return {"", "", true};
   errno = 0;
   std::ifstream stream(path, std::ios::binary);
-  if (!stream) return {"", errno ? std::strerror(errno) : "it cannot be opened"};
-  FileBytes file{std::string(std::istreambuf_iterator<char>(stream), {}), ""};
-  if (stream.bad()) return {"", "reading it failed"};
+  if (!stream) return {"", errno ? std::strerror(errno) : "it cannot be opened", false};
+  FileBytes file{std::string(std::istreambuf_iterator<char>(stream), {}), "", false};
+  if (stream.bad()) return {"", "reading it failed", false};
   return file;
 }
 
@@ -73,29 +74,23 @@ bool potential_is_readable(LAMMPS_NS::LAMMPS* lmp, const std::string& name) {
   return readable != 0;
 }
 
-LoadedPotential load_potential(LAMMPS_NS::LAMMPS* lmp, const std::string& name) {
+PotentialBytes read_potential(LAMMPS_NS::LAMMPS* lmp, const std::string& name) {
   FileBytes file;
   if (lmp->comm->me == 0) file = read_file(name);
   broadcast(file.problem, lmp->world);
   if (!file.problem.empty())
     lmp->error->all(FLERR, "cannot read potential file " + name + ": " + file.problem);
+  int is_folder = file.is_folder;
+  MPI_Bcast(&is_folder, 1, MPI_INT, 0, lmp->world);
   broadcast(file.bytes, lmp->world);
-  try {
-    LoadedPotential potential{{name, sha256(file.bytes)}, mtp::parse(file.bytes)};
-    if (!potential.content.trained())
-      throw std::runtime_error("it is untrained (it has no coefficients): fit it first");
-    return potential;
-  } catch (const std::exception& problem) {
-    lmp->error->all(FLERR, "potential file " + name + ": " + problem.what());
-  }
+  return {std::move(file.bytes), is_folder != 0};
 }
 
-std::vector<int> assign_species(const LoadedPotential& potential,
+std::vector<int> assign_species(const std::string& file, const Potential& potential,
                                 const std::vector<std::string>& elements) {
-  const std::string& file = potential.identity.file;
   const std::vector<std::string> used = distinct(elements);
-  std::vector<std::string> known = potential.content.species_names;
-  const std::size_t count = std::size_t(potential.content.model.species_count);
+  std::vector<std::string> known = potential.species_names;
+  const std::size_t count = std::size_t(potential.species_count);
   if (used.empty())
     throw std::invalid_argument("all atom types are NULL, so " + file + " is unused");
   if (known.empty()) {

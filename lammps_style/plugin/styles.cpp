@@ -1,11 +1,15 @@
 // Registers pescape's styles with LAMMPS.
 #include "fix_extrapolation.hpp"
+#include "pair_bpnn.hpp"
 #include "pair_mtp.hpp"
 #include "plugin_abi.hpp"
 
 namespace {
 
-void* new_pair_mtp(void* lmp) { return new pescape::PairMTP(static_cast<LAMMPS_NS::LAMMPS*>(lmp)); }
+template <class Style>
+void* new_pair(void* lmp) {
+  return new Style(static_cast<LAMMPS_NS::LAMMPS*>(lmp));
+}
 
 void* new_fix_extrapolation(void* lmp, int narg, char** arg) {
   return new pescape::FixExtrapolation(static_cast<LAMMPS_NS::LAMMPS*>(lmp), narg, arg);
@@ -25,7 +29,12 @@ extern "C" __attribute__((visibility("default"))) void pescape_register_styles(v
   plugin.style = "pair";
   plugin.name = "mtp";
   plugin.info = "pescape " PESCAPE_VERSION ": moment tensor potentials";
-  plugin.creator.v1 = &new_pair_mtp;
+  plugin.creator.v1 = &new_pair<pescape::PairMTP>;
+  add(&plugin, lmp);
+
+  plugin.name = "bpnn";
+  plugin.info = "pescape " PESCAPE_VERSION ": Behler-Parrinello networks";
+  plugin.creator.v1 = &new_pair<pescape::PairBPNN>;
   add(&plugin, lmp);
 
   plugin.style = "fix";

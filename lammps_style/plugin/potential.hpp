@@ -1,0 +1,29 @@
+// A potential as the pair styles use it, whatever its kind.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine.hpp"
+#include "grade.hpp"
+
+namespace pescape {
+
+/// What extrapolation grades are measured against.
+struct ActiveSet {
+  GradeMatrix inverse;
+  bool neighborhood_mode;  ///< rows are of atoms; otherwise of whole configurations
+  double weight_scaling;   ///< a configuration of N atoms is divided by N^(weight_scaling/2)
+};
+
+struct Potential {
+  std::unique_ptr<Engine> engine;
+  std::vector<std::string> species_names;  ///< empty where the file names no elements
+  int species_count = 0;
+  double cutoff = 0.0;  ///< Å
+  std::optional<ActiveSet> active_set;
+};
+
+}  // namespace pescape
