@@ -50,8 +50,9 @@ class Dimer(Optimizer):
     atoms
         The atoms, with a calculator. Constraints are respected.
     mode
-        Direction to start from, (natoms, 3) or flattened; random if None. Left unchanged;
-        constrained parts and net translation are taken out of a copy.
+        Direction to start from, (natoms, 3) or flattened: a displacement, a vibration, the softest
+        mode of a partial Hessian (`modes.softest_mode`), …; random if None. Left unchanged;
+        constrained parts, net translation and rotation are taken out of a copy.
     seed
         Seed of the random mode and displacement, of this object alone.
     method
@@ -64,7 +65,8 @@ class Dimer(Optimizer):
         Distance of the rotated image from the centre, Å, the norm over all atoms.
     displacement
         Norm of a displacement along the mode before the first force call, Å. None: 1.2 for
-        "vtst" without a mode, as in the paper, else 0.
+        "vtst" without a mode, as in the paper, else 0. From a minimum, 0.3 to 0.6 leads to lower
+        saddles in fewer calls than 0.
     guards
         Ceilings of energy, force and displacement and the shortest distance; a step that breaks
         one is halved a few times, then the run ends with the reason.
@@ -77,7 +79,8 @@ class Dimer(Optimizer):
         File or "-" for one line a step.
     restart
         Checkpoint, rewritten after every step; read if it exists, and the search goes on as if
-        it had never stopped, bit by bit.
+        it had never stopped, bit by bit where the calculator remembers nothing. Frames written
+        after the checkpoint are dropped from `trajectory` and `images`.
     append_trajectory
         Append to `trajectory` and `images` also at the first step.
     loginterval

@@ -57,6 +57,40 @@ def test_every_frame_and_every_image_carries_its_own_energy_and_forces(hop, tmp_
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("separation", [0.003, 0.02])
+def test_rotated_images_are_as_far_as_was_asked_for(hop, tmp_path, method, separation):
+    atoms, shift = hop()
+    images = tmp_path / "all.traj"
+    dimer = Dimer(atoms, shift, method=method, separation=separation, images=images)
+    dimer.run(steps=3)
+    centre = None
+    for image in read(images, ":"):
+        if image.info["dimer"] == "centre":
+            centre = image.positions
+        else:
+            assert np.linalg.norm(image.positions - centre) == pytest.approx(separation)
+    assert dimer.todict()["separation"] == separation
+
+
+def test_atoms_that_the_caller_moves_are_looked_at_anew(hop):
+    atoms, shift = hop()
+    dimer = Dimer(atoms, shift)
+    assert dimer.run()
+    there = atoms.get_positions()
+    atoms.rattle(0.03, seed=0)
+    assert not dimer.converged(atoms.get_forces())
+    assert dimer.run()
+    assert dimer.history[-1].fmax < 0.001
+    assert np.abs(atoms.positions - atoms.positions.mean(0) - there + there.mean(0)).max() < 0.02
+
+
+def test_a_search_that_has_not_begun_says_so(hop):
+    atoms, shift = hop()
+    with pytest.raises(RuntimeError, match="not begun"):
+        Dimer(atoms, shift).converged()
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_calculator_is_left_at_the_saddle(hop, method):
     atoms, shift = hop()
     dimer = Dimer(atoms, shift, method=method)

@@ -1,12 +1,12 @@
 """Campaigns of saddle searches."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from ase.build import add_adsorbate, bulk, fcc100
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixCartesian
 
 from pescape.plugins.dynamics.saddles import (
     CampaignSettings,
@@ -54,8 +54,9 @@ def test_searches_find_saddles_that_lead_back_to_the_minimum(adatom, found):
     assert min(saddle.energy for saddle in found) == pytest.approx(0.66, abs=0.01)
 
 
-def test_starts_depend_neither_on_their_number_nor_on_the_executor(adatom, found):
-    with ThreadPoolExecutor(2) as pool:
+@pytest.mark.parametrize("executor", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_starts_depend_neither_on_their_number_nor_on_the_executor(adatom, found, executor):
+    with executor(2) as pool:
         two = search_saddles(adatom, EMT, 2, seed=1, settings=SETTINGS, executor=pool)
     for one, other in zip(two, found[:2], strict=True):
         assert np.array_equal(one.positions, other.positions)
@@ -94,6 +95,18 @@ def test_fingerprints_ignore_symmetry_and_the_order_of_like_atoms():
     np.testing.assert_allclose(fingerprint(atoms), fingerprint(turned), atol=1e-9)
     turned.rattle(0.1, seed=1)
     assert np.abs(fingerprint(atoms) - fingerprint(turned)).max() > 0.02
+
+
+def test_index_counts_no_direction_that_is_fixed(adatom):
+    atoms = adatom.copy()
+    atoms.calc = EMT()
+    half = 0.5 * atoms.get_distance(9, 10)
+    atoms.positions[-1] += (half, 0.0, 0.3)
+    mode = np.zeros((19, 3))
+    mode[-1] = 1.0
+    assert saddle_index(atoms, mode, 1) == (1, 6)
+    atoms.set_constraint([*atoms.constraints, FixCartesian(18, mask=(True, False, False))])
+    assert saddle_index(atoms, mode, 1) == (0, 6)
 
 
 def test_index_of_a_minimum_is_zero(adatom):

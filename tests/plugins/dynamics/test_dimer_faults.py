@@ -206,6 +206,7 @@ def test_nan_after_a_step_is_tried_again_with_half_the_step(hop, tmp_path):
         ("energy", Guards(max_force=None, max_energy=0.005)),
         ("displacement", Guards(max_force=None, max_displacement=0.3)),
         ("force", Guards(max_force=0.02)),
+        ("distance", Guards(max_force=None, min_distance=2.5)),
     ],
 )
 def test_ceilings_hold_and_say_so(crystal, kind, guards):

@@ -8,6 +8,7 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixCartesian
 
 from pescape.plugins.dynamics.hessian import SubspaceHessian
+from pescape.plugins.dynamics.methods import engine_for, settings_for
 from pescape.plugins.dynamics.modes import (
     displacement_mode,
     free_mode,
@@ -29,7 +30,7 @@ def symmetric(size, rng, lowest=-1.0):
     return (vectors * values) @ vectors.T, vectors[:, 0]
 
 
-@pytest.mark.parametrize("size", [2, 3, 30, 200])
+@pytest.mark.parametrize("size", [2, 3, 30, 500])
 @pytest.mark.parametrize("angle", [0.1, np.pi / 4, 1.0, 2.5, -0.7])
 def test_one_rotation_in_a_plane_is_exact_at_any_trial_angle(size, angle):
     rng = np.random.default_rng(size)
@@ -42,6 +43,21 @@ def test_one_rotation_in_a_plane_is_exact_at_any_trial_angle(size, angle):
     assert curvature == pytest.approx(exact, abs=1e-9)
     assert new @ matrix @ new == pytest.approx(curvature, abs=1e-9)
     np.testing.assert_allclose(product, matrix @ new, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["ritz", "vtst"])
+def test_stored_curvature_is_that_of_the_stored_mode_on_random_quadratics(method):
+    for number in range(200):
+        rng = np.random.default_rng(number)
+        size = int(rng.integers(2, 40))
+        matrix, _ = symmetric(size, rng, lowest=rng.uniform(-5.0, 1.0))
+        start = rng.normal(size=size)
+        start /= np.linalg.norm(start)
+        engine = engine_for(settings_for(method, None, 0.01), start, np.arange(size) // 3)
+        engine.prepare(lambda vector, matrix=matrix: matrix @ vector)
+        assert engine.mode @ engine.mode == pytest.approx(1.0)
+        assert engine.curvature == pytest.approx(engine.mode @ matrix @ engine.mode, abs=1e-9)
+        assert engine.curvature <= start @ matrix @ start + 1e-9
 
 
 @pytest.mark.parametrize("size", [2, 10, 100, 500])
@@ -68,6 +84,26 @@ def test_rotation_may_stop_at_the_first_negative_curvature():
     found = rotate(lambda v: matrix @ v, start, tolerance=1e-9, max_calls=9, negative_suffices=True)
     assert len(found.vectors) == 1
     assert found.curvature < 0
+
+
+def test_rotation_keeps_off_given_directions():
+    rng = np.random.default_rng(0)
+    matrix, lowest = symmetric(20, rng)
+    apart = lowest[None]
+    start = rng.normal(size=20)
+    found = rotate(lambda v: matrix @ v, start, tolerance=1e-6, max_calls=20, apart=apart)
+    assert np.abs(found.vectors @ lowest).max() < 1e-9
+    assert found.curvature == pytest.approx(np.linalg.eigvalsh(matrix)[1])
+    assert found.residual < 1e-5 * found.curvature
+
+
+def test_model_can_be_asked_for_its_lowest_mode_off_given_directions():
+    model = SubspaceHessian(10, memory=10)
+    model.update(np.eye(10), np.diag(np.arange(10.0)))
+    assert model.lowest()[0] == pytest.approx(0.0, abs=1e-9)
+    value, mode = model.lowest(np.eye(10)[:2])
+    assert value == pytest.approx(2.0)
+    assert abs(mode[2]) == pytest.approx(1.0)
 
 
 def test_rotation_refuses_a_vanishing_start():

@@ -9,9 +9,10 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixCartesian
+from ase.vibrations import Vibrations
 
 from pescape.plugins.dynamics import Dimer
-from pescape.plugins.dynamics.modes import local_displacement
+from pescape.plugins.dynamics.modes import local_displacement, softest_mode
 from pescape.plugins.dynamics.ritz import RitzSettings
 from pescape.plugins.dynamics.slide import relax
 from pescape.plugins.dynamics.translation import TranslationSettings
@@ -188,6 +189,24 @@ def test_start_without_forces_leaves_along_the_mode(hollow):
     assert (atoms.positions - hollow.positions)[-1, 0] > 0.5
 
 
+@pytest.mark.parametrize("source", ["partial Hessian", "vibrations"])
+def test_search_along_the_softest_mode_of_the_adatom(hollow, on_hollow, source, tmp_path):
+    if source == "vibrations":
+        vibrations = Vibrations(on_hollow(), indices=[18], name=str(tmp_path / "vibrations"))
+        vibrations.run()
+        mode = vibrations.get_mode(0)
+    else:
+        mode = softest_mode(on_hollow(), [18])
+    assert abs(mode[18, 2]) < 0.1 * np.linalg.norm(mode)  # it slides, it does not leave
+    atoms = on_hollow()
+    dimer = Dimer(atoms, mode, displacement=0.4)
+    assert dimer.run(steps=200)
+    assert dimer.curvature < 0
+    barrier = dimer.history[-1].energy - hollow.get_potential_energy()
+    assert barrier == pytest.approx(0.66, abs=0.01)
+    assert dimer.calls < 100
+
+
 def test_heptamer_saddles():
     path = Path(__file__).resolve().parents[3] / "benchmarks/heptamer.py"
     spec = importlib.util.spec_from_file_location("heptamer", path)
@@ -254,6 +273,7 @@ def test_vtst_finds_the_vacancy_hop(hop):
     dimer = Dimer(atoms, shift, method="vtst")
     assert dimer.run(steps=500)
     assert dimer.curvature < 0
+    assert dimer.calls < 250
 
 
 def test_calculators_with_and_without_free_energy_are_called_once_an_image():
