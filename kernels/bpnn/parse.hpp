@@ -50,14 +50,24 @@ inline constexpr Named<Kind> kinds[] = {{"G2", Kind::radial},
                                         {"G4", Kind::narrow},
                                         {"G5", Kind::wide},
                                         {"G2W", Kind::weighted_radial},
-                                        {"G4W", Kind::weighted_narrow}};
+                                        {"G4W", Kind::weighted_narrow},
+                                        {"C2", Kind::compact_radial},
+                                        {"C4", Kind::compact_narrow},
+                                        {"C5", Kind::compact_wide},
+                                        {"C2W", Kind::weighted_compact_radial},
+                                        {"C4W", Kind::weighted_compact_narrow},
+                                        {"C5W", Kind::weighted_compact_wide}};
 
 inline constexpr Named<CutoffKind> cutoffs[] = {
     {"hard", CutoffKind::hard},       {"cosine", CutoffKind::cosine},
     {"tanh3", CutoffKind::tanh3},     {"tanh3-normalised", CutoffKind::normalized_tanh3},
     {"exp", CutoffKind::exponential}, {"poly1", CutoffKind::poly1},
     {"poly2", CutoffKind::poly2},     {"poly3", CutoffKind::poly3},
-    {"poly4", CutoffKind::poly4},     {"amp-polynomial", CutoffKind::power}};
+    {"poly4", CutoffKind::poly4},     {"amp-polynomial", CutoffKind::power},
+    {"window1", CutoffKind::window1}, {"window2", CutoffKind::window2},
+    {"window3", CutoffKind::window3}, {"window4", CutoffKind::window4},
+    {"skewed1", CutoffKind::skewed1}, {"skewed2", CutoffKind::skewed2},
+    {"skewed3", CutoffKind::skewed3}, {"skewed4", CutoffKind::skewed4}};
 
 inline constexpr Named<Activation> activations[] = {
     {"linear", Activation::linear},     {"tanh", Activation::tanh},
@@ -159,10 +169,8 @@ class Reader {
       in_.fail("10 words expected for a symmetry function, found " + std::to_string(words.size()));
     SymmetryFunction f{};
     f.kind = named(in_, kinds, words[0], "symmetry function");
-    const bool radial = f.kind == Kind::radial;
-    const bool weighted = f.kind == Kind::weighted_radial || f.kind == Kind::weighted_narrow;
-    f.neighbor1 = neighbor(words[1], !weighted);
-    f.neighbor2 = neighbor(words[2], !weighted && !radial);
+    f.neighbor1 = neighbor(words[1], !is_weighted(f.kind));
+    f.neighbor2 = neighbor(words[2], !is_weighted(f.kind) && !is_radial(f.kind));
     f.eta = in_.real(words[3], "eta");
     f.shift = in_.real(words[4], "shift");
     f.lambda = in_.real(words[5], "lambda");
@@ -170,7 +178,8 @@ class Reader {
     f.cutoff = {named(in_, cutoffs, words[7], "cut-off function"),
                 in_.real(words[8], "the cut-off radius"),
                 in_.real(words[9], "the cut-off's number")};
-    check(f, radial || f.kind == Kind::weighted_radial);
+    check_cutoff(f);
+    if (!is_radial(f.kind)) check_angle(f);
     return f;
   }
 
@@ -186,14 +195,29 @@ class Reader {
     return species;
   }
 
-  void check(const SymmetryFunction& f, bool radial) const {
-    if (!(f.cutoff.radius > 0.0)) in_.fail("a cut-off radius must be positive");
-    const bool power = f.cutoff.kind == CutoffKind::power;
-    if (power && !(f.cutoff.parameter > 0.0))
-      in_.fail("gamma of Amp's polynomial must be positive");
-    if (!power && !(f.cutoff.parameter >= 0.0 && f.cutoff.parameter < 1.0))
+  void check_cutoff(const SymmetryFunction& f) const {
+    const auto [kind, radius, parameter] = f.cutoff;
+    if (!(radius > 0.0)) in_.fail("a cut-off radius must be positive");
+    if (is_window(kind) != is_compact(f.kind))
+      in_.fail("windows belong to compact functions, and to them alone");
+    if (is_window(kind)) {
+      if (!(parameter < radius))
+        in_.fail("the inner radius of a window must be below the outer one");
+    } else if (kind == CutoffKind::power) {
+      if (!(parameter > 0.0)) in_.fail("gamma of Amp's polynomial must be positive");
+    } else if (!(parameter >= 0.0 && parameter < 1.0)) {
       in_.fail("the inner fraction of a cut-off must be in [0, 1)");
-    if (radial) return;
+    }
+  }
+
+  void check_angle(const SymmetryFunction& f) const {
+    if (is_compact(f.kind)) {
+      const double left = f.lambda, right = f.zeta, centre = (left + right) / 2.0;
+      if (!(left < right && right <= left + 360.0 && (left >= 0.0 || centre == 0.0) &&
+            (right <= 180.0 || centre == 180.0)))
+        in_.fail("angles must rise, and stay within 0 and 180 unless one of these is their centre");
+      return;
+    }
     if (!(std::fabs(f.lambda) <= 1.0)) in_.fail("lambda must be in [-1, 1]");
     // Below 1 the forces of collinear atoms are infinite.
     if (!(f.zeta >= 1.0)) in_.fail("zeta must be at least 1");
