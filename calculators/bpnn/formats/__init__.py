@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pescape.calculators.bpnn.formats import amp, n2p2, n2p2_writing, own, simple_nn
+from pescape.calculators.bpnn.formats.lines import shortened
 from pescape.calculators.bpnn.units import ENERGIES, LENGTHS, unit_value
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ NAMES = {
 WRITERS = ("pescape", "n2p2")
 _READERS = {"pescape": own.parse, "amp": amp.parse, "simple-nn": simple_nn.parse}
 _START = 65536  # bytes to look at
+_LONGEST = 320  # characters of a message
 
 
 def detect_format(path: str | PathLike[str]) -> str | None:
@@ -63,18 +65,24 @@ def read_potential(
         raise ValueError(f"{path}: not a BPNN potential; known are {', '.join(NAMES.values())}")
     length = None if length_unit is None else unit_value(length_unit, LENGTHS, "length_unit")
     energy = None if energy_unit is None else unit_value(energy_unit, ENERGIES, "energy_unit")
-    if kind == "n2p2":
-        return n2p2.read_folder(path, length, energy)
     try:
+        if kind == "n2p2":
+            return n2p2.read_folder(path, length, energy)
         potential = _READERS[kind](path.read_bytes(), str(path))
     except ValueError as error:
-        message = str(error)
-        known = message.startswith(str(path))
-        raise ValueError(message if known else f"{path}: {message}") from None
+        raise ValueError(_message(path, str(error))) from None
     units = potential.units
     if length not in (None, 1.0, units.length) or energy not in (None, 1.0, units.energy):
         raise ValueError(f"{path} is {NAMES[kind]}, which is in Å and eV: leave the units out")
     return potential
+
+
+def _message(path: Path, message: str) -> str:
+    """Begin a message with the file, and keep what is quoted from the file from filling it."""
+    start = str(path)
+    rest = message.removeprefix(start)
+    separator = ": " if rest == message else ""
+    return start + separator + shortened(rest, _LONGEST)
 
 
 def write_potential(
