@@ -59,8 +59,9 @@ def work(tmp_path_factory):
 
 
 def test_every_command_has_a_help_with_an_example(capsys):
-    commands = ["structures", "label", "evaluate", "grade", "select", "learn", "convert", "info"]
-    for command in [[name] for name in commands] + [["fit", "mtp"], ["lammps"]]:
+    commands = ["structures", "sample", "label", "evaluate", "grade", "select", "learn"]
+    commands += ["diversity", "convert", "info", "lammps"]
+    for command in [[name] for name in commands] + [["fit", "mtp"]]:
         code, out, _ = run(capsys, *command, "--help")
         assert code == 0
         assert "Example" in out, command
@@ -267,7 +268,7 @@ def test_the_commands_are_those_of_the_documentation():
     names = {command.name for command in app.registered_commands}
     groups = {group.name for group in app.registered_groups}
     assert names == {
-        *("learn", "structures", "label", "evaluate", "grade", "select"),
-        *("convert", "info", "lammps"),
+        *("learn", "structures", "sample", "diversity", "label", "evaluate", "grade"),
+        *("select", "convert", "info", "lammps"),
     }
     assert groups == {"fit"}

@@ -96,11 +96,3 @@ def test_the_status_is_told_without_disturbing_anything(whole, tmp_path, tiny, w
         assert f"{finished} of 6 trajectories finished, 0 of them failed" in out
         assert f"{calls} force calls made, at most 96" in out
     assert not (tmp_path / "sampled").exists()
-
-
-def test_the_help_has_an_example(capsys):
-    with pytest.raises(SystemExit):
-        main(["sample", "--help"])
-    out = capsys.readouterr().out
-    assert "Example" in out
-    assert "pescape sample" in out
