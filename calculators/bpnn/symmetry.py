@@ -233,8 +233,7 @@ def row(function: SymmetryFunction, species: Sequence[str]) -> list[float]:
     return [
         KINDS[function.kind],
         *neighbors[:2],
-        function.eta,
-        function.shift,
+        *((0.0, 0.0) if function.is_compact else (function.eta, function.shift)),
         *angular,
         cutoff.radius,
         CUTOFFS[cutoff.kind],
