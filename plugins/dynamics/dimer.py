@@ -69,7 +69,8 @@ class Dimer(Optimizer):
         saddles in fewer calls than 0.
     guards
         Ceilings of energy, force and displacement and the shortest distance; a step that breaks
-        one is halved a few times, then the run ends with the reason.
+        one is halved a few times, then the run ends with the reason. A start above the ceiling of
+        forces may come down. None: 100 eV/Å.
     trajectory
         File or open trajectory for the centres, each with energy and forces.
     images
@@ -318,7 +319,12 @@ class Dimer(Optimizer):
         return self._probe.evaluate(positions, "centre", self._check)
 
     def _check(self, image: Image) -> Violation | None:
-        return finite(image) or self._keeper.check_results(image.energy, image.forces)
+        violation = finite(image) or self._keeper.check_results(image.energy, image.forces)
+        if violation is not None and violation.kind == "force":
+            before = np.linalg.norm(self._probe.here.forces, axis=1).max()
+            if violation.value is not None and violation.value < before:
+                return None  # a start above the ceiling may come down
+        return violation
 
     def _end(self, violation: Violation) -> None:
         if self._probe.centre is not None:

@@ -99,6 +99,14 @@ def test_calculator_is_left_at_the_saddle(hop, method):
     assert atoms.get_potential_energy() == dimer.history[-1].energy
 
 
+def test_open_trajectories_and_named_log_files_are_written_to(hop, tmp_path):
+    atoms, shift = hop()
+    with Trajectory(tmp_path / "a.traj", "w") as frames:
+        Dimer(atoms, shift, trajectory=frames, logfile=tmp_path / "log").run(steps=2)
+    assert [frame.info["step"] for frame in read(tmp_path / "a.traj", ":")] == [0, 1, 2]
+    assert len((tmp_path / "log").read_text().splitlines()) == 4
+
+
 def test_loginterval_thins_the_trajectory(hop, tmp_path):
     atoms, shift = hop()
     Dimer(atoms, shift, trajectory=tmp_path / "a.traj", loginterval=4).run(steps=8)

@@ -221,3 +221,19 @@ def test_ceilings_hold_and_say_so(crystal, kind, guards):
     assert max(entry.energy for entry in dimer.history) <= bottom + 0.005 * 31 or kind != "energy"
     assert np.linalg.norm(atoms.positions - start, axis=1).max() <= 0.3 or kind != "displacement"
     assert max(entry.fmax for entry in dimer.history) <= 0.02 or kind != "force"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_start_above_the_ceiling_of_forces_comes_down(crystal, method):
+    atoms = crystal.copy()
+    atoms.calc = EMT()
+    atoms.positions[3] += 0.45 * atoms.get_distance(3, 9, mic=True, vector=True)
+    before = np.linalg.norm(atoms.get_forces(), axis=1).max()
+    dimer = Dimer(atoms, seed=0, method=method, displacement=0.0, guards=Guards(max_force=5.0))
+    assert before > 8.0
+    dimer.run(steps=25)
+    assert dimer.reason.kind != "force"
+    largest = [entry.fmax for entry in dimer.history]
+    below = next(n for n, force in enumerate(largest) if force < 5.0)
+    assert np.all(np.diff(largest[: below + 1]) < 0)
+    assert max(largest[below:]) <= 5.0
