@@ -24,12 +24,9 @@ class Counted(EMT):
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         calls, kill = HERE / "calls", HERE / "kill"
         made = calls.read_text().split() if calls.exists() else []
-        if kill.exists():
-            number, victim = kill.read_text().split()
-            if len(made) >= int(number):
-                kill.unlink()
-                os.kill(os.getpid() if victim == "worker" else os.getppid(), signal.SIGKILL)
-                signal.pause()
+        if kill.exists() and len(made) >= int(kill.read_text()):
+            kill.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
         # All is new: without neighbour lists of its past EMT's last digits have no history.
         super().calculate(atoms, properties, all_changes)
         with calls.open("a") as file:

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 
 from pescape.labelling import configuration_id
-from pescape.sampling.trajectory import read_images
+from pescape.sampling.trajectory import read_images, start_identity
 
 PROVENANCE = {
     *("trajectory", "builder", "start", "parent", "sampler", "method", "seed", "command"),
@@ -134,6 +135,36 @@ def test_the_same_image_is_never_in_both_sets(tmp_path, tiny, write, run):
     assert (len(train), len(test)) == (5, 1)
     assert [record.repeated for record in result.records if record.set == "test"] == [4]
     assert {frame.info["parent"] for frame in train} == {"mine"}
+
+
+def test_starts_from_files_keep_their_constraints(tmp_path, tiny, write, run):
+    start = bulk("Cu", cubic=True)
+    start.rattle(0.1, seed=1)
+    start.set_constraint(FixAtoms([2]))
+    ase.io.write(tmp_path / "slab.traj", start)
+    head, _, samplers = tiny.partition("[[structures]]")
+    text = head + '[[structures]]\nbuilder = "files"\nfiles = ["slab.traj"]\n'
+    text += samplers[samplers.index("[[samplers]]") :].replace("calls = 12", "calls = 6")
+    result = run(write(tmp_path, text))
+    assert [record.parent for record in result.records] == ["slab.traj"] * 3
+    for record in result.records:
+        kept = images(tmp_path, record)
+        places = np.array([image.positions for image in kept])
+        assert np.ptp(places[:, 2], axis=0).max() == 0
+        assert np.ptp(places[:, 1], axis=0).max() > 0
+        forces = np.array([image.get_forces() for image in kept])
+        assert np.abs(forces[:, 2]).max() > 0.1, "recorded without constraints"
+
+
+def test_all_that_a_trajectory_takes_from_its_start_is_in_its_key():
+    start = bulk("Cu", cubic=True)
+    variants = [start.copy() for _ in range(5)]
+    variants[1].set_initial_magnetic_moments([1, 0, 0, 0])
+    variants[2].set_constraint(FixAtoms([2]))
+    variants[3].set_constraint(FixAtoms([1]))
+    variants[4].set_masses([1, 2, 3, 4])
+    assert len({start_identity(variant) for variant in variants}) == 5
+    assert start_identity(start) == start_identity(variants[0])
 
 
 def test_limits_reject_with_reasons_and_lose_nothing(whole, tmp_path, tiny, write, run):

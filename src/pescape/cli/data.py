@@ -66,7 +66,10 @@ def label(
     reference: Annotated[
         str,
         typer.Option(
-            "-r", "--reference", help="eam:FILE, MODULE:CLASS of an ASE calculator, or a TOML file."
+            "-r",
+            "--reference",
+            help="eam:FILE, MODULE:CLASS of an ASE calculator, FILE.py:FUNCTION that makes one, "
+            "or a TOML file.",
         ),
     ],
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
