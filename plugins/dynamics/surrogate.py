@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cache
 from math import atan2, cos, exp, sin, sqrt
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _JITTER = 1e-10
 _RANK = 1e-12
+_TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,25 +157,24 @@ class LocalModel:
         rows[-1] = samples[-1].gradient
         # in two pieces: several times faster than the routine for A @ A.T behind NumPy
         overlap = np.concatenate([rows[:count] @ rows.T, rows[count:] @ rows.T])
-        norms = np.sqrt(overlap.diagonal())
-        norms[norms == 0.0] = 1.0
+        norms = np.sqrt(np.maximum(overlap.diagonal(), _TINY))
         self._length = length = length * float(norms[: count - 1].max())
         values, vectors = np.linalg.eigh(overlap / (norms[:, None] * norms))
-        keep = values > _RANK * values[-1]
-        vectors, root = vectors[:, keep], np.sqrt(values[keep])
+        if values[0] <= _RANK * values[-1]:
+            keep = values > _RANK * values[-1]
+            vectors, values = vectors[:, keep], values[keep]
+        root = np.sqrt(values)
         self._rows = rows
         # coordinates of any vector v: to_basis @ (rows @ v)
         self._to_basis = (vectors / root).T / norms
         inside = (vectors * root) * norms[:, None]
         steps, changes, newest = inside[: count - 1], inside[count - 1 : -1], inside[-1]
         self._uphill = newest / norms[-1]
-        points, gradients = np.zeros((2, count, root.size))
-        points[:-1] = -steps[::-1].cumsum(axis=0)[::-1]
-        gradients[-1] = newest
-        gradients[:-1] = newest - changes[::-1].cumsum(axis=0)[::-1]
-        energies = np.array([sample.energy for sample in samples]) - samples[-1].energy
-        self._points = points / length
-        self._weights = _fit(self._points, energies, gradients * length)
+        back = _back(count)  # from differences between samples to differences from the newest
+        last = samples[-1].energy
+        energies = np.array([sample.energy - last for sample in samples])
+        self._points = back @ steps / length
+        self._weights = _fit(self._points, energies, (newest + back @ changes) * length)
 
     def plane(self, tangent: np.ndarray, slope: float, stiffness: float = 0.0) -> Plane:
         """Return the model on the plane of a direction and the newest sample's gradient.
@@ -193,6 +194,11 @@ class LocalModel:
         axes[1, :rank] = self._uphill
         axes[0, rank] = sqrt(max(1.0 - float(axes[0] @ axes[0]), 0.0))
         return Plane(self._points, self._weights, self._length, axes, slope, stiffness)
+
+
+@cache
+def _back(count: int) -> np.ndarray:
+    return -np.triu(np.ones((count, count - 1)))
 
 
 def _fit(points: np.ndarray, energies: np.ndarray, gradients: np.ndarray) -> np.ndarray:
