@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ase.io
-
-from pescape.files import atomic, write_json
+from pescape.dataset import write_configurations
+from pescape.files import atomic, write_json, write_text
 from pescape.processes import exclusive, worker_pool
 from pescape.sampling.limits import LIMITS_FILE, Limits, limits_from, limits_task, read_limits
 from pescape.sampling.plan import Plan, Planned, make_plan
@@ -274,11 +273,10 @@ def _less_repeats(records: Sequence[Record], repeated: Sequence[Atoms]) -> tuple
 
 
 def _write(path: Path, images: Sequence[Atoms]) -> None:
-    with atomic(path) as temporary:
-        if images:
-            ase.io.write(temporary, list(images), format="extxyz")
-        else:
-            temporary.touch()
+    if images:
+        write_configurations(path, images)
+    else:
+        write_text(path, "")
 
 
 def read_progress(plan: Plan, folder: Path) -> list[tuple[Planned, Outcome | None, int]]:
