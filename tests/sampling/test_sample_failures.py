@@ -122,26 +122,25 @@ calls = 4
     assert len(ase.io.read(tmp_path / "sampled" / "starts.xyz", ":")) == 1
 
 
-def test_guards_end_a_trajectory_and_what_they_refuse_is_rejected(tmp_path, tiny, write, run):
-    text = tiny.replace("calls = 12", "calls = 12\nevery = 1\n[samplers.guards]\nmax_force = 1.0")
+def test_guards_end_a_trajectory_and_what_they_refuse_is_rejected(
+    whole, tmp_path, tiny, write, run
+):
+    folder, free = whole
+    kept = read_images(folder / "sampled" / "tasks" / "trajectory" / free.records[0].key)
+    largest = np.array([np.linalg.norm(image.get_forces(), axis=1).max() for image in kept])
+    limit = round(float(largest[3] + largest[4:].max()) / 2, 3)
+    assert largest[3] < limit < largest[4:].max(), "MD crosses the limit on its way"
+    md = tiny[: tiny.index('[[samplers]]\nmethod = "contour"')]
+    text = f"{md}every = 1\n[samplers.guards]\nmax_force = {limit}\n"
     result = run(write(tmp_path, text.replace("count = 2", "count = 1")))
-    stopped = [record for record in result.records if record.status == "stopped"]
-    assert stopped
-    for record in stopped:
-        assert record.kind == "force"
-        assert "most allowed is 1.0 eV/Å" in record.message
-    rejected = ase.io.read(tmp_path / "sampled" / "rejected.xyz", ":")
-    assert {frame.info["rejected"] for frame in rejected} == {"refused by a guard"}
-    for frame in rejected:
-        assert np.linalg.norm(frame.get_forces(), axis=1).max() > 1.0
-    kept = [
-        frame
-        for name in ("train.xyz", "test.xyz")
-        if (tmp_path / "sampled" / name).stat().st_size
-        for frame in ase.io.read(tmp_path / "sampled" / name, ":")
-        if frame.info["method"] != "dimer"  # which may begin wherever it was displaced to
-    ]
-    assert all(np.linalg.norm(f.get_forces(), axis=1).max() <= 1.0 + 1e-6 for f in kept)
+    (record,) = result.records
+    assert (record.status, record.kind) == ("stopped", "force")
+    assert f"the most allowed is {limit} eV/Å" in record.message
+    first = int(np.argmax(largest[4:] > limit))
+    assert (record.sampling_calls, record.kept, record.rejected) == (first + 1, first, 1)
+    refused = ase.io.read(tmp_path / "sampled" / "rejected.xyz")
+    assert refused.info["rejected"] == "refused by a guard"
+    assert np.linalg.norm(refused.get_forces(), axis=1).max() > limit
 
 
 def test_the_split_is_balanced_and_stays_when_there_is_more():
