@@ -81,12 +81,19 @@ class Layer:
         weights = np.asarray(weights, dtype=float)
         if weights.ndim != 2:
             raise ValueError(f"weights have shape {weights.shape}, not (inputs, outputs)")
-        return cls(*weights.shape, activation, weights, bias)
+        return cls(weights.shape[0], weights.shape[1], activation, weights, bias)
 
     @property
     def parameter_count(self) -> int:
         """Number of weights and biases."""
         return (self.inputs + 1) * self.outputs
+
+    @property
+    def trained(self) -> tuple[Floats, Floats]:
+        """Weights and bias, which must be there."""
+        if self.weights is None or self.bias is None:
+            raise ValueError("the network is untrained: it has no weights")
+        return self.weights, self.bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +164,7 @@ class ElementModel:
     @property
     def parameters(self) -> Floats:
         """Weights (row by row) and biases of the layers, one after the other."""
-        return np.concatenate([part.ravel() for layer in self.layers for part in _trained(layer)])
+        return np.concatenate([part.ravel() for layer in self.layers for part in layer.trained])
 
     def with_parameters(self, theta: Floats) -> ElementModel:
         """Replace all weights and biases."""
@@ -191,13 +198,7 @@ class ElementModel:
             "functions": np.array([row(f, species) for f in self.functions], dtype=float),
             "scale": np.ascontiguousarray(scale),
             "offset": np.ascontiguousarray(offset),
-            "layers": [(*_trained(layer), ACTIVATIONS[layer.activation]) for layer in self.layers],
+            "layers": [(*layer.trained, ACTIVATIONS[layer.activation]) for layer in self.layers],
             "slope": self.slope,
             "intercept": self.intercept + self.atom_energy,
         }
-
-
-def _trained(layer: Layer) -> tuple[Floats, Floats]:
-    if layer.weights is None or layer.bias is None:
-        raise ValueError("the network is untrained: it has no weights")
-    return layer.weights, layer.bias

@@ -288,7 +288,7 @@ class BPNNPotential:
         """Return the species (n,) of atoms given by their atomic numbers (n,)."""
         table = np.full(len(chemical_symbols), -1, dtype=np.int32)
         table[[atomic_numbers[name] for name in self.species]] = np.arange(len(self.species))
-        types = table[np.asarray(numbers)]
+        types: Integers = table[np.asarray(numbers)]
         if types.min(initial=0) < 0:
             atom = int(np.argmin(types))
             raise ValueError(

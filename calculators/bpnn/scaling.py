@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -69,9 +69,8 @@ class Scaling:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, frozen(value, (-1,), f"{name} of the scaling"))
-        missing = [name for name in KINDS[self.kind] if getattr(self, name) is None]
-        if missing:
-            raise ValueError(f"scaling {self.kind!r} needs the {missing[0]} of all functions")
+        for name in KINDS[self.kind]:
+            self._column(name)
         if len({len(v) for v in self._given()}) > 1:
             raise ValueError("the statistics of a scaling differ in length")
         self._check_widths()
@@ -84,6 +83,12 @@ class Scaling:
     def _given(self) -> list[Floats]:
         values = (getattr(self, name) for name in STATISTICS)
         return [value for value in values if value is not None]
+
+    def _column(self, name: str) -> Floats:
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"scaling {self.kind!r} needs the {name} of all functions")
+        return cast("Floats", value)
 
     def _check_widths(self) -> None:
         width = self._width()
@@ -107,8 +112,8 @@ class Scaling:
         if self.kind in ("none", "centered"):
             return None
         if self.kind == "sigma":
-            return self.sigma
-        return self.maximum - self.minimum
+            return self._column("sigma")
+        return self._column("maximum") - self._column("minimum")
 
     @property
     def flat(self) -> NDArray[np.bool_]:
@@ -124,11 +129,13 @@ class Scaling:
             raise ValueError(f"the scaling is for {self.size} functions, not {size}")
         if self.kind == "none":
             return np.ones(size), np.zeros(size)
-        if self.kind == "centered":
-            return np.ones(size), -self.mean
+        origin = self._column("minimum" if self.kind == "range" else "mean")
+        width = self._width()
+        if width is None:
+            return np.ones(size), -origin
         flat = self.flat
-        scale = (self.high - self.low) / np.where(flat, 1.0, self._width())
-        offset = self.low - scale * (self.minimum if self.kind == "range" else self.mean)
+        scale = (self.high - self.low) / np.where(flat, 1.0, width)
+        offset = self.low - scale * origin
         return np.where(flat, 1.0, scale), np.where(flat, 0.0, offset)
 
     def reordered(self, order: NDArray[np.int64]) -> Scaling:

@@ -80,6 +80,7 @@ def test_info_tells_what_a_network_is(potential, tmp_path, capsys):
         ("convert {work}/x.bpnn {work}/x.amp", "Amp's format is not written; write a .bpnn"),
         ("convert {work}/x.bpnn {work}/x.xyz", "one is a potential, the other is not"),
         ("convert {work}/x.bpnn {work}/x.mtp", "cannot be made from each other"),
+        ("convert {work}/x.bpnn {work}/y.bpnn --species O,Zr", "names its elements: leave --spec"),
         ("convert {work} {work}/y.bpnn", "holds no input.nn: it is no n2p2 or RuNNer folder"),
         ("convert {work}/x.bpnn {work}/full", "is there already: give the name of a new folder"),
         ("info {work}/bad.bpnn", "bad.bpnn, line 2: 'name' expected"),

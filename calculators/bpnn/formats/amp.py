@@ -123,8 +123,14 @@ def _function(one: _Part, cutoff: Cutoff) -> SymmetryFunction:
     pair = one["elements"]
     if not isinstance(pair, (list, tuple)):
         raise ValueError(f"{one.what}: elements must be a list")  # noqa: TRY004
-    angular = {"lambda_": one.real("gamma"), "zeta": one.real("zeta")}
-    return SymmetryFunction(one["type"], tuple(map(str, pair)), eta, cutoff, **angular)
+    return SymmetryFunction(
+        one["type"],
+        tuple(map(str, pair)),
+        eta,
+        cutoff,
+        lambda_=one.real("gamma"),
+        zeta=one.real("zeta"),
+    )
 
 
 def _element(model: _Part, element: str, functions: tuple[SymmetryFunction, ...]) -> ElementModel:

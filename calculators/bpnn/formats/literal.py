@@ -17,7 +17,7 @@ from pescape.calculators.bpnn.formats.lines import shortened
 MAX_SIZE = 50_000_000  # characters
 _MAX_DEPTH = 30
 _STRING = r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\""
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _TOKEN = re.compile(
     rf"(?P<skip>\s+)|(?P<string>{_STRING})|(?P<number>{_NUMBER})(?![\w.])"
     r"|(?P<name>[A-Za-z_]\w*)|(?P<mark>[\[\](){},:=])",
@@ -114,7 +114,7 @@ def _value(node: ast.expr, what: str) -> Any:  # noqa: ANN401
     if isinstance(node, ast.List):
         return [_value(item, what) for item in node.elts]
     if isinstance(node, ast.Dict):
-        return _pairs([(k, v) for k, v in zip(node.keys, node.values, strict=True) if k], what)
+        return _dictionary(node, what)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return _call(node, node.func.id, what)
     kind = f"the name {node.id}" if isinstance(node, ast.Name) else type(node).__name__
@@ -136,12 +136,16 @@ def _call(node: ast.Call, name: str, what: str) -> Any:  # noqa: ANN401
     )
 
 
+def _dictionary(node: ast.Dict, what: str) -> dict[Any, Any]:
+    return _pairs([(k, v) for k, v in zip(node.keys, node.values, strict=True) if k], what)
+
+
 def _items(node: ast.Call, what: str) -> dict[Any, Any]:
     if not node.args:
         return {}
     inner = node.args[0]
     if isinstance(inner, ast.Dict):
-        return _value(inner, what)
+        return _dictionary(inner, what)
     pairs = []
     if isinstance(inner, (ast.List, ast.Tuple)):
         pairs = [tuple(p.elts) for p in inner.elts if isinstance(p, (ast.Tuple, ast.List))]

@@ -307,4 +307,5 @@ def _read_column(lines: Lines, count: int, letter: str, what: str) -> Floats:
 
 def _normalized(layer: Layer) -> Layer:
     """Divide by the number of nodes before, which ``normalize_nodes`` asks for."""
-    return Layer.of(layer.weights / layer.inputs, layer.bias / layer.inputs, layer.activation)
+    weights, bias = layer.trained
+    return Layer.of(weights / layer.inputs, bias / layer.inputs, layer.activation)

@@ -94,10 +94,7 @@ def _files(potential: BPNNPotential) -> dict[str, str]:
         name: [_in_units(f, units) for f in element.functions]
         for name, element in zip(potential.species, potential.elements, strict=True)
     }
-    orders = {
-        name: np.array(sorted(range(len(given)), key=lambda i, g=given: sorting_key(g[i])))
-        for name, given in functions.items()
-    }
+    orders = {name: _order(given) for name, given in functions.items()}
     scalings = _scalings(potential)
     networks = _networks(potential)
     files = {
@@ -105,10 +102,16 @@ def _files(potential: BPNNPotential) -> dict[str, str]:
         SCALING: _scaling_text(potential, orders, scalings),
     }
     for name, (first, *others) in zip(potential.species, networks, strict=True):
-        rows = np.asarray(first.weights)[orders[name]]
-        first_sorted = Layer.of(rows, first.bias, first.activation)
+        weights, bias = first.trained
+        first_sorted = Layer.of(weights[orders[name]], bias, first.activation)
         files[weights_name(name)] = _weights_text([first_sorted, *others])
     return files
+
+
+def _order(functions: list[SymmetryFunction]) -> NDArray[np.int64]:
+    """Return where n2p2's first, second, … function is."""
+    keys = [sorting_key(function) for function in functions]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
 
 
 def _in_units(function: SymmetryFunction, units: Units) -> SymmetryFunction:
@@ -187,7 +190,7 @@ def _with_output(element: ElementModel, slope: float, intercept: float) -> list[
         output = Layer.of(np.full((1, 1), slope), np.array([intercept]), "linear")
         return [*element.layers, output]
     if (slope, intercept) != (1.0, 0.0):
-        weights, bias = np.asarray(last.weights), np.asarray(last.bias)
+        weights, bias = last.trained
         last = Layer.of(weights * slope, bias * slope + intercept, "linear")
     return [*hidden, last]
 
@@ -287,11 +290,12 @@ def _weights_text(layers: list[Layer]) -> str:
     lines.append("# connection t index l_s n_s l_e n_e")
     count = itertools.count(1)
     for number, layer in enumerate(layers, start=1):
-        for (i, j), value in np.ndenumerate(np.asarray(layer.weights)):
+        weights, bias = layer.trained
+        for (i, j), value in np.ndenumerate(weights):
             lines.append(
                 f"{value:24.16E} a {next(count):9d} {number - 1:5d} {i + 1:5d} "
                 f"{number:5d} {j + 1:5d}"
             )
-        for j, value in enumerate(np.asarray(layer.bias), start=1):
+        for j, value in enumerate(bias, start=1):
             lines.append(f"{value:24.16E} b {next(count):9d} {number:5d} {j:5d}")
     return "\n".join(lines) + "\n"

@@ -105,8 +105,9 @@ def _element_lines(element: ElementModel) -> list[str]:
     lines.append(f"layers {len(element.layers)} {'' if element.is_trained else 'un'}trained")
     for layer in element.layers:
         lines.append(f"layer {layer.inputs} {layer.outputs} {layer.activation}")
-        if layer.weights is not None and layer.bias is not None:
-            lines += map(_reals, [*layer.weights.tolist(), layer.bias.tolist()])
+        if element.is_trained:
+            weights, bias = layer.trained
+            lines += map(_reals, [*weights.tolist(), bias.tolist()])
     return lines
 
 
@@ -206,7 +207,7 @@ def _parse_function(lines: Lines, number: int, count: int) -> SymmetryFunction:
     if len(words) != 10:
         lines.fail(f"10 words expected for a symmetry function, found {len(words)}")
     names = ("eta", "shift", "lambda", "zeta")
-    eta, shift, *angular = (
+    eta, shift, first, second = (
         lines.real(word, what) for word, what in zip(words[3:7], names, strict=True)
     )
     radius, parameter = (lines.real(word, "the cut-off's number") for word in words[8:])
@@ -216,9 +217,9 @@ def _parse_function(lines: Lines, number: int, count: int) -> SymmetryFunction:
     try:
         cutoff = Cutoff(words[7], radius, parameter)
         if words[0] in ANGLE_WINDOWS:
-            angles = (angular[0], angular[1])
+            angles = (first, second)
             return SymmetryFunction(words[0], neighbors, eta, cutoff, shift, angles=angles)
-        return SymmetryFunction(words[0], neighbors, eta, cutoff, shift, *angular)
+        return SymmetryFunction(words[0], neighbors, eta, cutoff, shift, first, second)
     except ValueError as error:
         _again(lines, error)
 

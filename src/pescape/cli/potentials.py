@@ -159,6 +159,8 @@ def convert(
         )
     elif kinds[0] == "mtp":
         say(f"{target}: {_convert_mtp(source, target, species)} parameters")
+    elif species is not None:
+        raise DataError(f"{source} names its elements: leave --species out")
     else:
         from pescape.calculators.bpnn import BPNNPotential
 

@@ -117,6 +117,8 @@ MALICIOUS = [
     "dict(descriptor=array" + "()" * 100_000 + ", model=1)",
     "dict(descriptor=1" + "-1" * 100_000 + ", model=1)",
     "dict(descriptor=" + "1" * 100_000 + ", model=1)",
+    "dict(descriptor=" + "1" * 100_000 + "x, model=1)",
+    "dict(descriptor='" + "\\'" * 100_000 + ", model=1)",
     "dict(descriptor=1; import os",
     "dict(descriptor=1, descriptor=2)",
 ]
