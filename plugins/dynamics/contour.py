@@ -14,7 +14,7 @@ import numpy as np
 
 from pescape.plugins.dynamics.contour_state import ContourState
 from pescape.plugins.dynamics.contour_walk import ContourWalk, WalkSettings
-from pescape.plugins.dynamics.guarded import GuardedDynamics
+from pescape.plugins.dynamics.guarded import GuardedDynamics, generator
 from pescape.plugins.dynamics.guards import Guards
 from pescape.plugins.dynamics.projection import FreeSpace
 from pescape.plugins.dynamics.surface import Surface
@@ -114,7 +114,7 @@ class ContourExploration(GuardedDynamics):
         )
         free = FreeSpace(atoms, remove_translation=remove_translation)
         self._surface = Surface(atoms, free, force_consistent=force_consistent)
-        self.rng = np.random.default_rng(seed)
+        self.rng = generator(seed, kwargs.get("comm"))
         self._walk = ContourWalk(self._surface, self.settings, self.rng, direction)
         self._target = None if energy_target is None else as_target(energy_target)
         super().__init__(

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from ase.io.trajectory import Trajectory
 from ase.optimize.optimize import Dynamics
+from ase.parallel import world
 
 from pescape.plugins.dynamics.checkpoint import (
     CheckpointError,
@@ -38,7 +39,8 @@ class GuardedDynamics(Dynamics):
     restart
         Checkpoint file: read, where it exists, to continue a run exactly, and written every
         `restart_interval` steps and at the end. Frames that a killed run wrote after its last
-        checkpoint are dropped from the trajectory then: the continued run writes them again.
+        checkpoint are then dropped from a trajectory that is given by its name: the continued run
+        writes them again.
     trajectory, logfile, append_trajectory, loginterval, **kwargs
         As for ASE's own dynamics; `loginterval` serves both the trajectory and the log.
 
@@ -79,7 +81,10 @@ class GuardedDynamics(Dynamics):
         if isinstance(trajectory, (str, os.PathLike)):
             path = trajectory = str(trajectory)
         if checkpoint is not None and path is not None:
-            keep_frames(path, checkpoint[1]["frames"])
+            comm = kwargs.get("comm", world)
+            if comm.rank == 0:
+                keep_frames(path, checkpoint[1]["frames"])
+            comm.barrier()
         super().__init__(
             atoms,
             logfile=str(logfile) if isinstance(logfile, os.PathLike) else logfile,
@@ -228,6 +233,27 @@ class GuardedDynamics(Dynamics):
                 "give the atoms that the run began with"
             )
         return arrays, data
+
+
+def generator(
+    seed: int | np.random.SeedSequence | np.random.Generator | None,
+    comm: Any = None,  # noqa: ANN401 -- one of ASE's communicators
+) -> np.random.Generator:
+    """Return random numbers for a run, the same ones on every MPI rank.
+
+    Parameters
+    ----------
+    seed
+        What NumPy takes; None, a seed of chance that the first rank draws for all.
+    comm
+        Communicator of the ranks that run together; None, ASE's world.
+    """
+    comm = world if comm is None else comm
+    if seed is None and comm.size > 1:
+        drawn = np.random.default_rng().integers(2**62, size=1)
+        comm.broadcast(drawn, 0)
+        seed = int(drawn[0])
+    return np.random.default_rng(seed)
 
 
 def count_frames(path: str | Path) -> int:

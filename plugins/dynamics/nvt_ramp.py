@@ -9,7 +9,7 @@ import numpy as np
 from ase import units
 
 from pescape.plugins.dynamics.checkpoint import CheckpointError
-from pescape.plugins.dynamics.guarded import GuardedDynamics
+from pescape.plugins.dynamics.guarded import GuardedDynamics, generator
 from pescape.plugins.dynamics.guards import GuardKeeper, Guards, Violation
 from pescape.plugins.dynamics.projection import FreeSpace
 from pescape.plugins.dynamics.surface import Surface
@@ -125,7 +125,7 @@ class NVTRamp(GuardedDynamics):
             force_consistent=force_consistent,
         )
         self.guards = guards if guards is not None else Guards()
-        self.rng = np.random.default_rng(seed)
+        self.rng = generator(seed, kwargs.get("comm"))
         self.thermostat = thermostat
         self._thermostat: Thermostat
         if thermostat == "nose-hoover":

@@ -10,7 +10,7 @@ from ase.calculators.socketio import SocketClient, SocketIOCalculator
 from ase.io import Trajectory, read
 
 from pescape.plugins.dynamics import ContourExploration, NVTRamp
-from pescape.plugins.dynamics.guarded import count_frames, keep_frames
+from pescape.plugins.dynamics.guarded import count_frames, generator, keep_frames
 
 
 def crystal(calculator):
@@ -84,6 +84,19 @@ def serve(name):
     client = SocketClient(unixsocket=name, timeout=30)
     atoms = crystal(EMT())
     client.run(atoms, use_stress=False)
+
+
+def test_ranks_that_run_together_draw_the_same_numbers():
+    class Rank:
+        size, sent = 2, np.array([7])
+
+        def broadcast(self, values, root):
+            assert root == 0
+            values[:] = self.sent
+
+    drawn = generator(None, Rank()).random(3)
+    assert np.array_equal(drawn, generator(7).random(3))
+    assert not np.array_equal(generator(None).random(3), generator(None).random(3))
 
 
 def test_frames_beyond_a_number_are_dropped_with_the_rest_unchanged(tmp_path):
