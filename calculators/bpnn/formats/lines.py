@@ -110,7 +110,13 @@ class Lines:
         """Return a given count of finite numbers."""
         if len(words) != count:
             self.fail(f"{count} numbers expected for {what}, found {len(words)}")
-        return np.array([self.real(word, what) for word in words])
+        try:
+            values = np.array(list(map(float, words)))
+        except ValueError:
+            values = np.array([np.nan])
+        if not np.isfinite(values).all():  # which one is it?
+            values = np.array([self.real(word, what) for word in words])
+        return values
 
     def rows(self, rows: int, columns: int, what: str) -> Floats:
         """Return the next lines as a table of numbers."""
