@@ -39,9 +39,7 @@ def detect_format(path: str | PathLike[str]) -> str | None:
         return "pescape"
     if start.startswith(b"ELEM_LIST"):
         return "simple-nn"
-    if start.startswith(b"dict(") and b"descriptor" in start[:200]:
-        return "amp"
-    if start.startswith(b"dict(") and b"model" in start[:200]:
+    if start.startswith(b"dict(") and (b"descriptor" in start or b"model" in start):
         return "amp"
     return None
 
