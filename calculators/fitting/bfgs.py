@@ -70,34 +70,80 @@ def minimise(
     -------
     Minimum
     """
-    value, gradient = function(x)
-    matrix, evaluations, step = inverse_hessian.copy(), 1, 0
-    fresh = True
-    while step < iterations:
-        direction = -matrix @ gradient
-        slope = float(gradient @ direction)
-        found = None
-        if slope < 0.0:
-            found, calls = _search(function, x, value, direction, slope)
-            evaluations += calls
-        if found is None:
-            if fresh:
-                return Minimum(x, value, gradient, step, evaluations, stuck=True)
-            matrix, fresh = inverse_hessian.copy(), True
-            continue
-        new_x, new_value, new_gradient = found
-        matrix = _updated(matrix, new_x - x, new_gradient - gradient)
-        x, value, gradient, fresh = new_x, new_value, new_gradient, False
-        step += 1
+    point = Point(x, *function(x), inverse_hessian)
+    evaluations = 1
+    for done in range(iterations):
+        new, calls = step(function, point, inverse_hessian)
+        evaluations += calls
+        if new is None:
+            return Minimum(point.x, point.value, point.gradient, done, evaluations, stuck=True)
+        point = new
         if on_step is not None:
-            on_step(value)
-    return Minimum(x, value, gradient, step, evaluations, stuck=False)
+            on_step(point.value)
+    return Minimum(point.x, point.value, point.gradient, iterations, evaluations, stuck=False)
 
 
-def _search(
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Where a minimisation is, and the inverse Hessian it has learned on the way there."""
+
+    x: Floats
+    value: float
+    gradient: Floats
+    inverse_hessian: Floats
+
+
+def step(function: Function, point: Point, first: Floats) -> tuple[Point | None, int]:
+    """Make one step, if need be from a fresh inverse Hessian.
+
+    Parameters
+    ----------
+    function
+        Gives value and gradient.
+    point
+        Where it starts.
+    first
+        The inverse Hessian to begin again with when the learned one leads nowhere.
+
+    Returns
+    -------
+    tuple
+        The next point, None if no step lowers the value, and the number of function calls.
+    """
+    evaluations = 0
+    for matrix in (point.inverse_hessian, first):
+        direction = -matrix @ point.gradient
+        slope = float(point.gradient @ direction)
+        if slope >= 0.0:
+            continue
+        found, calls = wolfe_search(function, point.x, point.value, direction, slope)
+        evaluations += calls
+        if found is not None:
+            x, value, gradient = found
+            learned = _updated(matrix, x - point.x, gradient - point.gradient)
+            return Point(x, value, gradient, learned), evaluations
+    return None, evaluations
+
+
+def wolfe_search(
     function: Function, x: Floats, value: float, direction: Floats, slope: float
 ) -> tuple[tuple[Floats, float, Floats] | None, int]:
-    """Find a step that satisfies the weak Wolfe conditions, by doubling and bisection."""
+    """Find a step that satisfies the weak Wolfe conditions, by doubling and bisection.
+
+    Parameters
+    ----------
+    function
+        Gives value and gradient; the value may be infinite or NaN.
+    x, value
+        Where it starts, and the value there.
+    direction, slope
+        Where to, and the derivative along it.
+
+    Returns
+    -------
+    tuple
+        The new point with its value and gradient, if there is one, and the number of calls.
+    """
     low, high, length = 0.0, np.inf, 1.0
     for calls in range(1, _LONGEST_SEARCH + 1):
         new_x = x + length * direction
