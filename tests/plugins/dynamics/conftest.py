@@ -1,6 +1,8 @@
 """Crystals and surfaces that saddle searches start from."""
 
+import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc100
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
@@ -10,21 +12,38 @@ from pescape.plugins.dynamics.modes import local_displacement
 from pescape.plugins.dynamics.slide import relax
 
 
-class Memoryless(Calculator):
-    """EMT whose last digits do not depend on when its neighbour list was built."""
+class Pairs(Calculator):
+    """Lennard-Jones without a cut-off: no list of neighbours that the last digits depend on."""
 
     implemented_properties = ("energy", "forces")
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        code = EMT()
-        code.calculate(self.atoms, ["energy", "forces"], all_changes)
-        self.results = {name: code.results[name] for name in ("energy", "forces")}
+        apart = self.atoms.positions[:, None] - self.atoms.positions
+        squares = np.sum(apart**2, axis=2) + np.diag(np.full(len(self.atoms), np.inf))
+        sixth = (2.5**2 / squares) ** 3
+        slopes = 24 * (2 * sixth**2 - sixth) / squares
+        self.results["energy"] = 2 * float(np.sum(sixth**2 - sixth))
+        self.results["forces"] = np.einsum("ij,ijk->ik", slopes, apart)
 
 
 @pytest.fixture(scope="session")
-def memoryless():
-    return Memoryless
+def cluster():
+    """Makes a disturbed cluster of seven atoms, and the disturbance."""
+    angles = 2 * np.pi * np.arange(5) / 5
+    ring = 2.4 * np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1)
+    minimum = Atoms("Ar7", np.vstack([[[0, 0, 2.3], [0, 0, -2.3]], ring]))
+    minimum.calc = Pairs()
+    relax(minimum, 1e-6, 200)
+
+    def make(seed=0):
+        atoms = minimum.copy()
+        shift = local_displacement(atoms, 0, seed, radius=4.0)
+        atoms.positions += shift
+        atoms.calc = Pairs()
+        return atoms, shift
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -15,17 +15,14 @@ METHODS = ["ritz", "vtst"]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_restart_is_bit_identical(hop, memoryless, tmp_path, method):
-    atoms, shift = hop()
-    atoms.calc = memoryless()
+def test_restart_is_bit_identical(cluster, tmp_path, method):
+    atoms, shift = cluster()
     whole = Dimer(atoms, shift, method=method)
     whole.run(steps=15)
-    parts, shift = hop()
-    parts.calc = memoryless()
+    parts, shift = cluster()
     file, frames = tmp_path / "dimer.npz", tmp_path / "a.traj"
     Dimer(parts, shift, method=method, restart=file, trajectory=frames).run(steps=6)
-    fresh, _ = hop(seed=99)  # positions come from the checkpoint
-    fresh.calc = memoryless()
+    fresh, _ = cluster(seed=99)  # positions come from the checkpoint
     resumed = Dimer(fresh, shift, method=method, restart=file, trajectory=frames)
     assert resumed.nsteps == 6
     resumed.run(steps=9)
@@ -48,32 +45,25 @@ def files(folder):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_killed_at_any_call_a_search_goes_on_bit_by_bit(tmp_path, method, hollow, memoryless):
-    mode = np.random.default_rng(3).normal(size=(19, 3)) * (np.arange(19) > 16)[:, None]
-
-    def start():
-        atoms = hollow.copy()
-        atoms.calc = memoryless()
-        return atoms
-
-    atoms = start()
-    whole = Dimer(atoms, mode, method=method, displacement=0.3)
-    whole.run(steps=7)
-    for kill in range(1, whole.calls + 1, 3):
+def test_killed_at_any_call_a_search_goes_on_bit_by_bit(tmp_path, method, cluster):
+    atoms, shift = cluster()
+    whole = Dimer(atoms, shift, method=method)
+    whole.run(steps=5)
+    for kill in range(1, whole.calls + 1, 2):
         folder = tmp_path / str(kill)
         folder.mkdir()
-        killed = start()
+        killed, shift = cluster()
         failing(killed.calc, kill, Killed)
         with pytest.raises(Killed):
-            Dimer(killed, mode, method=method, displacement=0.3, **files(folder)).run(steps=7)
-        fresh = start()
-        resumed = Dimer(fresh, mode, method=method, displacement=0.3, **files(folder))
-        resumed.run(steps=7 - resumed.nsteps)
+            Dimer(killed, shift, method=method, **files(folder)).run(steps=5)
+        fresh, shift = cluster()
+        resumed = Dimer(fresh, shift, method=method, **files(folder))
+        resumed.run(steps=5 - resumed.nsteps)
         assert np.array_equal(fresh.positions, atoms.positions)
         assert resumed.history == whole.history
         assert np.array_equal(resumed.mode, whole.mode)
         centres = read(folder / "centres.traj", ":")
-        assert [frame.info["step"] for frame in centres] == list(range(8))
+        assert [frame.info["step"] for frame in centres] == list(range(6))
         images = read(folder / "images.extxyz", ":")
         assert [frame.info["call"] for frame in images] == list(range(1, whole.calls + 1))
 
