@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pescape.calculators.activeset import SitePotential
     from pescape.calculators.fitting.data import TrainingSet
+    from pescape.calculators.fitting.loss import Residuals
 
     Floats = NDArray[np.float64]
 
@@ -83,21 +84,40 @@ def evaluate(
 
 def errors_of(potential: SitePotential, data: TrainingSet, *, threads: int = 1) -> Errors:
     """Compare a potential with data that is in arrays already."""
-    delta = residuals(potential, data, threads)
-    energies = 1000.0 * delta.energies / data.sizes
+    return errors_from(residuals(potential, data, threads), data)
+
+
+def errors_from(
+    delta: Residuals, data: TrainingSet, chosen: NDArray[np.bool_] | None = None
+) -> Errors:
+    """Sum up residuals.
+
+    Parameters
+    ----------
+    delta
+        Of the whole data set.
+    data
+        The labels.
+    chosen
+        Which configurations count, shape (C,); by default all.
+    """
+    if chosen is None:
+        chosen = np.ones(len(data), dtype=bool)
+    atoms, stressed = np.repeat(chosen, data.sizes), chosen & data.has_virial
+    energies = 1000.0 * delta.energies[chosen] / data.sizes[chosen]
+    forces = delta.forces[atoms]
     stress: Floats | None = None
-    if data.has_virial.any():
-        volumes = data.volumes[data.has_virial, None]
-        stress = delta.virials[data.has_virial] / volumes / GPa
+    if stressed.any():
+        stress = delta.virials[stressed] / data.volumes[stressed, None] / GPa
     return Errors(
-        configurations=len(data),
-        atoms=int(data.first[-1]),
+        configurations=int(chosen.sum()),
+        atoms=len(forces),
         energy_mae=float(np.abs(energies).mean()),
         energy_rmse=_rms(energies),
-        force_mae=float(np.abs(delta.forces).mean()),
-        force_rmse=_rms(delta.forces),
-        force_max=float(np.linalg.norm(delta.forces, axis=1).max()),
-        force_angle=_mean_angle(data.forces, data.forces + delta.forces),
+        force_mae=float(np.abs(forces).mean()),
+        force_rmse=_rms(forces),
+        force_max=float(np.linalg.norm(forces, axis=1).max()),
+        force_angle=_mean_angle(data.forces[atoms], data.forces[atoms] + forces),
         stress_mae=None if stress is None else float(np.abs(stress).mean()),
         stress_rmse=None if stress is None else _rms(stress),
     )

@@ -1,0 +1,121 @@
+"""The state of a fit, and the file that holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from pescape.calculators.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from pescape.calculators.bpnn.fit.settings import FitSettings
+    from pescape.calculators.bpnn.potential import BPNNPotential
+    from pescape.calculators.fitting.data import TrainingSet
+
+    Floats = NDArray[np.float64]
+
+#: Columns of the history after the stage.
+RECORD = (
+    "loss",
+    "energy_rmse",
+    "force_rmse",
+    "validation_loss",
+    "validation_energy_rmse",
+    "validation_force_rmse",
+)
+_MEMORY = "memory_"
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a fit stands after an iteration.
+
+    Parameters
+    ----------
+    stage
+        Which one goes on; the number of stages when all are done.
+    iteration
+        Iterations made in it.
+    theta, loss
+        Parameters, and the loss there.
+    best, best_value, best_iteration
+        The best parameters so far of this stage, what makes them best, and when that was.
+    memory
+        Of the method.
+    history
+        A row for each iteration: the stage and what `RECORD` names; NaN where there is nothing.
+    """
+
+    stage: int
+    iteration: int
+    theta: Floats
+    loss: float
+    best: Floats
+    best_value: float
+    best_iteration: int
+    memory: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    history: Floats = field(default_factory=lambda: np.empty((0, 1 + len(RECORD))))
+
+
+_NUMBERS = {"stage": int, "iteration": int, "loss": float, "best_value": float}
+_NUMBERS["best_iteration"] = int
+_ARRAYS = ("theta", "best", "history")
+
+
+def save(path: Path | str | None, state: State, identity: str) -> None:
+    """Write a state; the file appears as a whole."""
+    if path is None:
+        return
+    arrays: dict[str, Any] = {name: getattr(state, name) for name in (*_NUMBERS, *_ARRAYS)}
+    arrays |= {f"{_MEMORY}{name}": value for name, value in state.memory.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, identity=identity, **arrays)
+    write_atomically(Path(path), buffer.getvalue())
+
+
+def restored(path: Path | str | None, identity: str, size: int) -> State | None:
+    """Read the state of the same fit, if the file is there."""
+    if path is None or not Path(path).exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            saved = dict(file)
+        same = str(saved["identity"]) == identity
+        numbers = {name: kind(saved[name]) for name, kind in _NUMBERS.items()}
+        arrays = {name: saved[name] for name in _ARRAYS}
+    except (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path} is no checkpoint of a fit: {error}") from error
+    if not same or arrays["theta"].shape != (size,):
+        raise ValueError(
+            f"{path} belongs to another fit (other data, start or settings): "
+            "remove it to start this one from the beginning"
+        )
+    start = len(_MEMORY)
+    memory = {name[start:]: value for name, value in saved.items() if name.startswith(_MEMORY)}
+    return State(**numbers, **arrays, memory=memory)
+
+
+def identity(
+    start: BPNNPotential, data: TrainingSet, weights: Floats, settings: FitSettings, precision: str
+) -> str:
+    """Tell one fit from another."""
+    digest = hashlib.sha256(repr((sorted(asdict(settings).items()), precision)).encode())
+    arrays = [data.first, *data.geometry, data.energies, data.forces, data.virials, weights]
+    for element in start.elements:
+        digest.update(repr((element.functions, element.slope, element.intercept)).encode())
+        arrays += element.scaling.coefficients(len(element.functions))
+        arrays.append(element.parameters)
+        digest.update(repr([layer.activation for layer in element.layers]).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,264 @@
+"""Symmetry functions of a data set and their derivatives, computed once by the kernel.
+
+A fit needs G of every atom and dG/dR. Summed over the images of an atom in the cell, the
+derivatives take one block for each pair of a central atom and an atom of its configuration
+within reach, the central one included.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from pescape.calculators.bpnn.descriptors import SymmetryFunctions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from pescape.calculators.bpnn.potential import BPNNPotential
+    from pescape.calculators.fitting.data import TrainingSet
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+#: How the derivatives are kept: single precision takes half the memory and time, and moves
+#: forces by about 1e-5 eV/Å.
+Precision = Literal["double", "single"]
+DTYPES = {"double": np.float64, "single": np.float32}
+
+# Derivatives by r_ij are made for about this many numbers at a time.
+_BLOCK_NUMBERS = 1_000_000
+# Voigt order xx yy zz yz xz xy.
+_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Which rows the tables of one element have.
+
+    Parameters
+    ----------
+    functions
+        D, the number of its symmetry functions.
+    atoms
+        The element's atoms as indices into the data, shape (n,).
+    centres
+        For each block of derivatives the central atom, an index into `atoms`, shape (m,).
+    moved
+        The atom whose position the derivative is by, an index into the data, shape (m,).
+    first, first_block
+        Configuration c owns atoms ``first[c]`` to ``first[c + 1]`` and such a range of blocks.
+    groups
+        Where among all elements' sums over images each block is found, shape (m,).
+    """
+
+    functions: int
+    atoms: Integers
+    centres: Integers
+    moved: Integers
+    first: Integers
+    first_block: Integers
+    groups: Integers
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the tables: functions, derivatives and strains."""
+        n, m, D = len(self.atoms), len(self.centres), self.functions
+        return {"functions": (n, D), "derivatives": (m, 3, D), "strains": (n, 6, D)}
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """The numbers of one element.
+
+    Parameters
+    ----------
+    functions
+        G, shape (n, D), double precision.
+    derivatives
+        ∂G/∂R, shape (m, 3, D), 1/Å.
+    strains
+        -Σ r ∂G/∂r over the neighbours in Voigt order, shape (n, 6, D): with dE/dG it gives the
+        virial.
+    """
+
+    functions: NDArray[Any]
+    derivatives: NDArray[Any]
+    strains: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Neighbour lists sorted by neighbour, and the sums over images that they make."""
+
+    geometry: tuple[NDArray[Any], ...]
+    offsets: Integers
+    counts: Integers  # of pairs in each group
+    centres: Integers  # of the groups
+    moved: Integers
+
+
+def layouts(potential: BPNNPotential, data: TrainingSet) -> tuple[_Pairs, tuple[Layout, ...]]:
+    """Say what the tables of all elements hold, and sort the neighbour lists for them."""
+    pairs = _sorted_pairs(data)
+    species = data.species[pairs.centres]
+    found = []
+    for index, element in enumerate(potential.elements):
+        atoms = np.flatnonzero(data.species == index)
+        groups = np.flatnonzero(species == index)
+        first = np.searchsorted(atoms, data.first)
+        found.append(
+            Layout(
+                functions=len(element.functions),
+                atoms=atoms,
+                centres=np.searchsorted(atoms, pairs.centres[groups]),
+                moved=pairs.moved[groups],
+                first=first,
+                first_block=np.searchsorted(pairs.centres[groups], data.first),
+                groups=groups,
+            )
+        )
+    return pairs, tuple(found)
+
+
+def _sorted_pairs(data: TrainingSet) -> _Pairs:
+    count = len(data.positions)
+    centres = np.repeat(np.arange(count), np.diff(data.offsets))
+    keys = centres * count + data.indices
+    order = np.argsort(keys, kind="stable")
+    # Every atom's own place is among them, whether it is its own neighbour or not.
+    groups = np.sort(np.concatenate((keys[order], np.arange(count) * (count + 1))))
+    groups = groups[np.diff(groups, prepend=-1) > 0]
+    counts = np.bincount(np.searchsorted(groups, keys), minlength=len(groups))
+    geometry = (
+        data.positions,
+        data.species,
+        data.offsets,
+        np.ascontiguousarray(data.indices[order]),
+        np.ascontiguousarray(data.shifts[order]),
+    )
+    return _Pairs(geometry, data.offsets, counts, groups // count, groups % count)
+
+
+def fill(
+    potential: BPNNPotential,
+    data: TrainingSet,
+    pairs: _Pairs,
+    found: Sequence[Layout],
+    tables: Sequence[Tables],
+    *,
+    threads: int = 1,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """Compute symmetry functions and derivatives into tables.
+
+    Parameters
+    ----------
+    potential
+        Its symmetry functions are used.
+    data
+        The configurations.
+    pairs, found
+        From `layouts`.
+    tables
+        One of each element, to be filled.
+    threads
+        OpenMP threads.
+    on_progress
+        Called with the number of configurations done.
+    """
+    functions = {s: e.functions for s, e in zip(potential.species, potential.elements, strict=True)}
+    kernel = SymmetryFunctions(potential.species, functions).potential.kernel()
+    widest = max(layout.functions for layout in found)
+    rows = np.diff(data.offsets[data.first])
+    edges = _edges(rows * widest * 3, _BLOCK_NUMBERS)
+    for start, stop in pairwise(edges):
+        _fill_part(kernel, data, pairs, found, tables, start, stop, threads)
+        if on_progress is not None:
+            on_progress(stop)
+
+
+def _edges(sizes: Integers, limit: int) -> list[int]:
+    """Cut a row of items into parts of about a size."""
+    steps = np.flatnonzero(np.diff(np.cumsum(sizes) // limit)) + 1
+    return [0, *steps.tolist(), len(sizes)]
+
+
+def _fill_part(
+    kernel: Any,  # noqa: ANN401 (a compiled class)
+    data: TrainingSet,
+    pairs: _Pairs,
+    found: Sequence[Layout],
+    tables: Sequence[Tables],
+    start: int,
+    stop: int,
+    threads: int,
+) -> None:
+    """Do configurations `start` to `stop`."""
+    a, b = int(data.first[start]), int(data.first[stop])
+    i, j = int(data.offsets[a]), int(data.offsets[b])
+    positions, species, offsets, indices, shifts = pairs.geometry
+    part = (
+        np.ascontiguousarray(positions[a:b]),
+        species[a:b],
+        offsets[a : b + 1] - i,
+        indices[i:j] - np.int32(a),
+        shifts[i:j],
+    )
+    values, by_pair = kernel.symmetry_function_derivatives(*part, threads)
+    sums, first_group = _sums(pairs, by_pair, a, b, i, j)
+    strains = _strains(part, by_pair)
+    for layout, table in zip(found, tables, strict=True):
+        D = layout.functions
+        mine = slice(int(layout.first[start]), int(layout.first[stop]))
+        local = layout.atoms[mine] - a
+        table.functions[mine] = values[local, :D]
+        table.strains[mine] = strains[local, :, :D]
+        blocks = slice(int(layout.first_block[start]), int(layout.first_block[stop]))
+        mine_of_all = layout.groups[blocks] - first_group
+        whole = len(mine_of_all) == len(sums)  # a slice is copied much faster
+        table.derivatives[blocks] = (sums if whole else sums[mine_of_all])[:, :D].swapaxes(1, 2)
+
+
+def _sums(pairs: _Pairs, by_pair: Floats, a: int, b: int, i: int, j: int) -> tuple[Floats, int]:
+    """Sum derivatives over images; the central atom's is minus the sum of all others'."""
+    low, high = np.searchsorted(pairs.centres, [a, b])
+    centres, moved = pairs.centres[low:high], pairs.moved[low:high]
+    own = np.flatnonzero(centres == moved)
+    columns, offsets = np.arange(j - i), pairs.offsets[a : b + 1] - i
+    # A row for each group: its pairs. Those of the central atom and its own images cancel, so
+    # that row takes what is left of all its pairs, with a minus sign.
+    counts = pairs.counts[low:high]
+    rows = np.repeat(np.arange(high - low), counts)
+    others = ~(centres == moved)[rows]
+    back = np.repeat(own, np.diff(offsets))[others]
+    matrix = csr_array(
+        (
+            np.concatenate((np.ones(len(back)), -np.ones(len(back)))),
+            (np.concatenate((rows[others], back)), np.tile(columns[others], 2)),
+        ),
+        shape=(high - low, j - i),
+    )
+    sums = matrix @ by_pair.reshape(j - i, math.prod(by_pair.shape[1:]))
+    return sums.reshape(high - low, *by_pair.shape[1:]), int(low)
+
+
+def _strains(part: tuple[NDArray[Any], ...], by_pair: Floats) -> Floats:
+    positions, _, offsets, indices, shifts = part
+    n, m, D = len(offsets) - 1, len(indices), by_pair.shape[1]
+    r = positions[indices] + shifts - np.repeat(positions, np.diff(offsets), axis=0)
+    flat = by_pair.reshape(m, 3 * D)
+    strains = np.empty((n, 6, D))
+    for axis in range(3):
+        weights = csr_array((-r[:, axis], np.arange(m), offsets), shape=(n, m))
+        sums = (weights @ flat).reshape(n, D, 3)
+        for k, (x, y) in enumerate(_VOIGT):
+            if x == axis:
+                strains[:, k] = sums[:, :, y]
+    return strains

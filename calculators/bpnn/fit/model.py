@@ -1,0 +1,225 @@
+"""The networks of a potential in torch, and the residuals they leave.
+
+All that is fitted is one vector θ: element by element the weights and biases as in the
+potential, then, if the output node is not linear, slope and intercept as one more layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from pescape.calculators.bpnn.fit.batches import Batch, ElementBatch
+    from pescape.calculators.bpnn.network import ElementModel
+    from pescape.calculators.bpnn.potential import BPNNPotential
+
+    Floats = NDArray[np.float64]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda z: z,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": torch.nn.functional.softplus,
+    "gaussian": lambda z: torch.exp(-0.5 * z * z),
+    "cosine": torch.cos,
+    "exp": lambda z: torch.exp(-z),
+    "harmonic": lambda z: z * z,
+    "reverse-sigmoid": lambda z: 1.0 - torch.sigmoid(z),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ElementNetwork:
+    """What is fixed of the network of one element.
+
+    Parameters
+    ----------
+    sizes
+        Nodes of the inputs and of all layers.
+    activations
+        Of all layers.
+    scale, offset
+        Inputs are ``scale * G + offset``, shapes (D,).
+    slope, intercept
+        The energy of an atom is slope × output + intercept, eV.
+    part
+        Which entries of θ are its own.
+    """
+
+    sizes: tuple[int, ...]
+    activations: tuple[str, ...]
+    scale: Tensor
+    offset: Tensor
+    slope: float
+    intercept: float
+    part: slice
+
+    def layers(self, theta: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Weights (inputs, outputs) and biases (outputs,) of all layers, as views of θ."""
+        found, start = [], self.part.start
+        for inputs, outputs in zip(self.sizes[:-1], self.sizes[1:], strict=True):
+            table = theta[start : start + (inputs + 1) * outputs].view(inputs + 1, outputs)
+            found.append((table[:-1], table[-1]))
+            start += (inputs + 1) * outputs
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The networks of all elements and what turns θ into a potential and back."""
+
+    potential: BPNNPotential
+    networks: tuple[ElementNetwork, ...]
+
+    @classmethod
+    def of(cls, potential: BPNNPotential, device: str = "cpu") -> Model:
+        """Take over architecture, scaling and output of a potential."""
+        networks, start = [], 0
+        for element in potential.elements:
+            network = _network(element, start, device)
+            networks.append(network)
+            start = network.part.stop
+        return cls(potential, tuple(networks))
+
+    @property
+    def size(self) -> int:
+        """Number P of fitted parameters."""
+        return self.networks[-1].part.stop
+
+    def theta(self) -> Floats:
+        """Parameters (P,) of the potential as it is given."""
+        parts = []
+        for element in self.potential.elements:
+            parts.append(element.parameters)
+            if _has_output_layer(element):
+                parts.append(np.array([element.slope, element.intercept]))
+        return np.concatenate(parts)
+
+    def with_theta(self, theta: Floats) -> BPNNPotential:
+        """Give the potential that parameters make."""
+        parts, slopes, intercepts = [], {}, {}
+        names, elements = self.potential.species, self.potential.elements
+        for name, element, network in zip(names, elements, self.networks, strict=True):
+            mine = theta[network.part]
+            if _has_output_layer(element):
+                slopes[name], intercepts[name] = float(mine[-2]), float(mine[-1])
+                mine = mine[:-2]
+            parts.append(mine)
+        fitted = self.potential.with_parameters(np.concatenate(parts))
+        return fitted.with_output(slopes, intercepts)
+
+    def penalised(self) -> Floats:
+        """1 for the weights, which a penalty keeps small, 0 for biases and output, shape (P,)."""
+        mask = np.zeros(self.size)
+        for element, network in zip(self.potential.elements, self.networks, strict=True):
+            start = network.part.start
+            for layer in element.layers:
+                mask[start : start + layer.inputs * layer.outputs] = 1.0
+                start += layer.parameter_count
+        return mask
+
+
+def _has_output_layer(element: ElementModel) -> bool:
+    return element.layers[-1].activation != "linear"
+
+
+def _network(element: ElementModel, start: int, device: str) -> ElementNetwork:
+    sizes = [len(element.functions), *(layer.outputs for layer in element.layers)]
+    activations = [layer.activation for layer in element.layers]
+    missing = [name for name in activations if name not in ACTIVATIONS]
+    if missing:
+        raise ValueError(
+            f"networks with the activation {missing[0]!r} cannot be fitted: its forces jump"
+        )
+    slope, intercept, count = element.slope, element.intercept, element.parameter_count
+    if _has_output_layer(element):
+        sizes, activations, count = [*sizes, 1], [*activations, "linear"], count + 2
+        slope, intercept = 1.0, 0.0
+    scale, offset = element.scaling.coefficients(len(element.functions))
+    return ElementNetwork(
+        tuple(sizes),
+        tuple(activations),
+        torch.tensor(scale, device=device),
+        torch.tensor(offset, device=device),
+        slope,
+        intercept + element.atom_energy,
+        slice(start, start + count),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Energies (C,) in eV, forces (n, 3) in eV/Å and virials (C, 6) in eV of a batch."""
+
+    energies: Tensor
+    forces: Tensor
+    virials: Tensor
+
+
+def predict(model: Model, theta: Tensor, batch: Batch) -> Predictions:
+    """Evaluate the networks on a batch; differentiable with respect to θ.
+
+    With U = ∂G/∂R · W of the first layer's weights W, one large matrix product, forces are
+    -Σ U · δ with δ the derivatives of the energy by that layer's sums: dE/dG is never needed.
+    """
+    energies = theta.new_zeros(len(batch))
+    forces = theta.new_zeros(batch.atoms, 3)
+    virials = theta.new_zeros(len(batch), 6)
+    for network, atoms in zip(model.networks, batch.elements, strict=True):
+        if not len(atoms.functions):
+            continue
+        sites, sums, weights = _site_energies(network, theta, atoms)
+        (delta,) = torch.autograd.grad(
+            sites, sums, torch.ones_like(sites), create_graph=torch.is_grad_enabled()
+        )
+        energies = energies.index_add(0, atoms.configurations, sites)
+        weights, delta = (x.to(atoms.derivatives.dtype) for x in (weights, delta))
+        width = weights.shape[1]
+        by_block = (atoms.derivatives @ weights).view(-1, 3, width)
+        pulls = torch.bmm(by_block, delta[atoms.centres].unsqueeze(2)).squeeze(2)
+        forces = forces.index_add(0, atoms.moved, -pulls.to(theta.dtype))
+        by_atom = (atoms.strains @ weights).view(-1, 6, width)
+        strained = torch.bmm(by_atom, delta.unsqueeze(2)).squeeze(2)
+        virials = virials.index_add(0, atoms.configurations, strained.to(theta.dtype))
+    return Predictions(energies, forces, virials)
+
+
+def _site_energies(
+    network: ElementNetwork, theta: Tensor, atoms: ElementBatch
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Energies (n,), the first layer's sums (n, H), and its weights for unscaled G (D, H)."""
+    layers = network.layers(theta)
+    weights, bias = layers[0]
+    inputs = torch.addcmul(network.offset, atoms.functions, network.scale)
+    with torch.enable_grad():
+        first = inputs @ weights + bias
+        if not first.requires_grad:
+            first.requires_grad_()
+        sums = first
+        for (after, shift), name in zip(layers[1:], network.activations[:-1], strict=True):
+            sums = ACTIVATIONS[name](sums) @ after + shift
+        output = ACTIVATIONS[network.activations[-1]](sums).squeeze(1)
+        return output * network.slope + network.intercept, first, network.scale[:, None] * weights
+
+
+def all_predictions(
+    model: Model, theta: Floats, data: Sequence[Batch], device: str = "cpu"
+) -> tuple[Floats, Floats, Floats]:
+    """Energies, forces and virials of a whole data set, as arrays."""
+    vector = torch.tensor(theta, device=device)
+    with torch.no_grad():
+        found = [predict(model, vector, batch) for batch in data]
+    return (
+        torch.cat([one.energies for one in found]).cpu().numpy(),
+        torch.cat([one.forces for one in found]).cpu().numpy(),
+        torch.cat([one.virials for one in found]).cpu().numpy(),
+    )

@@ -1,0 +1,148 @@
+"""What all members of an ensemble share: the data in arrays, and how its residuals count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from pescape.calculators.bpnn.fit.batches import Batch, batches
+from pescape.calculators.bpnn.fit.cache import CacheSettings, Features, features
+from pescape.calculators.bpnn.fit.least_squares import Scales
+from pescape.calculators.fitting.data import TrainingSet, frame_name, training_set
+from pescape.calculators.fitting.loss import row_scales
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ase import Atoms
+    from numpy.typing import ArrayLike, NDArray
+
+    from pescape.calculators.bpnn.fit.settings import FitSettings
+    from pescape.calculators.bpnn.potential import BPNNPotential
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+
+#: Entry of ``atoms.info`` that says how much a configuration counts.
+WEIGHT = "fit_weight"
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The data of a fit, in an order that mixes its groups."""
+
+    potential: BPNNPotential
+    order: NDArray[np.int64]
+    data: TrainingSet
+    weights: Floats
+    features: Features
+    precision: str
+    device: str
+
+    @cached_property
+    def batches(self) -> list[Batch]:
+        """All of the data, to be gone through in every iteration."""
+        return batches(self.data, self.features, device=self.device)
+
+    def small_batches(self, configurations: int) -> list[Batch]:
+        """All of the data, in batches of a few configurations."""
+        return batches(self.data, self.features, configurations=configurations, device=self.device)
+
+
+def prepare(
+    potential: BPNNPotential,
+    configurations: Sequence[Atoms],
+    settings: FitSettings,
+    structure_weights: ArrayLike | None,
+    cache: CacheSettings | None,
+    tell: Callable[[str], None] | None,
+) -> Prepared:
+    """Check the data, put it into arrays and compute its symmetry functions."""
+    cache = cache or CacheSettings()
+    weights = _structure_weights(configurations, structure_weights)
+    order = np.random.default_rng(0).permutation(len(configurations))
+    shuffled = [_named(configurations[index], int(index)) for index in order]
+    data = training_set(shuffled, potential.species, potential.cutoff)
+    found = features(potential, data, cache, threads=settings.threads, tell=tell)
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Prepared(potential, order, data, weights[order], found, cache.precision, device)
+
+
+def _named(atoms: Atoms, index: int) -> Atoms:
+    """Let messages call a configuration by its place in the data, wherever it is put."""
+    copy = atoms.copy()
+    copy.calc = atoms.calc
+    copy.info["source_frame"] = frame_name(atoms, index)
+    return copy
+
+
+def _structure_weights(configurations: Sequence[Atoms], given: ArrayLike | None) -> Floats:
+    if given is None:
+        given = [atoms.info.get(WEIGHT, 1.0) for atoms in configurations]
+    try:
+        weights = np.array(given, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"weights of configurations ({WEIGHT}) must be numbers") from None
+    if weights.shape != (len(configurations),):
+        raise ValueError(
+            f"{len(configurations)} weights of configurations expected, not shape {weights.shape}"
+        )
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0.0)))
+    if len(bad):
+        name = frame_name(configurations[bad[0]], int(bad[0]))
+        raise ValueError(f"{name}: its weight {weights[bad[0]]} is not a number ≥ 0")
+    return weights
+
+
+def validation_set(count: int, fraction: float, seed: np.random.SeedSequence) -> Flags:
+    """Choose configurations to keep out, at least one if any, never all."""
+    chosen = np.zeros(count, dtype=bool)
+    if fraction > 0.0 and count > 1:
+        number = min(max(round(fraction * count), 1), count - 1)
+        chosen[np.random.default_rng(seed).choice(count, number, replace=False)] = True
+    return chosen
+
+
+def row_factors(data: TrainingSet, settings: FitSettings) -> Scales:
+    """Factors of the residuals' rows, as the loss of the settings has them."""
+    if settings.loss == "mean":
+        energies, force, virials = row_scales(data, settings.weights)
+        return Scales(energies, np.full(len(data), force), virials * data.has_virial[:, None])
+    weights = settings.weights
+    return Scales(
+        np.sqrt(weights.energy) / data.sizes,
+        np.sqrt(weights.force / (3.0 * data.sizes)),
+        np.zeros((len(data), 6)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Squares:
+    """Squared errors of each configuration: in the loss, per atom (eV²), of forces, (C,)."""
+
+    loss: Floats
+    energies: Floats
+    forces: Floats
+    sizes: NDArray[np.int64]
+
+    def rmse(self, chosen: Flags) -> tuple[float, float]:
+        """Of energies in meV/atom and of force components in eV/Å."""
+        energy = 1000.0 * float(np.sqrt(self.energies[chosen].mean()))
+        components = 3 * int(self.sizes[chosen].sum())
+        return energy, float(np.sqrt(self.forces[chosen].sum() / components))
+
+
+def squares(
+    data: TrainingSet, scales: Scales, energies: Floats, forces: Floats, virials: Floats
+) -> Squares:
+    """Square residuals, and sum them up by configuration."""
+    by_configuration = np.add.reduceat((forces**2).sum(axis=1), data.first[:-1])
+    loss = (scales.energies * energies) ** 2 + scales.forces**2 * by_configuration
+    loss += ((scales.virials * virials) ** 2).sum(axis=1)
+    return Squares(loss, (energies / data.sizes) ** 2, by_configuration, data.sizes)

@@ -1,0 +1,141 @@
+"""How a fit goes about it: stages, weights, presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pescape.calculators.fitting.loss import Weights
+
+Method = Literal["levenberg", "bfgs", "lbfgs", "adam"]
+METHODS = ("levenberg", "bfgs", "lbfgs", "adam")
+
+# Products of a Levenberg-Marquardt iteration up to which it is the method of choice: about half
+# a minute of one core.
+_AFFORDABLE = 1e12
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One minimiser and how long it goes.
+
+    Parameters
+    ----------
+    method
+        "levenberg": Gauss-Newton steps, damped (Levenberg-Marquardt), on all of the data; by far
+        the best for up to a few thousand parameters. "bfgs": with the full matrix. "lbfgs": with
+        the last 30 steps. "adam": small batches, learning rate falling along a cosine.
+    iterations
+        Most passes through the data (of bfgs: steps).
+    penalty
+        Times the sum of the squares of the weights, added to the loss.
+    batch
+        Configurations in a batch of adam.
+    learning_rate
+        Of adam, at the beginning.
+    """
+
+    method: Method
+    iterations: int
+    penalty: float = 0.0
+    batch: int = 8
+    learning_rate: float = 5e-3
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"unknown method {self.method!r}: it must be one of {METHODS}")
+        for name in ("iterations", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"fit: {name} {getattr(self, name)} is not at least 1")
+        if not self.penalty >= 0.0 or not self.learning_rate > 0.0:
+            raise ValueError("fit: the penalty must be ≥ 0 and the learning rate > 0")
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a fit goes about it.
+
+    Parameters
+    ----------
+    weights
+        Of energies, forces and virials in the loss.
+    loss
+        "mean": that of MLIP-3, the mean over configurations of w_E ΔE²/N + w_F Σ|ΔF|² +
+        w_S Σ ΔW²/N. "sum": Amp's, the sum over configurations of w_E (ΔE/N)² + w_F Σ|ΔF|²/(3N),
+        without stresses.
+    stages
+        One after the other; None: Levenberg-Marquardt where its matrix is affordable, else Adam
+        and then L-BFGS.
+    scaling
+        Of symmetry functions whose potential has no scaling yet. "sigma": mean 0 and standard
+        deviation 1. "range": from -1 to 1, and energies scaled to their range as Amp does it.
+    validation
+        Fraction of the configurations kept out of the fit to say when to stop, and with which
+        parameters.
+    patience
+        A stage ends when its best loss (of validation, if there is any) is this many iterations
+        old.
+    tolerance
+        What counts as better: a lower loss by this fraction.
+    seed
+        Of the first weights, the batches and the choice of validation configurations.
+    threads
+        Of OpenMP and torch; the result depends on them in the last digits.
+    device
+        "cpu", "cuda", or "auto": a graphics processor if torch sees one.
+    """
+
+    weights: Weights = field(default_factory=lambda: Weights(energy=3.0))
+    loss: Literal["mean", "sum"] = "mean"
+    stages: tuple[Stage, ...] | None = None
+    scaling: Literal["sigma", "range"] = "sigma"
+    validation: float = 0.1
+    patience: int = 20
+    tolerance: float = 1e-3
+    seed: int = 0
+    threads: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("loss", ("mean", "sum")),
+            ("scaling", ("sigma", "range")),
+            ("device", ("auto", "cpu", "cuda")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"fit: {name} {getattr(self, name)!r} is none of {allowed}")
+        for name in ("patience", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"fit: {name} {getattr(self, name)} is not at least 1")
+        if not 0.0 <= self.validation < 1.0:
+            raise ValueError(f"fit: validation {self.validation} is not in [0, 1)")
+        if not self.tolerance >= 0.0:
+            raise ValueError(f"fit: tolerance {self.tolerance} is negative")
+        if self.stages is not None and not self.stages:
+            raise ValueError("fit: there are no stages")
+
+    def stages_for(self, parameters: int, rows: int) -> tuple[Stage, ...]:
+        """Give the stages for a number of parameters and of residuals."""
+        if self.stages is not None:
+            return self.stages
+        if 2.0 * rows * parameters**2 <= _AFFORDABLE:
+            return (Stage("levenberg", 200),)
+        return (Stage("adam", 200), Stage("lbfgs", 1000))
+
+
+def paper_settings(**changes: Any) -> FitSettings:  # noqa: ANN401
+    """Give the settings of M. J. Waters and J. M. Rondinelli, with Amp's loss.
+
+    BFGS, 200 iterations with a penalty of 0.05 and 1500 with 0.001; forces count 0.1; no
+    stresses, no validation.
+    """
+    given: dict[str, Any] = {
+        "weights": Weights(1.0, 0.1, 0.0),
+        "loss": "sum",
+        "stages": (Stage("bfgs", 200, penalty=0.05), Stage("bfgs", 1500, penalty=0.001)),
+        "scaling": "range",
+        "validation": 0.0,
+        "patience": 10_000,
+        "tolerance": 0.0,
+    }
+    return FitSettings(**(given | changes))
