@@ -285,10 +285,7 @@ class _Bench:
     def _norms(self, weights: Sequence[Floats]) -> Floats:
         """Give the norms (S, 2) of the S sets: of all variance, and of that within starts."""
         return np.array(
-            [
-                (self.axes.norm(index, w), self.axes.norm(index, w, self.starts[index]))
-                for index, w in enumerate(weights)
-            ]
+            [self.axes.norms(index, w, self.starts[index]) for index, w in enumerate(weights)]
         )
 
     def _bootstrap(self, kept: Sequence[Floats], weigh: Weigher) -> tuple[Floats, int]:

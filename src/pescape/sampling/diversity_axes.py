@@ -85,7 +85,8 @@ class _Element:
     """Scaled descriptors of one element's atoms, along the joint axes.
 
     ``scores[s]`` (n, D) are those of set s, ``images[s]`` (n,) the images they are in;
-    ``counts[s]`` (I,), ``sums[s]`` and ``squares[s]`` (I, D) their moments by image.
+    ``counts[s]`` (I,), ``sums[s]`` and ``squares[s]`` (I, D) their moments by image, and
+    ``lengths[s]`` (I,) the sums of ``squares[s]`` over the axes.
     """
 
     symbol: str
@@ -95,28 +96,33 @@ class _Element:
     counts: list[Floats]
     sums: list[Floats]
     squares: list[Floats]
+    lengths: list[Floats]
 
-    def variances(
-        self, index: int, weights: Floats, members: NDArray[np.int64] | None = None
-    ) -> Floats:
-        """Give the variances (D,) of a set whose images count as given (I,).
-
-        With `members` (I,), numbers of the groups that images belong to, only the variance
-        within groups: around each group's own mean.
-        """
+    def variances(self, index: int, weights: Floats) -> Floats:
+        """Give the variances (D,) of a set whose images count as given (I,)."""
         counts = weights @ self.counts[index]
         if counts <= 0.0:
             return np.full(self.sums[index].shape[1], np.nan)
-        square = weights @ self.squares[index] / counts
-        if members is None:
-            mean_square = (weights @ self.sums[index] / counts) ** 2
-        else:
-            columns = np.arange(len(weights))
-            grouping = csr_array((weights, (members, columns)))
-            sums, sizes = grouping @ self.sums[index], grouping @ self.counts[index]
-            some = sizes > 0.0
-            mean_square = (sums[some] ** 2 / sizes[some, None]).sum(axis=0) / counts
-        return np.maximum(square - mean_square, 0.0)
+        mean = weights @ self.sums[index] / counts
+        return np.maximum(weights @ self.squares[index] / counts - mean**2, 0.0)
+
+    def traces(
+        self, index: int, weights: Floats, members: NDArray[np.int64]
+    ) -> tuple[float, float]:
+        """Give the variance along all axes together, and that within groups of images.
+
+        The latter is around each group's own mean; `members` (I,) numbers the groups.
+        """
+        grouping = csr_array((weights, (members, np.arange(len(weights)))))
+        sums, sizes = grouping @ self.sums[index], grouping @ self.counts[index]
+        counts = sizes.sum()
+        if counts <= 0.0:
+            return np.nan, np.nan
+        square = weights @ self.lengths[index] / counts
+        some = sizes > 0.0
+        within = ((sums[some] ** 2).sum(axis=1) / sizes[some]).sum() / counts
+        total = (sums.sum(axis=0) ** 2).sum() / counts**2
+        return max(square - total, 0.0), max(square - within, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +135,11 @@ class JointAxes:
         """Give the variances of set `index` along the axes, by element."""
         return {one.symbol: one.variances(index, weights) for one in self.elements}
 
-    def norm(self, index: int, weights: Floats, members: NDArray[np.int64] | None = None) -> float:
-        """Give the L2 norm of the root-variances of all elements, within groups if given."""
-        variances = (one.variances(index, weights, members) for one in self.elements)
-        return float(np.sqrt(sum(v.sum() for v in variances)))
+    def norms(self, index: int, weights: Floats, members: NDArray[np.int64]) -> tuple[float, float]:
+        """Give the L2 norm of the root-variances of all elements, and that within groups."""
+        traces = np.array([one.traces(index, weights, members) for one in self.elements])
+        total, within = np.sqrt(traces.sum(axis=0))
+        return float(total), float(within)
 
     def described(
         self, sets: Sequence[SampledSet], weights: Sequence[Floats], components: int
@@ -233,6 +240,7 @@ def _element(
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     scores = [(values[:, varies] - center) / scale @ axes for values in rows]
     pairs = list(zip(scores, images, sizes, strict=True))
+    squares = [_by_image(s**2, i, n) for s, i, n in pairs]
     return _Element(
         symbol=symbol,
         constant=int((~varies).sum()),
@@ -240,7 +248,8 @@ def _element(
         images=images,
         counts=[np.bincount(i, minlength=n).astype(float) for _, i, n in pairs],
         sums=[_by_image(s, i, n) for s, i, n in pairs],
-        squares=[_by_image(s**2, i, n) for s, i, n in pairs],
+        squares=squares,
+        lengths=[each.sum(axis=1) for each in squares],
     )
 
 
