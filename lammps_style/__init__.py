@@ -31,7 +31,7 @@ def plugin_folder() -> str:
 
 
 def __getattr__(name: str) -> object:
-    """Import what serves LAMMPS' own Python (`MTP`, `pescape`, `guard`) when it is asked for."""
+    """Import what serves LAMMPS' own Python, such as `MTP` and `pescape`, when it is asked for."""
     if name.startswith("_"):
         raise AttributeError(name)
     # `from pescape.lammps_style import ...` would come back here

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 #: Name -> module that defines it.
 NAMES = {
+    "BPNN": "pescape.lammps_style.python_pair",
     "MTP": "pescape.lammps_style.python_pair",
     "pescape": "pescape.lammps_style.python_pair",
     "guard": "pescape.lammps_style.python_guard",

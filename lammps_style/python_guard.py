@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pescape.calculators.activeset import ActiveSet
-    from pescape.lammps_style.ghosts import GhostNeighbors
     from pescape.lammps_style.python_pair import Session
 
 #: Identity of the fix and of the function in ``__main__`` that it calls; of the fix that halts.
@@ -161,7 +160,7 @@ class Guard:
         session, active = self.session, self.active_set
         configuration = active.mode == "configuration"
         result = np.zeros(active.size if configuration else atoms.local)
-        for block, rows in _site_gradients(session, atoms, session.neighbors):
+        for block, rows in _site_gradients(session, atoms, active.size):
             if configuration:
                 result += rows.sum(axis=0)
             else:
@@ -240,7 +239,7 @@ class Guard:
             "select": f"{settings.select:.10g}",
             "break": f"{settings.break_:.10g}",
             "potential": session.name,
-            "potential_sha256": session.sha256,
+            "potential_sha256": session.potential.sha256,
         }
 
     def _sentence(self, peak: Peak, name: str, limit: float) -> str:
@@ -278,12 +277,12 @@ def guard(handle: object, words: str) -> None:
     comm = lammps.communicator()
     session = with_all(comm, session_of, lammps)
     settings = with_all(comm, GuardSettings.parse, words)
-    active_set = session.potential.active_set
+    active_set = session.potential.content.active_set
     if active_set is None:
+        command = f"pescape fit {session.potential.style.lower()} TRAIN.xyz -o POTENTIAL"
         message = (
             f"potential file {session.name} has no active set, so it gives no extrapolation "
-            "grades. Make one from the training set: pescape fit mtp TRAIN.xyz -o POTENTIAL.almtp "
-            "writes it into the file"
+            f"grades. Make one from the training set: {command} writes it into the file"
         )
         with_all(comm, refuse, message)
     if settings.select < NEVER:
@@ -313,16 +312,17 @@ def _attach(watch: Guard) -> None:
 
 
 def _site_gradients(
-    session: Session, atoms: AtomArrays, neighbors: GhostNeighbors | None
+    session: Session, atoms: AtomArrays, parameters: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Give blocks of this rank's atoms with their rows dE_i/dtheta (atoms, parameters)."""
+    neighbors = session.neighbors
     if neighbors is None:
         refuse("guard: pair_style python has computed no forces")
-    size = max(1, _BLOCK_NUMBERS // session.kernel.parameter_count)
+    size = max(1, _BLOCK_NUMBERS // parameters)
     for start in range(0, len(neighbors.ours), size):
         block = neighbors.ours[start : start + size]
         members, offsets, indices = neighbors.around(block)
-        rows = session.kernel.site_gradients(
+        rows = session.potential.site_gradients(
             atoms.positions[members],
             neighbors.species[members],
             offsets,

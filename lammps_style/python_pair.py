@@ -13,16 +13,12 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import hashlib
-import os
 import weakref
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.mtp.potential import MTPotential
 from pescape.lammps_style.clib import AtomArrays, Lammps
 from pescape.lammps_style.collective import (
     Communicator,
@@ -31,6 +27,7 @@ from pescape.lammps_style.collective import (
     stop,
     with_all,
 )
+from pescape.lammps_style.embedded_potential import EmbeddedPotential, read_potential
 from pescape.lammps_style.ghosts import GhostNeighbors, ghost_neighbors
 
 if TYPE_CHECKING:
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pescape._kernels import MTPKernel
+    from pescape._kernels import BPNNKernel, MTPKernel
 
 #: Identity of the fix that carries the energy, and of the compute that checks the ghosts.
 FIX, COMPUTE = "pescape", "pescape_range"
@@ -69,10 +66,8 @@ class Session:
     ----------
     lammps, comm
         The running LAMMPS and its ranks.
-    name, sha256
-        The potential's file as the input names it, and the hash of its bytes.
     potential, kernel
-        What it holds, and its evaluation.
+        What it evaluates, and how.
     elements
         Element of each LAMMPS type, from pair_coeff; types handled elsewhere are missing.
     neighbors
@@ -91,10 +86,8 @@ class Session:
 
     lammps: Lammps
     comm: Communicator
-    name: str
-    sha256: str
-    potential: MTPotential
-    kernel: MTPKernel
+    potential: EmbeddedPotential
+    kernel: MTPKernel | BPNNKernel
     elements: dict[int, str] = field(default_factory=dict)
     neighbors: GhostNeighbors | None = None
     site_energies: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -134,6 +127,16 @@ class Session:
         return float(self.site_energies.sum())
 
     @property
+    def name(self) -> str:
+        """The potential's file as the input names it."""
+        return self.potential.name
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """The elements that the potential's file names; none where it names none."""
+        return self.potential.content.species
+
+    @property
     def threads(self) -> int:
         """Threads per rank: what LAMMPS took from OMP_NUM_THREADS."""
         return max(1, self.lammps.setting("nthreads"))
@@ -143,24 +146,24 @@ class Session:
             return self.neighbors
         self._check_finite(atoms, atoms.positions, "position")
         species = self._species_of_types()
-        return ghost_neighbors(atoms, species, self.potential.cutoff, LIST_SKIN)
+        return ghost_neighbors(atoms, species, self.potential.content.cutoff, LIST_SKIN)
 
     def _species_of_types(self) -> NDArray[np.int32]:
         """Give the species of every LAMMPS type, -1 where pair_coeff says NULL.
 
         Files that name no elements have them named by pair_coeff, in order of appearance.
         """
-        names = self.potential.species
         used = tuple(dict.fromkeys(self.elements[kind] for kind in sorted(self.elements)))
-        if not names and len(used) != self.potential.species_count:
+        count = self.potential.species_count
+        if not self.species and len(used) != count:
             refuse(
-                f"pair_coeff: {self.name} is for {self.potential.species_count} elements and does "
-                f"not name them, so pair_coeff has to name as many different ones, in the order "
-                f"of the potential; it names {len(used)}: {' '.join(used)}"
+                f"pair_coeff: {self.name} is for {count} elements and does not name them, so "
+                f"pair_coeff has to name as many different ones, in the order of the potential; "
+                f"it names {len(used)}: {' '.join(used)}"
             )
         species = np.full(self.lammps.setting("ntypes") + 1, -1, np.int32)
         for kind, element in self.elements.items():
-            species[kind] = (names or used).index(element)
+            species[kind] = (self.species or used).index(element)
         return species
 
     def _check_finite(self, atoms: AtomArrays, values: NDArray[np.float64], what: str) -> None:
@@ -218,8 +221,8 @@ def _release() -> None:
     _sessions.clear()
 
 
-class MTP:
-    """The class named in ``pair_coeff * * pescape.lammps_style.MTP Zr``.
+class _Pair:
+    """What LAMMPS makes of the class that pair_coeff names.
 
     LAMMPS creates it without arguments, so it takes the potential handed over last.
     """
@@ -232,6 +235,13 @@ class MTP:
                 "pair_coeff comes too early: 'python pescape ...' and 'python pescape invoke' "
                 "go before it"
             )
+        named, style = type(self).__name__, session.potential.style
+        if named != style:
+            message = (
+                f"pair_coeff names pescape.lammps_style.{named}, but {session.name} is for "
+                f"pescape.lammps_style.{style}"
+            )
+            with_all(session.comm, refuse, message)
         self._session = session
         session.elements.clear()
         session.neighbors = None
@@ -244,8 +254,8 @@ class MTP:
     def map_coeff(self, name: str, kind: int) -> None:
         """Learn that atom type `kind` is the element `name`."""
         session = self._session
-        if session.potential.species and name not in session.potential.species:
-            known = " ".join(session.potential.species)
+        if session.species and name not in session.species:
+            known = " ".join(session.species)
             message = f"pair_coeff: element {name} is not in {session.name}, which is for {known}"
             with_all(session.comm, refuse, message)
         session.elements[kind] = name
@@ -262,21 +272,28 @@ class MTP:
         return 0.0
 
 
-def pescape(handle: object, path: str) -> None:
-    """Prepare LAMMPS for the potential in `path`; called by ``python pescape invoke``.
+class MTP(_Pair):
+    """Moment tensor potentials: ``pair_coeff * * pescape.lammps_style.MTP Zr``."""
+
+
+class BPNN(_Pair):
+    """Behler-Parrinello networks: ``pair_coeff * * pescape.lammps_style.BPNN Zr O``."""
+
+
+def pescape(handle: object, words: str) -> None:
+    """Prepare LAMMPS for a potential; called by ``python pescape invoke``.
 
     Parameters
     ----------
     handle
         ``SELF`` of the ``python`` command, format ``p``.
-    path
-        The potential's file, format ``s``; also looked for in the folder that
-        ``LAMMPS_POTENTIALS`` names.
+    words
+        The potential's file or folder, format ``s``; see `read_potential`.
     """
     show_errors_briefly()
     lammps = Lammps(handle)
     comm = lammps.communicator()
-    session = with_all(comm, _open, lammps, comm, path)
+    session = with_all(comm, _open, lammps, comm, words)
     with_all(comm, _prepare, session)
     _alive.add(session)
     _sessions.pop(lammps.address, None)
@@ -290,12 +307,7 @@ def session_of(lammps: Lammps) -> Session:
     return _sessions[lammps.address]
 
 
-def _found(name: str) -> Path:
-    elsewhere = Path(os.environ.get("LAMMPS_POTENTIALS", "")) / name
-    return elsewhere if not Path(name).exists() and elsewhere.exists() else Path(name)
-
-
-def _open(lammps: Lammps, comm: Communicator, name: str) -> Session:
+def _open(lammps: Lammps, comm: Communicator, words: str) -> Session:
     """Check what the potential needs of LAMMPS and read its file."""
     if lammps.setting("box_exist") != 1:
         refuse("'python pescape invoke' comes too early: it goes after read_data or create_box")
@@ -305,21 +317,13 @@ def _open(lammps: Lammps, comm: Communicator, name: str) -> Session:
         refuse("newton must be on: remove the command 'newton off'")
     if lammps.setting("bigint") != 8:
         refuse("this LAMMPS is built with 32-bit time steps (-DLAMMPS_SMALLSMALL)")
-    path = _found(name)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        refuse(f"cannot read potential file {name}: {error.strerror}")
-    potential = MTPotential.read(path)
-    if not potential.is_trained:
-        refuse(f"potential file {name}: it is untrained (it has no coefficients): fit it first")
-    digest = hashlib.sha256(content).hexdigest()
-    return Session(lammps, comm, name, digest, potential, potential.kernel("double"))
+    potential = read_potential(words)
+    return Session(lammps, comm, potential, potential.kernel())
 
 
 def _prepare(session: Session) -> None:
     """Ask LAMMPS for ghosts within the cut-off and for a place to put the energy."""
-    lammps, cutoff = session.lammps, session.potential.cutoff
+    lammps, cutoff = session.lammps, session.potential.content.cutoff
     lammps.command(f"comm_modify cutoff {cutoff + GHOST_SKIN:.6f}")
     # Never evaluated: at the start of every run it makes LAMMPS compare the range of the ghosts
     # with this cut-off plus the skin, and stop with a message that names comm_modify.

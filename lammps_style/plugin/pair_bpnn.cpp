@@ -1,6 +1,9 @@
 #include "pair_bpnn.hpp"
 
+#include <algorithm>
+#include <filesystem>
 #include <stdexcept>
+#include <string>
 
 #include "bpnn/parse.hpp"
 #include "bpnn_engine.hpp"
@@ -9,15 +12,12 @@ namespace pescape {
 namespace {
 
 /// How to make a file of ours from one of another program.
-std::string advice(const std::string& name, const std::string& options) {
-  const std::size_t end = name.find_last_not_of('/');
-  const std::string bare = name.substr(0, end == std::string::npos ? 0 : end + 1);
-  const std::size_t dot = bare.find_last_of("./");
-  const bool suffix =
-      dot != std::string::npos && dot > 0 && bare[dot] == '.' && bare[dot - 1] != '/';
-  const std::string target = (suffix ? bare.substr(0, dot) : bare) + ".bpnn";
-  return ", and pair_style bpnn reads pescape's own files. Convert it with: pescape convert " +
-         name + " " + target + options;
+std::string advice(const std::string& name, const std::string& how, const std::string& options) {
+  std::filesystem::path target = std::filesystem::path(name).lexically_normal();
+  if (!target.has_filename()) target = target.parent_path();
+  target.replace_extension(".bpnn");
+  return ", and pair_style bpnn reads pescape's own files. Convert it" + how +
+         " with: pescape convert " + name + " " + target.string() + options;
 }
 
 /// Whose file it is, if it is that of a program we know; else empty.
@@ -36,7 +36,8 @@ void PairBPNN::settings(int narg, char** arg) {
 
 Potential PairBPNN::parse(const std::string& name, const std::string& bytes) const {
   const std::string program = other_program(bytes);
-  if (!program.empty()) throw std::runtime_error("it is a file of " + program + advice(name, ""));
+  if (!program.empty())
+    throw std::runtime_error("it is a file of " + program + advice(name, "", ""));
   const bpnn::PotentialFile file = bpnn::parse(bytes);
   if (!file.trained) throw std::runtime_error("it is untrained (it has no weights): fit it first");
   const auto& set = file.active_set;
@@ -53,7 +54,7 @@ Potential PairBPNN::parse(const std::string& name, const std::string& bytes) con
 
 std::string PairBPNN::about_folder(const std::string& name) const {
   return "it is a folder, perhaps one of n2p2 or RuNNer" +
-         advice(name, " --length-unit Bohr --energy-unit Hartree") + " (or its units)";
+         advice(name, ", naming its units,", " --length-unit Bohr --energy-unit Hartree");
 }
 
 }  // namespace pescape

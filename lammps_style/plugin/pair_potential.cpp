@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
+#include <exception>
 #include <limits>
-#include <stdexcept>
 
 #include "atom.h"
 #include "comm.h"
