@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pescape.calculators.bpnn.calculator import BPNN
+    from pescape.calculators.committee import Committee
     from pescape.calculators.mtp.calculator import MTP
 
-_MODULES = {"BPNN": "bpnn", "MTP": "mtp"}
+_MODULES = {"BPNN": "bpnn.calculator", "Committee": "committee", "MTP": "mtp.calculator"}
 
-__all__ = ["BPNN", "MTP"]
+__all__ = ["BPNN", "MTP", "Committee"]
 
 
 def __getattr__(name: str) -> object:
     """Import calculators when they are first asked for."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}.calculator"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

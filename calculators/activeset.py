@@ -38,6 +38,7 @@ __all__ = [
     "SWAP_THRESHOLD",
     "UNSET",
     "ActiveSet",
+    "GradedPotential",
     "Mode",
     "Selection",
     "build_active_set",
@@ -65,6 +66,18 @@ class SitePotential(Protocol):
 
     def kernel(self) -> Any:  # noqa: ANN401 (a compiled class)
         """Compile the potential: an object with the method ``site_gradients``."""
+
+
+class GradedPotential(SitePotential, Protocol):
+    """A potential that may have an active set."""
+
+    @property
+    def source(self) -> str:
+        """The file it was read from."""
+
+    @property
+    def active_set(self) -> ActiveSet | None:
+        """What extrapolation grades are measured against."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +175,12 @@ def site_gradients(potential: SitePotential, atoms: Atoms, *, threads: int = 1) 
             f"{error.args[0]} is unknown to the potential, which names {known}"
         ) from None
     near = neighbors(atoms, potential.cutoff)
-    rows = potential.kernel().site_gradients(atoms.positions, species, *near.arrays, threads)
+    # A network's potential says which of its parameters the rows are about.
+    which = getattr(potential, "active_parameters", None)
+    options = {} if which is None else {"parameters": which}
+    rows = potential.kernel().site_gradients(
+        np.ascontiguousarray(atoms.positions), species, *near.arrays, threads, **options
+    )
     return cast("Floats", rows)
 
 

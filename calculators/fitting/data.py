@@ -11,7 +11,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from pescape.calculators.neighbors import concatenate, neighbors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -163,6 +163,47 @@ def training_set(
         energy_kind=kind,
         shortest=min(part.shortest for part in parts),
     )
+
+
+def within_limits(
+    configurations: Sequence[Atoms],
+    *,
+    force: float | None = None,
+    energy: float | None = None,
+    atom_energies: Mapping[str, float] | None = None,
+) -> list[int]:
+    """Give the indices of configurations that keep limits.
+
+    Parameters
+    ----------
+    configurations
+        With energy and forces.
+    force
+        Largest force on any atom, eV/Å.
+    energy
+        Largest mean energy per atom relative to isolated atoms, eV.
+    atom_energies
+        Of isolated atoms by element, eV; `energy` needs them.
+    """
+    kind = _energy_kind(configurations)
+    kept = []
+    for index, atoms in enumerate(configurations):
+        name = frame_name(atoms, index)
+        total, forces = _energy_and_forces(atoms, name, kind)
+        if force is not None and np.linalg.norm(forces, axis=1).max(initial=0.0) > force:
+            continue
+        if energy is not None:
+            missing = sorted(set(atoms.get_chemical_symbols()) - set(atom_energies or {}))
+            if missing:
+                raise ValueError(
+                    f"{name}: a limit of the energy needs the energy of an isolated atom of "
+                    f"{missing[0]}"
+                )
+            alone = sum((atom_energies or {})[symbol] for symbol in atoms.symbols)
+            if (total - alone) / len(atoms) > energy:
+                continue
+        kept.append(index)
+    return kept
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import torch
 from pescape.calculators.bpnn.fit.batches import Batch, batches
 from pescape.calculators.bpnn.fit.cache import CacheSettings, Features, features
 from pescape.calculators.bpnn.fit.least_squares import Scales
-from pescape.calculators.fitting.data import TrainingSet, frame_name, training_set
+from pescape.calculators.fitting.data import TrainingSet, frame_name, training_set, within_limits
 from pescape.calculators.fitting.loss import row_scales
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def prepare(
     """Check the data, put it into arrays and compute its symmetry functions."""
     cache = cache or CacheSettings()
     weights = _structure_weights(configurations, structure_weights)
-    order = np.random.default_rng(0).permutation(len(configurations))
+    chosen = np.array(_chosen(configurations, settings, tell), dtype=np.int64)
+    order = chosen[np.random.default_rng(0).permutation(len(chosen))]
     shuffled = [_named(configurations[index], int(index)) for index in order]
     data = training_set(shuffled, potential.species, potential.cutoff)
     found = features(potential, data, cache, threads=settings.threads, tell=tell)
@@ -72,6 +73,28 @@ def prepare(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return Prepared(potential, order, data, weights[order], found, cache.precision, device)
+
+
+def _chosen(
+    configurations: Sequence[Atoms],
+    settings: FitSettings,
+    tell: Callable[[str], None] | None,
+) -> Sequence[int]:
+    """Leave out what is beyond the limits."""
+    force, energy = settings.force_limit, settings.energy_limit
+    if force is None and energy is None:
+        return range(len(configurations))
+    kept = within_limits(
+        configurations, force=force, energy=energy, atom_energies=settings.atom_energies
+    )
+    if not kept:
+        raise ValueError(
+            f"none of the {len(configurations)} configurations keeps the limits "
+            f"(force {force} eV/Å, energy {energy} eV/atom)"
+        )
+    if tell is not None and len(kept) < len(configurations):
+        tell(f"{len(configurations) - len(kept)} configurations beyond the limits are left out")
+    return kept
 
 
 def _named(atoms: Atoms, index: int) -> Atoms:

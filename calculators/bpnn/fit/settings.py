@@ -77,6 +77,13 @@ class FitSettings:
         old.
     tolerance
         What counts as better: a lower loss by this fraction.
+    force_limit
+        eV/Å; configurations with a larger force on any atom are left out.
+    energy_limit
+        eV; configurations with a larger mean energy per atom, relative to isolated atoms, are
+        left out.
+    atom_energies
+        Of isolated atoms by element, eV; `energy_limit` needs them.
     seed
         Of the first weights, the batches and the choice of validation configurations.
     threads
@@ -92,6 +99,9 @@ class FitSettings:
     validation: float = 0.1
     patience: int = 20
     tolerance: float = 1e-3
+    force_limit: float | None = None
+    energy_limit: float | None = None
+    atom_energies: dict[str, float] | None = None
     seed: int = 0
     threads: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"

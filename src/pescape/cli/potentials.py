@@ -25,11 +25,17 @@ _EnergyUnit = Annotated[
 _Threads = Annotated[int, typer.Option(min=1, help="OpenMP threads.")]
 
 
-def read_potential(path: Path, species: str | None = None) -> MTPotential:
-    """Read a potential and see to it that it names its species."""
+def read_potential(path: Path, species: str | None = None) -> MTPotential | BPNNPotential:
+    """Read a potential of either kind and see to it that it names its species."""
     from pescape.calculators.mtp import MTPotential
     from pescape.errors import DataError
 
+    if _kind(path) == "bpnn":
+        from pescape.calculators.bpnn import BPNNPotential
+
+        if species is not None:
+            raise DataError(f"{path} names its elements: leave --species out")
+        return BPNNPotential.read(path)
     potential = MTPotential.read(path)
     if species is not None:
         potential = potential.with_species(_listed(species))

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from pescape.calculators.activeset import ActiveSet
-    from pescape.calculators.mtp import MTPotential
+    from pescape.calculators.activeset import ActiveSet, GradedPotential
 
     Floats = NDArray[np.float64]
 
@@ -48,7 +47,7 @@ class Choice:
 
 
 def choose(
-    potential: MTPotential,
+    potential: GradedPotential,
     candidates: Sequence[Atoms],
     *,
     training: Sequence[Atoms] = (),
@@ -105,7 +104,7 @@ def choose(
 
 
 def _dissimilar(
-    potential: MTPotential,
+    potential: GradedPotential,
     active: ActiveSet,
     configurations: Sequence[Atoms],
     order: Sequence[int],
@@ -138,7 +137,7 @@ def _covered(new: Floats, old: Floats, distance: float) -> bool:
 
 
 def graded(
-    potential: MTPotential, configurations: Sequence[Atoms], *, threads: int = 1
+    potential: GradedPotential, configurations: Sequence[Atoms], *, threads: int = 1
 ) -> list[Atoms]:
     """Copy configurations and write their extrapolation grades into them.
 
@@ -177,10 +176,10 @@ def graded(
     return copies
 
 
-def _active_set_of(potential: MTPotential, purpose: str) -> ActiveSet:
+def _active_set_of(potential: GradedPotential, purpose: str) -> ActiveSet:
     if potential.active_set is None:
         raise ValueError(
             f"{potential.source or 'the potential'} has no active set to {purpose} with: "
-            "pescape fit mtp writes one into .almtp files"
+            "pescape fit writes one into .almtp and .bpnn files"
         )
     return potential.active_set
