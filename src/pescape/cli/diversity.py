@@ -133,7 +133,7 @@ def print_comparison(comparison: Comparison) -> None:
             mean = sum(one.seed_ratios.values()) / len(one.seed_ratios)
             row.append(f"{mean:.2f} ± {one.seed_error:.2f}")
         rows.append(row)
-    columns = ["", "images", "calls", "eV/\natom", "diversity", "within\nstarts", "trajec-\ntories"]
+    columns = ["", "images", "calls", "eV/\natom", "diversity", "within\nstarts", "traj."]
     if len(rows[0]) > len(columns):
         columns.append("mean of\nseeds")
     say("")
