@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pescape.calculators.bpnn.potential import BPNNPotential
+from pescape.calculators.bpnn.ranges import OutOfRange, out_of_range
 from pescape.calculators.kernel_calculator import KernelCalculator
 
 if TYPE_CHECKING:
     from os import PathLike
 
     import numpy as np
+    from ase import Atoms
     from numpy.typing import NDArray
 
     from pescape._kernels import BPNNKernel
@@ -51,6 +53,7 @@ class BPNN(KernelCalculator):
             potential = BPNNPotential.read(
                 potential, length_unit=length_unit, energy_unit=energy_unit
             )
+        self._units = (length_unit, energy_unit)
         super().__init__(potential, threads=threads, skin=skin)
 
     def _make_kernel(self) -> BPNNKernel:
@@ -59,14 +62,17 @@ class BPNN(KernelCalculator):
     def _rows(self, arguments: tuple[Any, ...]) -> NDArray[np.float64]:
         return self._kernel.site_gradients(*arguments, parameters=self.potential.active_parameters)
 
+    def out_of_range(self, atoms: Atoms, *, tolerance: float = 0.0) -> list[OutOfRange]:
+        """List symmetry functions that the training data did not reach; see `out_of_range`."""
+        return out_of_range(self.potential, atoms, tolerance=tolerance, threads=self.threads)
+
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Say how to make this calculator again."""
-        units = self.potential.units
         settings = {
             "potential": self.potential.source,
-            "length_unit": units.length,
-            "energy_unit": units.energy,
+            "length_unit": self._units[0],
+            "energy_unit": self._units[1],
             "skin": self._neighbors.skin,
         }
-        defaults = {"length_unit": 1.0, "energy_unit": 1.0, "skin": 0.5}
+        defaults = {"length_unit": None, "energy_unit": None, "skin": 0.5}
         return {k: v for k, v in settings.items() if not (skip_default and defaults.get(k) == v)}

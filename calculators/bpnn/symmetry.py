@@ -194,6 +194,18 @@ class SymmetryFunction:
         if self.kind in ANGLE_WINDOWS:
             self._check_angles()
 
+    def __str__(self) -> str:
+        parts = [" ".join([self.kind, *self.neighbors])]
+        if not self.is_compact:
+            parts.append(f"η = {self.eta:.4g}/Å²")
+            parts += [f"r_s = {self.shift:.4g} Å"] if self.shift else []
+        if self.kind in ANGULAR:
+            parts.append(f"λ = {self.lambda_:g}, ζ = {self.zeta:g}")
+        if self.kind in ANGLE_WINDOWS:
+            parts.append("{:g}° to {:g}°".format(*self.angles))
+        inner = f"{self.cutoff.parameter:g} to " if self.is_compact else ""
+        return ", ".join([*parts, f"{self.cutoff.kind} {inner}{self.cutoff.radius:.4g} Å"])
+
     @property
     def is_compact(self) -> bool:
         """Whether it is made of windows."""
