@@ -281,7 +281,8 @@ class _Member:
         """Make one iteration, and go to the next stage if it was the last one of its stage."""
         stage = self.stages[state.stage]
         now = Iterate(state.theta, state.loss, state.memory)
-        now = advance(self._task(stage), now, state.iteration)
+        with np.errstate(over="ignore", invalid="ignore"):  # told below, with what may help
+            now = advance(self._task(stage), now, state.iteration)
         record, value = self._record(now.theta, now.loss)
         iteration = state.iteration + 1
         self._tell(stage, iteration, record)

@@ -66,6 +66,8 @@ class FitSettings:
     stages
         One after the other; None: Levenberg-Marquardt where its matrix is affordable, else Adam
         and then L-BFGS.
+    most_iterations
+        Of each stage, where `stages` is None.
     scaling
         Of symmetry functions whose potential has no scaling yet. "sigma": mean 0 and standard
         deviation 1. "range": from -1 to 1, and energies scaled to their range as Amp does it.
@@ -95,6 +97,7 @@ class FitSettings:
     weights: Weights = field(default_factory=lambda: Weights(energy=3.0))
     loss: Literal["mean", "sum"] = "mean"
     stages: tuple[Stage, ...] | None = None
+    most_iterations: int | None = None
     scaling: Literal["sigma", "range"] = "sigma"
     validation: float = 0.1
     patience: int = 20
@@ -128,9 +131,10 @@ class FitSettings:
         """Give the stages for a number of parameters and of residuals."""
         if self.stages is not None:
             return self.stages
+        most = self.most_iterations or 1000
         if 2.0 * rows * parameters**2 <= _AFFORDABLE:
-            return (Stage("levenberg", 200),)
-        return (Stage("adam", 200), Stage("lbfgs", 1000))
+            return (Stage("levenberg", min(200, most)),)
+        return (Stage("adam", min(200, most)), Stage("lbfgs", most))
 
 
 def paper_settings(**changes: Any) -> FitSettings:  # noqa: ANN401

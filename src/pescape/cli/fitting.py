@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pescape.cli.fitting_bpnn import fit_bpnn
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -193,6 +195,9 @@ def _write(result: FitResult, frames: list[Atoms], output: Path, mode: str, thre
             f"from {len(active.configurations)} of {len(frames)} configurations"
         )
     potential.write(output)
+
+
+app.command("bpnn")(fit_bpnn)
 
 
 def evaluate(

@@ -1,0 +1,121 @@
+"""The figure that shows a fit: its errors on the way, and prediction against label at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pescape.calculators.fitting.data import training_set
+from pescape.calculators.fitting.loss import residuals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ase import Atoms
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from pescape.calculators.activeset import SitePotential
+
+    Floats = NDArray[np.float64]
+
+_BLUE, _ORANGE, _INK = "#2f6db3", "#e07b39", "#30343b"
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+def draw_fit(
+    history: Sequence[Mapping[str, float]],
+    potential: SitePotential,
+    data: Mapping[str, Sequence[Atoms]],
+    path: Path | str,
+) -> None:
+    """Draw errors after each iteration, and predictions against labels.
+
+    Parameters
+    ----------
+    history
+        One mapping for each iteration with ``energy_rmse`` (meV/atom), ``force_rmse`` (eV/Å) and
+        the same of the validation configurations, NaN where there are none.
+    potential
+        The result.
+    data
+        Labelled configurations by name, at most two: training and test.
+    path
+        A PNG, PDF or SVG file.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 6.2), dpi=160, layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(2, 2)
+        _draw_errors(panels[0, 0], history, "energy_rmse", "Energy error (RMSE, meV/atom)")
+        _draw_errors(panels[0, 1], history, "force_rmse", "Force error (RMSE, eV/Å)")
+        points = {name: _points(potential, frames) for name, frames in data.items()}
+        _draw_parity(panels[1, 0], {k: v[0] for k, v in points.items()}, "Energy (eV/atom)")
+        _draw_parity(panels[1, 1], {k: v[1] for k, v in points.items()}, "Force component (eV/Å)")
+        # No date and no version: equal fits leave equal files.
+        figure.savefig(path, metadata={"Software": None})
+
+
+def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, title: str) -> None:
+    axes.set_title(title)
+    axes.set_yscale("log")
+    iterations = np.arange(1, len(history) + 1)
+    for name, color, column in (
+        ("training", _BLUE, key),
+        ("validation", _ORANGE, f"validation_{key}"),
+    ):
+        values = np.array([one[column] for one in history], dtype=float)
+        if np.isfinite(values).any():
+            axes.plot(iterations, values, color=color, lw=1.2, label=name)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("iteration")
+    axes.legend()
+
+
+def _points(
+    potential: SitePotential, frames: Sequence[Atoms]
+) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    """Labels and errors of energies per atom, and of force components."""
+    found = training_set(frames, potential.species, potential.cutoff)
+    delta = residuals(potential, found)
+    energies = found.energies / found.sizes, delta.energies / found.sizes
+    return energies, (found.forces.ravel(), delta.forces.ravel())
+
+
+def _draw_parity(axes: Axes, points: Mapping[str, tuple[Floats, Floats]], title: str) -> None:
+    axes.set_title(title)
+    for (name, (label, error)), color in zip(points.items(), (_BLUE, _ORANGE), strict=False):
+        axes.plot(label, label + error, ".", ms=2.5, color=color, label=name, rasterized=True)
+    low = min(float(label.min()) for label, _ in points.values())
+    high = max(float(label.max()) for label, _ in points.values())
+    axes.axline(
+        (low, low),
+        (high, high) if high > low else None,
+        slope=None if high > low else 1,
+        color=_INK,
+        lw=0.6,
+        zorder=0,
+    )
+    axes.set_xlabel("reference")
+    axes.set_ylabel("potential")
+    axes.legend(markerscale=3)
