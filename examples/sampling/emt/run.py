@@ -1,6 +1,6 @@
 """Compare MD, contour exploration and dimer searches as sources of training data.
 
-    python examples/sampling/emt/run.py [--seeds 4] [-o FOLDER]
+    python examples/sampling/emt/run.py [--seeds 3] [-o FOLDER]
 
 Runs the campaign of sample.toml with several seeds, measures how diverse the samplers' images
 are at equal force calls and at matched energies, trains a small moment tensor potential on
@@ -103,7 +103,7 @@ def print_errors(found: CrossEvaluation) -> None:
 def main() -> None:
     """Sample, compare, train, test."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--images", type=int, default=500, help="to train each potential on")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "sampled")
