@@ -77,6 +77,8 @@ def draw_fit(
 
 
 def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, title: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axes.set_title(title)
     axes.set_yscale("log")
     iterations = np.arange(1, len(history) + 1)
@@ -87,7 +89,9 @@ def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, t
         values = np.array([one[column] for one in history], dtype=float)
         if np.isfinite(values).any():
             axes.plot(iterations, values, color=color, lw=1.2, label=name)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("iteration")
     axes.legend()
 

@@ -166,11 +166,7 @@ class Predictions:
 
 
 def predict(model: Model, theta: Tensor, batch: Batch) -> Predictions:
-    """Evaluate the networks on a batch; differentiable with respect to θ.
-
-    With U = ∂G/∂R · W of the first layer's weights W, one large matrix product, forces are
-    -Σ U · δ with δ the derivatives of the energy by that layer's sums: dE/dG is never needed.
-    """
+    """Evaluate the networks on a batch; differentiable with respect to θ."""
     energies = theta.new_zeros(len(batch))
     forces = theta.new_zeros(batch.atoms, 3)
     virials = theta.new_zeros(len(batch), 6)
@@ -182,15 +178,18 @@ def predict(model: Model, theta: Tensor, batch: Batch) -> Predictions:
             sites, sums, torch.ones_like(sites), create_graph=torch.is_grad_enabled()
         )
         energies = energies.index_add(0, atoms.configurations, sites)
-        weights, delta = (x.to(atoms.derivatives.dtype) for x in (weights, delta))
-        width = weights.shape[1]
-        by_block = (atoms.derivatives @ weights).view(-1, 3, width)
-        pulls = torch.bmm(by_block, delta[atoms.centres].unsqueeze(2)).squeeze(2)
-        forces = forces.index_add(0, atoms.moved, -pulls.to(theta.dtype))
-        by_atom = (atoms.strains @ weights).view(-1, 6, width)
-        strained = torch.bmm(by_atom, delta.unsqueeze(2)).squeeze(2)
-        virials = virials.index_add(0, atoms.configurations, strained.to(theta.dtype))
+        # Small products, one for each block, are several times faster than ∂G/∂R times the
+        # weights at once, whose derivative is a tall and thin product.
+        pull = (delta @ weights.T).to(atoms.derivatives.dtype)
+        by_block = _times(atoms.derivatives.view(len(atoms.centres), 3, -1), pull[atoms.centres])
+        forces = forces.index_add(0, atoms.moved, -by_block.to(theta.dtype))
+        by_atom = _times(atoms.strains.view(len(pull), 6, -1), pull)
+        virials = virials.index_add(0, atoms.configurations, by_atom.to(theta.dtype))
     return Predictions(energies, forces, virials)
+
+
+def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    return torch.bmm(matrices, vectors.unsqueeze(2)).squeeze(2)
 
 
 def _site_energies(
