@@ -4,8 +4,8 @@
 
 FOLDER holds ``Mo_train.extxyz``, ``Mo_test.extxyz`` and so on: the data of Zuo et al., J. Phys.
 Chem. A 124, 731 (2020), github.com/materialsvirtuallab/mlearn. CPU seconds; set OMP_NUM_THREADS=1.
-The ratio is to what NumPy takes for the two products with all derivatives that energies and forces and
-their gradient cannot do without. ``--fit`` makes whole fits, too.
+The ratio is to what NumPy takes for the two products with all derivatives that energies and
+forces and their gradient cannot do without. ``--fit`` makes whole fits, too.
 """
 
 from __future__ import annotations
