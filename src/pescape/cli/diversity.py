@@ -143,7 +143,7 @@ def print_comparison(comparison: Comparison) -> None:
         shares = zip(names, comparison.support, strict=True)
         say("images within: " + ", ".join(f"{name} {share:.0%}" for name, share in shares))
     if comparison.failed:
-        say(f"{comparison.failed} bootstrap replicates lack an element or matching energies: left out")
+        say(f"{comparison.failed} replicates lack an element or matching energies: left out")
 
 
 def _tell_axes(found: Diversity) -> None:
