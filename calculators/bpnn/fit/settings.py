@@ -10,9 +10,9 @@ from pescape.calculators.fitting.loss import Weights
 Method = Literal["levenberg", "bfgs", "lbfgs", "adam"]
 METHODS = ("levenberg", "bfgs", "lbfgs", "adam")
 
-# Products of a Levenberg-Marquardt iteration up to which it is the method of choice: about half
-# a minute of one core.
-_AFFORDABLE = 1e12
+# Products of a Levenberg-Marquardt iteration up to which it is the method of choice: some ten
+# seconds of one core.
+_AFFORDABLE = 3e11
 
 
 @dataclass(frozen=True)
