@@ -11,10 +11,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape.errors import DataError
 from pescape.sampling.diversity import measure_diversity
-from pescape.sampling.diversity_data import InfoKeys, equal_call_masks, sampled_sets
-from pescape.sampling.diversity_descriptors import moment_descriptors
-from pescape.sampling.diversity_figure import draw_diversity
-from pescape.sampling.diversity_results import DiversitySettings
+from pescape.sampling.diversity.data import InfoKeys, equal_call_masks, sampled_sets
+from pescape.sampling.diversity.descriptors import moment_descriptors
+from pescape.sampling.diversity.figure import draw_diversity
+from pescape.sampling.diversity.results import DiversitySettings
 
 KEYS = InfoKeys("run", ("start",), "calls", "seed", "reference")
 

@@ -2,9 +2,9 @@
 
 from pescape.dataset import read_configurations
 from pescape.sampling.diversity import measure_diversity
-from pescape.sampling.diversity_data import sampled_sets
-from pescape.sampling.diversity_descriptors import paper_descriptors
-from pescape.sampling.diversity_results import KINDS, DiversitySettings
+from pescape.sampling.diversity.data import sampled_sets
+from pescape.sampling.diversity.descriptors import paper_descriptors
+from pescape.sampling.diversity.results import KINDS, DiversitySettings
 
 
 def test_images_of_campaigns_know_all_that_a_comparison_needs(tmp_path, tiny, write, run):

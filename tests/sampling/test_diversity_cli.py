@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pescape.cli.app import app
 from pescape.dataset import write_configurations
 from pescape.errors import DataError
-from pescape.sampling.diversity_descriptors import paper_descriptors
+from pescape.sampling.diversity.descriptors import paper_descriptors
 
 
 def images(sampler, width, seed):

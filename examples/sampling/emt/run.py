@@ -28,10 +28,10 @@ from pescape.sampling.cross_evaluation import (
     draw_cross_evaluation,
 )
 from pescape.sampling.diversity import measure_diversity
-from pescape.sampling.diversity_data import sampled_sets
-from pescape.sampling.diversity_descriptors import moment_descriptors, paper_descriptors
-from pescape.sampling.diversity_figure import draw_diversity
-from pescape.sampling.diversity_results import Diversity, DiversitySettings
+from pescape.sampling.diversity.data import sampled_sets
+from pescape.sampling.diversity.descriptors import moment_descriptors, paper_descriptors
+from pescape.sampling.diversity.figure import draw_diversity
+from pescape.sampling.diversity.results import Diversity, DiversitySettings
 
 HERE = Path(__file__).parent
 SAMPLERS = ("md", "contour", "dimer")

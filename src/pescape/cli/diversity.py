@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
-    from pescape.sampling.diversity_results import Comparison, Diversity
+    from pescape.sampling.diversity.results import Comparison, Diversity
 
 
 def diversity(
@@ -52,9 +52,9 @@ def diversity(
     from pescape.cli.output import save_json, say
     from pescape.dataset import species_of
     from pescape.sampling.diversity import measure_diversity
-    from pescape.sampling.diversity_data import sampled_sets
-    from pescape.sampling.diversity_figure import draw_diversity
-    from pescape.sampling.diversity_results import DiversitySettings
+    from pescape.sampling.diversity.data import sampled_sets
+    from pescape.sampling.diversity.figure import draw_diversity
+    from pescape.sampling.diversity.results import DiversitySettings
 
     read, files = _read(sets)
     if baseline is None:
@@ -108,7 +108,7 @@ def _descriptors(
 
     from pescape.dataset import species_of
     from pescape.plugins.structures import shortest_distance
-    from pescape.sampling.diversity_descriptors import moment_descriptors, paper_descriptors
+    from pescape.sampling.diversity.descriptors import moment_descriptors, paper_descriptors
 
     frames = [atoms for some in read.values() for atoms in some]
     if kind == "paper":

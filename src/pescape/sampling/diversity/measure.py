@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pescape.errors import DataError
-from pescape.sampling.diversity_axes import joint_axes
-from pescape.sampling.diversity_data import equal_call_masks
-from pescape.sampling.diversity_matching import (
+from pescape.sampling.diversity.axes import joint_axes
+from pescape.sampling.diversity.data import equal_call_masks
+from pescape.sampling.diversity.matching import (
     effective_number,
     equal_histogram,
     equal_mean,
     histogram_edges,
 )
-from pescape.sampling.diversity_results import (
+from pescape.sampling.diversity.results import (
     Comparison,
     Diversity,
     DiversitySettings,
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from pescape.sampling.diversity_axes import JointAxes
-    from pescape.sampling.diversity_data import SampledSet
+    from pescape.sampling.diversity.axes import JointAxes
+    from pescape.sampling.diversity.data import SampledSet
 
     Floats = NDArray[np.float64]
     #: From images to what they count, given what they counted before.

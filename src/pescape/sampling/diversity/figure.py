@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from pescape.sampling.diversity_axes import ElementAxes
-    from pescape.sampling.diversity_results import Comparison, Diversity
+    from pescape.sampling.diversity.axes import ElementAxes
+    from pescape.sampling.diversity.results import Comparison, Diversity
 
 _COLORS = ("#8a929c", "#2f6db3", "#e07b39", "#3a8f5c", "#8257a8", "#b3423c")
 _INK, _PALE = "#30343b", "#7b828c"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from pescape.sampling.diversity_axes import ElementAxes, Scaling
+    from pescape.sampling.diversity.axes import ElementAxes, Scaling
 
 Kind = Literal["all images", "equal calls", "equal energy histogram", "equal mean energy"]
 KINDS: tuple[Kind, ...] = (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from pescape.sampling.diversity_data import SampledSet
+    from pescape.sampling.diversity.data import SampledSet
 
     Floats = NDArray[np.float64]
 
