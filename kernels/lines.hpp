@@ -20,7 +20,9 @@ class Lines {
 
   explicit Lines(std::string_view text) : text_(text) {}
 
-  [[noreturn]] void fail(const std::string& message) const { throw ParseError(line_, message); }
+  [[noreturn]] void fail(const std::string& message) const {
+    throw ParseError(std::max<std::size_t>(line_, 1), message);
+  }
 
   /// The words of the next line; none at the end of the file. The line is not left behind.
   const Words& peek() {

@@ -13,14 +13,15 @@ import pytest
 from ase.build import bulk
 from ase.io import read
 
-from pescape.calculators.activeset import grades, site_gradients
+from pescape.calculators import BPNN
+from pescape.calculators.activeset import ActiveSet, grades, site_gradients
 from pescape.lammps_style import launcher
 
 RUN = """
 units metal
 read_data hot.data
-pair_style mtp
-pair_coeff * * metal.almtp Cu
+pair_style {style}
+pair_coeff * * {file} Cu
 fix 1 all nve
 fix guard {group} extrapolation {every} {options}
 timestep 0.001
@@ -32,8 +33,8 @@ run {steps}
 """
 
 
-def script(every=10, options="", more="", steps=300, group="all"):
-    return RUN.format(every=every, options=options, more=more, steps=steps, group=group)
+def script(every=10, options="", more="", steps=300, group="all", style="mtp", file="metal.almtp"):
+    return RUN.format(**locals())
 
 
 @pytest.fixture
@@ -43,20 +44,28 @@ def hot(potentials, hot_copper):
     hot_copper(3000)
 
 
-@pytest.mark.usefixtures("hot")
-def test_halts_at_the_same_step_with_the_same_file_on_any_number_of_ranks(lammps):
-    files, steps = [], []
+@pytest.mark.parametrize(
+    ("potentials", "every", "select", "halt"),
+    [("mtp", 80, 1.35, 2.0), ("bpnn", 20, 1.02, 1.4)],
+    indirect=["potentials"],
+)
+def test_halts_at_the_same_step_with_the_same_file_on_any_number_of_ranks(
+    lammps, potentials, hot_copper, every, select, halt
+):
+    file, files, steps = potentials.metal(), [], []
+    hot_copper(3000)
+    options = f"select {select} break {halt} file risky.xyz"
     for ranks in (1, 2, 4):
-        run = lammps.ok(script(every=80, options="select 1.35 break 2.0 file risky.xyz"), ranks)
+        run = lammps.ok(script(every, options, style=potentials.style, file=file), ranks)
         files.append((lammps.folder / "risky.xyz").read_bytes())
         steps.append(run.thermo()["Step"][-1])
-        assert "> break 2 (potential metal.almtp), configuration" in run.output
+        assert f"> break {halt:g} (potential {file}), configuration" in run.output
     assert files[1] == files[0]
     assert files[2] == files[0]
     frames = read(lammps.folder / "risky.xyz", ":")
     assert len(frames) > 1
-    assert frames[-1].info["max_grade"] > 2.0
-    assert all(1.35 < frame.info["max_grade"] < 2.0 for frame in frames[:-1])
+    assert frames[-1].info["max_grade"] > halt
+    assert all(select < frame.info["max_grade"] < halt for frame in frames[:-1])
     assert steps == [frames[-1].info["step"]] * 3
     assert 100 < frames[-1].info["step"] < 300
 
@@ -294,14 +303,14 @@ FIX_PAIR = """
 units metal
 read_data hot.data
 pair_style {style}
-pair_coeff * * {name} metal.almtp Cu
+pair_coeff * * {name} {file} Cu
 fix 1 all nve
-fix grade all pair 10 mtp extrapolation 1
+fix grade all pair 10 {graded} extrapolation 1
 compute worst all reduce max f_grade
 variable worst equal c_worst
-fix stop all halt 10 v_worst > 2.0 error continue
+fix stop all halt 10 v_worst > {halt} error continue
 dump risky all custom 10 risky.dump id x y z f_grade
-dump_modify risky thresh f_grade > 1.5
+dump_modify risky thresh f_grade > {select}
 thermo 10
 thermo_style custom step temp c_worst
 thermo_modify format float %.17g
@@ -309,16 +318,40 @@ run 300
 """
 
 
-@pytest.mark.parametrize("style", ["mtp", "hybrid/overlay mtp zero 5.0"])
-@pytest.mark.usefixtures("hot")
-def test_the_idiom_of_fix_pair_and_fix_halt_works(lammps, style):
-    name = "mtp" if style != "mtp" else ""
-    text = FIX_PAIR.format(style=style, name=name)
-    if name:
+@pytest.mark.parametrize(
+    ("potentials", "select", "halt"),
+    [("mtp", 1.5, 2.0), ("bpnn", 1.1, 1.4)],
+    indirect=["potentials"],
+)
+@pytest.mark.parametrize("is_hybrid", [False, True])
+def test_the_idiom_of_fix_pair_and_fix_halt_works(
+    lammps, potentials, hot_copper, select, halt, is_hybrid
+):
+    file, graded = potentials.metal(), potentials.style
+    hot_copper(3000)
+    style, name = (f"hybrid/overlay {graded} zero 5.0", graded) if is_hybrid else (graded, "")
+    text = FIX_PAIR.format(**locals())
+    if is_hybrid:
         text = text.replace("fix 1", "pair_coeff * * zero\nfix 1")
     run = lammps.ok(text, ranks=2)
     assert "Fix halt condition for fix-id stop met" in run.output
-    ours = lammps.ok(script(options="select none break none", steps=300)).thermo()
+    text = script(options="select none break none", steps=300, style=graded, file=file)
+    ours = lammps.ok(text).thermo()
     worst = run.thermo()["c_worst"]
     np.testing.assert_allclose(worst[1:], ours["f_guard"][1 : len(worst)], rtol=1e-6)
-    assert (run.dump("risky.dump")["f_grade"] > 1.5).all()
+    assert (run.dump("risky.dump")["f_grade"] > select).all()
+
+
+@pytest.mark.parametrize("potentials", ["bpnn"], indirect=True)
+def test_networks_grade_by_all_weights_where_the_file_says_so(lammps, potentials):
+    potential = potentials.read(potentials.metal())
+    rng = np.random.default_rng(2)
+    matrix = rng.normal(size=(potential.parameter_count, potential.parameter_count))
+    active = ActiveSet(matrix=matrix, inverse=np.linalg.inv(matrix))
+    potential.with_active_set(active, "all").write(lammps.folder / "all.bpnn")
+    atoms = bulk("Cu", cubic=True, a=3.65) * (2, 2, 2)
+    atoms.rattle(0.2, seed=3)
+    for ranks in (1, 2):
+        (result,) = lammps.evaluate([atoms], "all.bpnn", ["Cu"], ranks, grades=True, style="bpnn")
+        expected = BPNN(lammps.folder / "all.bpnn").get_property("extrapolation_grades", atoms)
+        np.testing.assert_allclose(result.grades, expected, rtol=1e-6)

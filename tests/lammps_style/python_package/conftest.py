@@ -20,11 +20,11 @@ from ase.io.lammpsdata import write_lammps_data
 BAR = 1.6021765e6
 
 HANDOVER = """
-python pescape input 2 SELF {potential} format ps here &
+python pescape input 2 SELF "{potential}" format ps here &
     "from pescape.lammps_style import pescape, guard"
 python pescape invoke
 pair_style python 0.1
-pair_coeff * * pescape.lammps_style.MTP {elements}
+pair_coeff * * pescape.lammps_style.{name} {elements}
 """
 
 SINGLE_POINT = """
@@ -124,7 +124,8 @@ class EmbeddedLammps:
 
     def handover(self, potential: str, elements, guard: str = "") -> str:
         """Input lines that make a potential act, after the box is there."""
-        lines = HANDOVER.format(potential=potential, elements=" ".join(elements))
+        name = "MTP" if potential.endswith(("mtp", "almtp")) else "BPNN"
+        lines = HANDOVER.format(potential=potential, name=name, elements=" ".join(elements))
         if guard:
             lines += f'python guard input 2 SELF "{guard}" format ps exists\npython guard invoke\n'
         return lines
@@ -239,10 +240,15 @@ def _program(tmp_path_factory):
     if not program:
         pytest.skip(f"needs a LAMMPS with the PYTHON package ({reason})")
     # As PYTHONPATH=<site-packages> does for users; .pth files of editable installs are read too.
+    # The system's own packages are left out: any of them may be an ASE or load itself into ours.
     hook = tmp_path_factory.mktemp("site") / "sitecustomize.py"
     folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-    lines = [f"site.addsitedir({folder!r})" for folder in folders]
-    hook.write_text("\n".join(["import site", *lines, ""]))
+    lines = [
+        "import site, sys",
+        "sys.path[:] = [folder for folder in sys.path if 'dist-packages' not in folder]",
+        *(f"site.addsitedir({folder!r})" for folder in folders),
+    ]
+    hook.write_text("\n".join([*lines, ""]))
     environment = {
         name: value
         for name, value in os.environ.items()

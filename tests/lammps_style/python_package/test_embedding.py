@@ -13,10 +13,11 @@ from pescape.lammps_style import embedded
 
 def test_the_names_of_the_input_lines_are_there():
     assert lammps_style.MTP.__name__ == "MTP"
+    assert lammps_style.BPNN.__name__ == "BPNN"
     assert callable(lammps_style.pescape)
     assert callable(lammps_style.guard)
-    with pytest.raises(AttributeError, match="no attribute 'BPNN'"):
-        _ = lammps_style.BPNN
+    with pytest.raises(AttributeError, match="no attribute 'EAM'"):
+        _ = lammps_style.EAM
 
 
 @pytest.mark.parametrize(

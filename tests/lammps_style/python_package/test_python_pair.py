@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.units import Bohr, Hartree
 
+from pescape.calculators.bpnn.units import Units
 from pescape.calculators.neighbors import neighbors
 
 if TYPE_CHECKING:
+    from pescape.calculators.bpnn import BPNNPotential
     from pescape.calculators.mtp import MTPotential
 
 # LAMMPS' own conversion from eV/Å³ to bar in units metal.
 BAR = 1.6021765e6
 
 
-def kernel_says(potential: MTPotential, atoms: Atoms):
+def kernel_says(potential: MTPotential | BPNNPotential, atoms: Atoms):
     species = np.array([potential.species.index(s) for s in atoms.symbols], np.int32)
     lists = neighbors(atoms, potential.cutoff).arrays
     return potential.kernel().evaluate(atoms.positions, species, *lists)
@@ -54,11 +58,13 @@ def configurations() -> list[Atoms]:
     ]
 
 
+@pytest.mark.parametrize("potentials", ["mtp", "bpnn"], indirect=True)
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_agrees_with_the_kernel_in_any_cell(embedded, potentials, ranks):
-    potential = potentials.read(potentials.alloy("alloy.mtp"))
+    name = potentials.alloy()
+    potential = potentials.read(name)
     frames = configurations()
-    results = embedded.evaluate(frames, "alloy.mtp", ["Ag", "Cu"], ranks)
+    results = embedded.evaluate(frames, name, ["Ag", "Cu"], ranks)
     for atoms, result in zip(frames, results, strict=True):
         energies, forces, virials = kernel_says(potential, atoms)
         assert result.energy == pytest.approx(energies.sum(), rel=1e-12, abs=1e-12)
@@ -88,6 +94,35 @@ def test_agrees_with_other_programs(embedded, shared, name, ranks):
         assert result.virial == pytest.approx(wanted["plus_stress_eV"], rel=1e-5, abs=2e-5)
         if graded:
             assert result.grade == pytest.approx(max(wanted["grades_per_atom"]), rel=1e-4)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_files_of_amp_are_read_as_they_are(embedded, shared, ranks):
+    folder = shared / "reference" / "amp"
+    structures = json.loads((folder / "ZrO_reference.json").read_text())["structures"]
+    structures = [s for s in structures if "amp_forces" in s]
+    frames = [Atoms(s["symbols"], s["positions"], cell=s["cell"], pbc=s["pbc"]) for s in structures]
+    results = embedded.evaluate(frames, str(folder / "ZrO_checkpoint.amp"), ["Zr", "O"], ranks)
+    for wanted, result in zip(structures, results, strict=True):
+        assert result.energy == pytest.approx(wanted["amp_energy"], abs=1e-9)
+        assert result.energies == pytest.approx(wanted["amp_atomic_energies"], abs=1e-9)
+        assert result.forces == pytest.approx(np.array(wanted["amp_forces"]), abs=1e-8)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("potentials", ["bpnn"], indirect=True)
+def test_folders_of_n2p2_are_read_as_they_are(embedded, potentials, ranks):
+    potential = potentials.read(potentials.alloy())
+    units = Units(length=Bohr, energy=Hartree)
+    replace(potential, units=units).write(potentials.folder / "nnp")
+    frames = configurations()[:2]
+    words = "nnp length_unit Bohr energy_unit Hartree"
+    for atoms, result in zip(
+        frames, embedded.evaluate(frames, words, ["Ag", "Cu"], ranks), strict=True
+    ):
+        energies, forces, _ = kernel_says(potential, atoms)
+        assert result.energies == pytest.approx(energies, rel=1e-10, abs=1e-10)
+        assert result.forces == pytest.approx(forces, rel=1e-9, abs=1e-9)
 
 
 STRAINED = """

@@ -116,6 +116,26 @@ def test_potential_files_are_checked(fails, tmp_path):
     fails(usual + "python pescape invoke", "other.mtp")
 
 
+def test_the_class_has_to_be_that_of_the_file(fails):
+    lines = "python pescape input 2 SELF metal.almtp format ps exists\npython pescape invoke\n"
+    wrong = "pair_style python 0.1\npair_coeff * * pescape.lammps_style.BPNN Cu\n"
+    message = "pair_coeff names pescape.lammps_style.BPNN, but metal.almtp is for pescape.lammps_"
+    fails(SETUP + "{potential}" + lines + wrong, message)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("metal.almtp length_unit Bohr", "only n2p2 and RuNNer folders have length_unit"),
+        (".", ". is a folder without input.nn, so not one of n2p2 or RuNNer"),
+        ("hot.data", "hot.data"),
+    ],
+)
+def test_what_is_no_potential_is_refused(fails, words, message):
+    lines = f'python pescape input 2 SELF "{words}" format ps exists\npython pescape invoke\n'
+    fails(SETUP + "{potential}" + lines, message, ranks=1)
+
+
 def test_a_guard_needs_an_active_set(fails, embedded, potentials):
     potentials.alloy("alloy.mtp")
     lines = embedded.handover("alloy.mtp", ["Cu"], guard="10")

@@ -37,14 +37,24 @@ def run(embedded, potentials, hot_copper):
     return go
 
 
-@pytest.mark.parametrize("mode", ["neighborhood", "configuration"])
+@pytest.mark.parametrize(
+    ("potentials", "mode", "words"),
+    [
+        ("mtp", "neighborhood", "10 select 1.2 break 1.6"),
+        ("mtp", "configuration", "10 select 1.2 break 1.6"),
+        ("bpnn", "neighborhood", "10 select 0.9 break 1.0"),
+    ],
+    indirect=["potentials"],
+)
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_the_file_is_that_of_fix_extrapolation(run, lammps, tmp_path, mode, ranks):
-    words = "10 select 1.2 break 1.6 file {} halt soft"
-    ours = run(words.format("ours.xyz"), ranks, mode=mode)
+def test_the_file_is_that_of_fix_extrapolation(
+    run, lammps, tmp_path, potentials, mode, words, ranks
+):
+    style, name = potentials.style, potentials.metal(mode=mode)
+    ours = run(f"{words} file ours.xyz halt soft", ranks, mode=mode)
     native = (
-        "pair_style mtp\npair_coeff * * metal.almtp Cu\n"
-        f"fix g all extrapolation {words.format('native.xyz')}\n"
+        f"pair_style {style}\npair_coeff * * {name} Cu\n"
+        f"fix g all extrapolation {words} file native.xyz halt soft\n"
     )
     columns = "f_g f_g[1] f_g[2] f_g[3]"
     theirs = lammps.ok(RUN.format(potential=native, columns=columns, temperature=1500))

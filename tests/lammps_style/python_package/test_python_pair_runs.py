@@ -30,20 +30,24 @@ timestep 0.002
 
 @pytest.fixture
 def run(embedded, potentials, hot_copper):
-    """Run commands on hot copper under the level-8 potential."""
+    """Run commands on hot copper."""
     hot_copper(600.0)
-    potentials.metal("metal.almtp")
+    name = potentials.metal()
 
     def go(commands: str, ranks: int = 1):
-        potential = embedded.handover("metal.almtp", ["Cu"])
+        potential = embedded.handover(name, ["Cu"])
         return embedded.ok(RUN.format(potential=potential, commands=commands), ranks)
 
     return go
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_dynamics_are_those_of_the_native_style(run, lammps, ranks):
-    native = "pair_style mtp\npair_coeff * * metal.almtp Cu\n"
+@pytest.mark.parametrize(
+    ("potentials", "ranks"),
+    [("mtp", 1), ("mtp", 2), ("mtp", 4), ("bpnn", 2)],
+    indirect=["potentials"],
+)
+def test_dynamics_are_those_of_the_native_style(run, lammps, potentials, ranks):
+    native = f"pair_style {potentials.style}\npair_coeff * * {potentials.metal()} Cu\n"
     done = run("run 100", ranks)
     wanted = lammps.ok(RUN.format(potential=native, commands="run 100")).thermo()
     for column in ("PotEng", "Press", "Pxx", "Pyz"):
