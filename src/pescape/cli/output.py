@@ -81,7 +81,7 @@ def errors_table(title: str, errors: Mapping[str, Errors]) -> None:
         )
     columns = [
         "data",
-        "configurations",
+        "frames",
         "energy MAE\nmeV/atom",
         "RMSE",
         "force MAE\neV/Å",
