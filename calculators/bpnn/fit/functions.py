@@ -12,8 +12,8 @@ from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# (1 + λ cos θ)^ζ: from broad lobes to narrow ones, in the order in which they are taken.
-_ZETAS = (1.0, 4.0, 2.0, 16.0, 8.0, 32.0)
+# (1 + λ cos θ)^ζ: broad and narrow lobes, in the order in which they are taken.
+_ZETAS = (1.0, 4.0, 2.0, 16.0)
 
 
 def default_functions(
@@ -27,10 +27,10 @@ def default_functions(
 ) -> tuple[SymmetryFunction, ...]:
     """Make a set that resolves distances and angles evenly, the same for all elements.
 
-    Half of the G2 are centred on the atom, half shifted, both as in [1]_: with R the cut-off
-    and n + 1 functions in a row, η_m = (n^(m/n) / R)² without shift, and shifts
-    R / n^(m/n) with widths that touch their neighbours'. The G5 have λ = ±1, ζ = 1, 4, 2, 16, …
-    (each one as often as there are widths) and centred widths whose reach falls from R down.
+    Half of the G2 are centred on the atom as in [1]_: with R the cut-off and n + 1 functions,
+    η_m = (n^(m/n) / R)². The others are shifted, from max(`closest`, R/5) to 0.85 R in a geometric
+    row, each as wide as the distance to the next. The G5 have λ = ±1 and ζ = 1, 4, 2, 16 for each
+    of some widths η = (s/R)², s from 1 to 3.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def _shifted(radius: float, count: int, closest: float) -> list[tuple[float, flo
 def _angular(radius: float, count: int) -> list[tuple[float, float, float]]:
     """η, ζ and λ: four ζ for each width, wide first."""
     pairs = count // 2
-    zetas = _ZETAS[: min(4, pairs)]
+    zetas = _ZETAS[:pairs]
     wide = -(-pairs // max(len(zetas), 1))
     etas = [float((reach / radius) ** 2) for reach in np.geomspace(1.0, 3.0, wide)]
     shapes = list(product(etas, zetas))[:pairs]
