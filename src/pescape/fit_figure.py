@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pescape.calculators.fitting.data import training_set
 from pescape.calculators.fitting.loss import residuals
+from pescape.plotting import BLUE, INK, ORANGE, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,23 +21,6 @@ if TYPE_CHECKING:
     from pescape.calculators.activeset import SitePotential
 
     Floats = NDArray[np.float64]
-
-_BLUE, _ORANGE, _INK = "#2f6db3", "#e07b39", "#30343b"
-_STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
 
 
 def draw_fit(
@@ -59,21 +43,13 @@ def draw_fit(
     path
         A PNG, PDF or SVG file.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 6.2), dpi=160, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawn(path, (7.2, 6.2)) as figure:
         panels = figure.subplots(2, 2)
         _draw_errors(panels[0, 0], history, "energy_rmse", "Energy error (RMSE, meV/atom)")
         _draw_errors(panels[0, 1], history, "force_rmse", "Force error (RMSE, eV/Å)")
         points = {name: _points(potential, frames) for name, frames in data.items()}
         _draw_parity(panels[1, 0], {k: v[0] for k, v in points.items()}, "Energy (eV/atom)")
         _draw_parity(panels[1, 1], {k: v[1] for k, v in points.items()}, "Force component (eV/Å)")
-        # No date and no version: equal fits leave equal files.
-        figure.savefig(path, metadata={"Software": None})
 
 
 def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, title: str) -> None:
@@ -83,8 +59,8 @@ def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, t
     axes.set_yscale("log")
     iterations = np.arange(1, len(history) + 1)
     for name, color, column in (
-        ("training", _BLUE, key),
-        ("validation", _ORANGE, f"validation_{key}"),
+        ("training", BLUE, key),
+        ("validation", ORANGE, f"validation_{key}"),
     ):
         values = np.array([one[column] for one in history], dtype=float)
         if np.isfinite(values).any():
@@ -108,7 +84,7 @@ def _points(
 
 def _draw_parity(axes: Axes, points: Mapping[str, tuple[Floats, Floats]], title: str) -> None:
     axes.set_title(title)
-    for (name, (label, error)), color in zip(points.items(), (_BLUE, _ORANGE), strict=False):
+    for (name, (label, error)), color in zip(points.items(), (BLUE, ORANGE), strict=False):
         axes.plot(label, label + error, ".", ms=2.5, color=color, label=name, rasterized=True)
     low = min(float(label.min()) for label, _ in points.values())
     high = max(float(label.max()) for label, _ in points.values())
@@ -116,7 +92,7 @@ def _draw_parity(axes: Axes, points: Mapping[str, tuple[Floats, Floats]], title:
         (low, low),
         (high, high) if high > low else None,
         slope=None if high > low else 1,
-        color=_INK,
+        color=INK,
         lw=0.6,
         zorder=0,
     )

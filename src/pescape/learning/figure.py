@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pescape.plotting import BLUE, GREEN, GREY, ORANGE, drawn
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -11,23 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from pescape.learning.rounds import Round
-
-_BLUE, _ORANGE, _GREEN, _GREY, _INK = "#2f6db3", "#e07b39", "#3a8f5c", "#b9bec6", "#30343b"
-_STYLE = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
 
 
 def draw_rounds(
@@ -44,13 +29,7 @@ def draw_rounds(
     select, stop
         The guard's thresholds.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.0, 8.4), dpi=160, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawn(path, (7.0, 8.4)) as figure:
         panels = figure.subplots(4, 1, sharex=True)
         _draw_grades(panels[0], rounds, select, stop)
         _draw_found(panels[1], rounds)
@@ -75,8 +54,6 @@ def draw_rounds(
         panels[-1].set_xlabel("round")
         panels[-1].set_xticks([one.number for one in rounds])
         panels[-1].set_xlim(-0.6, rounds[-1].number + 0.6)
-        # No date and no version: equal campaigns leave equal files.
-        figure.savefig(path, metadata={"Software": None})
 
 
 def _draw_grades(axes: Axes, rounds: Sequence[Round], select: float, stop: float | None) -> None:
@@ -86,7 +63,7 @@ def _draw_grades(axes: Axes, rounds: Sequence[Round], select: float, stop: float
     axes.set_yscale("log")
     for value, name in ((select, "risky"), (stop, "run ends")):
         if value is not None:
-            axes.axhline(value, color=_GREY, lw=1, ls="--", zorder=0)
+            axes.axhline(value, color=GREY, lw=1, ls="--", zorder=0)
             axes.annotate(
                 f"{name} > {value:g}",
                 (1.0, value),
@@ -96,8 +73,8 @@ def _draw_grades(axes: Axes, rounds: Sequence[Round], select: float, stop: float
                 fontsize=8,
                 color="#7b828c",
             )
-    axes.plot([r.number for r in run], [r.largest_grade for r in run], color=_GREY, lw=1, zorder=1)
-    for risky, color in ((True, _ORANGE), (False, _GREEN)):
+    axes.plot([r.number for r in run], [r.largest_grade for r in run], color=GREY, lw=1, zorder=1)
+    for risky, color in ((True, ORANGE), (False, GREEN)):
         some = [one for one in run if (one.risky > 0) is risky]
         axes.plot(
             [r.number for r in some],
@@ -126,8 +103,8 @@ def _draw_found(axes: Axes, rounds: Sequence[Round]) -> None:
     width = 0.36
     axes.set_title("Configurations")
     bars = [
-        ("found risky", _GREY, -width / 2, [one.risky for one in rounds]),
-        ("labelled", _BLUE, width / 2, [one.labelled for one in rounds]),
+        ("found risky", GREY, -width / 2, [one.risky for one in rounds]),
+        ("labelled", BLUE, width / 2, [one.labelled for one in rounds]),
     ]
     axes.set_yscale("log")
     for name, color, shift, values in bars:
@@ -168,9 +145,9 @@ def _draw_errors(
     """Draw errors on the data, on new labels before they were learned, and on a test set."""
     axes.set_title(title)
     series = [
-        ("data set, after the fit", "o-", _BLUE, 4.0, trained),
-        ("new configurations, before it", "^", _ORANGE, 5.5, surprise),
-        ("snapshots of safe MD, never trained on", "D", _GREEN, 5.5, tested),
+        ("data set, after the fit", "o-", BLUE, 4.0, trained),
+        ("new configurations, before it", "^", ORANGE, 5.5, surprise),
+        ("snapshots of safe MD, never trained on", "D", GREEN, 5.5, tested),
     ]
     for name, marker, color, size, value in series:
         points = [(one.number, value(one)) for one in rounds if value(one) is not None]

@@ -380,7 +380,7 @@ def _finish(campaign: _Campaign, *, settled: bool) -> LearnResult:
     with atomic(target) as path:
         path.write_bytes(content)
     write_rounds(campaign.folder, campaign.rounds, settled=settled)
-    with atomic(campaign.folder / FIGURE_FILE) as path:
-        guard = campaign.config.guard
-        draw_rounds(campaign.rounds, path, select=guard.select, stop=guard.stop)
+    guard = campaign.config.guard
+    figure = campaign.folder / FIGURE_FILE
+    draw_rounds(campaign.rounds, figure, select=guard.select, stop=guard.stop)
     return LearnResult(campaign.folder, target, tuple(campaign.rounds), settled)

@@ -258,8 +258,7 @@ def _finish(
     if train or test:
         from pescape.sampling.figure import draw_sample
 
-        with atomic(folder / FIGURE_FILE) as path:
-            draw_sample(gathered, path, limits=limits)
+        draw_sample(gathered, folder / FIGURE_FILE, limits=limits)
     return SampleResult(folder, records, len(train), len(test), len(rejected), limits)
 
 

@@ -11,6 +11,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from pescape.dataset import SOURCE
 from pescape.errors import DataError
+from pescape.plotting import INK, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -268,18 +269,10 @@ def draw_cross_evaluation(found: CrossEvaluation, path: Path | str) -> None:
     path
         A PNG, PDF or SVG file.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     width, height = 1.6 + 0.75 * len(found.tests), 1.2 + 0.5 * len(found.models)
-    with mpl.rc_context({"font.family": "sans-serif", "font.size": 8.5, "axes.titlesize": 9.5}):
-        figure = Figure(figsize=(3 * width, 2 * height), dpi=160, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawn(path, (3 * width, 2 * height)) as figure:
         for axes, (name, title) in zip(figure.subplots(2, 3).flat, _MEASURES, strict=True):
             _draw_map(axes, found, name, title)
-        # No date and no version: equal results leave equal files.
-        figure.savefig(path, metadata={"Software": None})
 
 
 def _draw_map(axes: Axes, found: CrossEvaluation, name: str, title: str) -> None:
@@ -297,7 +290,7 @@ def _draw_map(axes: Axes, found: CrossEvaluation, name: str, title: str) -> None
     middle = 0.6 * np.nanmax(values) if np.isfinite(values).any() else 0.0
     for (row, column), value in np.ndenumerate(values):
         text = "–" if np.isnan(value) else f"{value:.3g}"
-        color = "white" if value > middle else "#30343b"
+        color = "white" if value > middle else INK
         axes.text(column, row, text, ha="center", va="center", color=color)
     axes.set_xticks(range(len(found.tests)), [f"{name}" for name in found.tests])
     axes.set_yticks(range(len(found.models)), found.models)

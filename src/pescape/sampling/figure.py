@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pescape.plotting import COLORS, INK, drawn
 from pescape.sampling.sets import height_above
 
 if TYPE_CHECKING:
@@ -17,24 +18,7 @@ if TYPE_CHECKING:
     from pescape.sampling.limits import Limits
     from pescape.sampling.sets import Gathered
 
-_COLOURS = ("#2f6db3", "#e07b39", "#3a8f5c", "#9a5fb5", "#b23b3b", "#6b7280")
-_INK = "#30343b"
 _LINES: tuple[str | tuple[int, tuple[int, int]], ...] = ("-", (0, (4, 1)), ":", "-.")
-_STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
 
 
 def draw_sample(
@@ -51,31 +35,24 @@ def draw_sample(
     limits
         What the images were held to.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     samplers = list(dict.fromkeys(one.record.sampler for one in gathered))
     builders = list(dict.fromkeys(one.record.builder for one in gathered))
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(max(7.5, 3.0 * len(samplers)), 6.4), dpi=160, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawn(path, (max(7.5, 3.0 * len(samplers)), 6.4)) as figure:
         parts: Any = figure.subfigures(2, 1, height_ratios=[1.1, 1.0])
         upper, lower = parts
         walks = upper.subplots(1, len(samplers), sharey=True, squeeze=False)[0]
         for number, (axes, sampler) in enumerate(zip(walks, samplers, strict=True)):
             own = [one for one in gathered if one.record.sampler == sampler]
-            _draw_walks(axes, own, builders, _COLOURS[number % len(_COLOURS)])
+            _draw_walks(axes, own, builders, COLORS[number % len(COLORS)])
             axes.set_title(sampler)
             axes.set_xlabel("Force call")
         walks[0].set_ylabel("Energy above the relaxed\nstart (eV/atom)")
         if len(builders) > 1:
             for number, builder in enumerate(builders):
-                walks[-1].plot([], [], color=_INK, ls=_LINES[number % 4], lw=0.8, label=builder)
+                walks[-1].plot([], [], color=INK, ls=_LINES[number % 4], lw=0.8, label=builder)
             walks[-1].legend(loc="best")
         energies, forces = lower.subplots(1, 2)
         _draw_sets(energies, forces, gathered, samplers, limits)
-        figure.savefig(path)
 
 
 def _draw_walks(
@@ -114,7 +91,7 @@ def _draw_sets(
         low, high = np.percentile(found, [0.5, 99.5])
         edges = np.linspace(low, high, 31) if scale == "linear" else np.geomspace(low, high, 31)
         for number, sampler in enumerate(samplers):
-            colour = _COLOURS[number % len(_COLOURS)]
+            colour = COLORS[number % len(COLORS)]
             for which, line in (("train", "-"), ("test", "--")):
                 own = values[[owner == (sampler, which) for owner in owners]]
                 inside = np.clip(own, low, high)  # the last bins hold what is beyond
@@ -124,5 +101,5 @@ def _draw_sets(
     energies.set_xlabel("Energy above the relaxed start (eV/atom)")
     forces.set_xlabel("Largest force in an image (eV/Å)")
     if limits is not None and limits.force is not None:
-        forces.axvline(limits.force, color=_INK, lw=0.8, ls=":")
+        forces.axvline(limits.force, color=INK, lw=0.8, ls=":")
     forces.legend()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from pescape.plotting import COLORS, INK, drawn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,23 +16,8 @@ if TYPE_CHECKING:
     from pescape.sampling.diversity.axes import ElementAxes
     from pescape.sampling.diversity.results import Comparison, Diversity
 
-_COLORS = ("#8a929c", "#2f6db3", "#e07b39", "#3a8f5c", "#8257a8", "#b3423c")
-_INK, _PALE = "#30343b", "#7b828c"
-_STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
+_COLORS = ("#8a929c", *COLORS)  # the baseline is grey
+_PALE = "#7b828c"
 
 
 def draw_diversity(found: Diversity, path: Path | str) -> None:
@@ -46,17 +33,11 @@ def draw_diversity(found: Diversity, path: Path | str) -> None:
     path
         A PNG, PDF or SVG file.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = len(found.elements)
     names = [one.name for one in found.comparisons[0].sets]
     colors = {name: _COLORS[i % len(_COLORS)] for i, name in enumerate(names)}
     shown = found.comparisons[min(1, len(found.comparisons) - 1)]
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(max(5.6, 3.6 * columns), 9.2), dpi=160, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawn(path, (max(5.6, 3.6 * columns), 9.2)) as figure:
         grid = figure.add_gridspec(4, columns, height_ratios=[1.1, 0.8, 0.8, 1.3])
         for column, element in enumerate(found.elements):
             _draw_variances(figure.add_subplot(grid[0, column]), shown, element, colors)
@@ -65,8 +46,6 @@ def draw_diversity(found: Diversity, path: Path | str) -> None:
                     figure.add_subplot(grid[1 + axis, column]), element, axis, colors
                 )
         _draw_ratios(figure.add_subplot(grid[3, :]), found, colors)
-        # No date and no version: equal results leave equal files.
-        figure.savefig(path, metadata={"Software": None})
 
 
 def _draw_variances(
@@ -108,12 +87,12 @@ def _draw_ratios(axes: Axes, found: Diversity, colors: dict[str, str]) -> None:
             axes.bar(x, one.ratio, 0.9 * width, color=colors[one.name], alpha=0.85)
             below, above = max(0.0, one.ratio - one.low), max(0.0, one.high - one.ratio)
             if above + below > 0.0:
-                axes.errorbar(x, one.ratio, [[below], [above]], color=_INK, lw=1.0, capsize=3)
-            axes.plot(x + 0.25 * width, one.within_ratio, "D", ms=4, mfc="white", color=_INK)
+                axes.errorbar(x, one.ratio, [[below], [above]], color=INK, lw=1.0, capsize=3)
+            axes.plot(x + 0.25 * width, one.within_ratio, "D", ms=4, mfc="white", color=INK)
             if one.name != found.baseline:
                 seeds = list(one.seed_ratios.values())
                 axes.plot(
-                    np.full(len(seeds), x - 0.25 * width), seeds, ".", ms=4, color=_INK, alpha=0.5
+                    np.full(len(seeds), x - 0.25 * width), seeds, ".", ms=4, color=INK, alpha=0.5
                 )
             axes.annotate(
                 f"{one.ratio:.2f}",
