@@ -6,7 +6,7 @@ The files are the training and test sets of github.com/materialsvirtuallab/mlear
 energy, forces and stress of every frame. 24 symmetry functions and two hidden layers of 8 nodes,
 fitted by Levenberg-Marquardt. Prints errors on both, beside what n2p2 reaches with as many
 functions and nodes. The same on the command line: pescape fit bpnn Mo_train.extxyz -o mo.bpnn
---hidden 8,8 --cutoff 4.8 --test Mo_test.extxyz
+--cutoff 4.8 --test Mo_test.extxyz
 """
 
 import argparse

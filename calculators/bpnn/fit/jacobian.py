@@ -131,9 +131,7 @@ def _add_forces(
     for i in range(atoms.first[c], atoms.first[c + 1], step):
         j = min(i + step, atoms.first[c + 1])
         blocks = _dense(atoms, c, i, j, first_atom, count)
-        value, change = _contract(response, network, blocks, slice(i, j))
-        forces[mine] -= value
-        rows[mine] -= change
+        _contract(response, network, blocks, slice(i, j), -1.0, forces[mine], rows[mine])
 
 
 def _dense(atoms: ElementBatch, c: int, i: int, j: int, first_atom: int, count: int) -> Tensor:
@@ -160,30 +158,34 @@ def _add_virials(
 ) -> None:
     i, j = atoms.first[c], atoms.first[c + 1]
     blocks = atoms.strains[6 * i : 6 * j].view(j - i, 6, -1).double()
-    value, change = _contract(response, network, blocks, slice(i, j))
     mine = slice(6 * c, 6 * c + 6)
-    virials[mine] += value
-    rows[mine] += change
+    _contract(response, network, blocks, slice(i, j), 1.0, virials[mine], rows[mine])
 
 
 def _contract(
-    response: _Response, network: ElementNetwork, blocks: Tensor, part: slice
-) -> tuple[Tensor, Tensor]:
-    """Σ U δ (R,) over atoms and its derivative by the element's parameters (R, P)."""
+    response: _Response,
+    network: ElementNetwork,
+    blocks: Tensor,
+    part: slice,
+    sign: float,
+    values: Tensor,
+    rows: Tensor,
+) -> None:
+    """Add ±Σ U δ over atoms to values (R,), and its derivative by θ of the element to rows."""
     n, R, D = blocks.shape
     delta, x = response.delta[part], response.inputs[part]
     H = delta.shape[1]
     pushed = blocks.view(n * R, D) @ response.weights
     # Of each row: nodes of all atoms.
     nodes = pushed.view(n, R, H).transpose(0, 1).reshape(R, n * H)
-    value = nodes @ delta.reshape(n * H)
-    above = nodes @ response.above[part].reshape(n * H, -1)
+    values.addmv_(nodes, delta.reshape(n * H), alpha=sign)
+    rows[:, D * H :].addmm_(nodes, response.above[part].reshape(n * H, -1), alpha=sign)
     # The first layer's weights make δ, through z, and U itself.
     through = torch.bmm(pushed.view(n, R, H), response.curvature[part])
     by_weight = (x.T @ through.view(n, R * H)).view(D, R, H).permute(1, 0, 2)
     itself = (delta.T @ blocks.view(n, R * D)).view(H, R, D).permute(1, 2, 0)
-    by_weight = by_weight + network.scale[:, None] * itself
-    return value, torch.cat((by_weight.reshape(R, D * H), above), dim=1)
+    first = rows[:, : D * H].view(R, D, H)
+    first.add_(by_weight, alpha=sign).addcmul_(network.scale[:, None], itself, value=sign)
 
 
 def _response(network: ElementNetwork, theta: Tensor, atoms: ElementBatch) -> _Response:

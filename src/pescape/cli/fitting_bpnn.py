@@ -34,7 +34,7 @@ def fit_bpnn(
     hidden: Annotated[
         str | None,
         typer.Option(
-            help="Nodes of the hidden layers, e.g. 8,8 (16,16; paper: 8).",
+            help="Nodes of the hidden layers (8,8; paper: 8).",
             rich_help_panel=_NETWORK,
         ),
     ] = None,
@@ -130,7 +130,7 @@ def fit_bpnn(
 
     Writes the potential, with its active set, the errors as JSON and a figure beside it.
 
-    Examples: `pescape fit bpnn train.xyz -o mo.bpnn --hidden 8,8 --test test.xyz`;
+    Examples: `pescape fit bpnn train.xyz -o mo.bpnn --cutoff 4.8 --test test.xyz`;
     `pescape fit bpnn train.xyz -o zro.bpnn --preset paper`; `pescape fit bpnn train.xyz -o
     mo.bpnn --members 4` for a committee:
     `Committee([BPNN("mo.bpnn"), BPNN("mo-1.bpnn"), …])` in Python tells where they disagree.
@@ -241,7 +241,7 @@ def _starting_point(
             names, functions, hidden=_nodes(hidden or "8"), output_activation="tanh"
         )
     functions = default_functions(names, cutoff or 5.0, radial=radial, angular=angular)
-    return BPNNPotential.untrained(names, functions, hidden=_nodes(hidden or "16,16"))
+    return BPNNPotential.untrained(names, functions, hidden=_nodes(hidden or "8,8"))
 
 
 def _nodes(text: str) -> list[int]:
