@@ -64,7 +64,7 @@ def test_a_fit_writes_potential_errors_and_figure_and_leaves_nothing_else(capsys
     ]
     content = json.loads((tmp_path / "cu.bpnn.json").read_text())
     assert set(content["errors"]) == {"training", "validation", "test"}
-    assert len(content["history"]) == content["iterations"] == 6
+    assert len(content["history"]) == content["iterations"] == 12  # of two stages
     assert (tmp_path / "cu.bpnn.png").read_bytes().startswith(b"\x89PNG")
     atoms = ase.io.read(data / "test.xyz")
     atoms.calc = BPNN(output)

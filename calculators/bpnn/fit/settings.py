@@ -13,6 +13,8 @@ METHODS = ("levenberg", "bfgs", "lbfgs", "adam")
 # Products of a Levenberg-Marquardt iteration up to which it is the method of choice: some ten
 # seconds of one core.
 _AFFORDABLE = 3e11
+# Small weights at first keep nodes out of saturation, from where no step leads back.
+_FIRST_PENALTY, _LAST_PENALTY = 1e-3, 1e-5
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class FitSettings:
         w_S Σ ΔW²/N. "sum": Amp's, the sum over configurations of w_E (ΔE/N)² + w_F Σ|ΔF|²/(3N),
         without stresses.
     stages
-        One after the other; None: Levenberg-Marquardt where its matrix is affordable, else Adam
-        and then L-BFGS.
+        One after the other; None: Levenberg-Marquardt where its matrix is affordable, 20
+        iterations with a penalty of 1e-3, then at most 180 with 1e-5; else Adam and then L-BFGS.
     most_iterations
         Of each stage, where `stages` is None.
     scaling
@@ -133,8 +135,14 @@ class FitSettings:
             return self.stages
         most = self.most_iterations or 1000
         if 2.0 * rows * parameters**2 <= _AFFORDABLE:
-            return (Stage("levenberg", min(200, most)),)
-        return (Stage("adam", min(200, most)), Stage("lbfgs", most))
+            return (
+                Stage("levenberg", min(20, most), penalty=_FIRST_PENALTY),
+                Stage("levenberg", min(180, most), penalty=_LAST_PENALTY),
+            )
+        return (
+            Stage("adam", min(200, most), penalty=_LAST_PENALTY),
+            Stage("lbfgs", most, penalty=_LAST_PENALTY),
+        )
 
 
 def paper_settings(**changes: Any) -> FitSettings:  # noqa: ANN401
