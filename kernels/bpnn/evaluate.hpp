@@ -4,11 +4,11 @@
 
 #include <vector>
 
+#include "bpnn/angular_pull.hpp"
 #include "bpnn/neighborhood.hpp"
 #include "bpnn/network.hpp"
 #include "bpnn/plan.hpp"
 #include "bpnn/radial.hpp"
-#include "bpnn/triplets.hpp"
 
 namespace pescape::bpnn {
 
