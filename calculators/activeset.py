@@ -125,8 +125,9 @@ class ActiveSet:
             raise ValueError(
                 f"active set: origins have shape {self.origins.shape}, not {(size, 2)}"
             )
-        for value in (self.matrix, self.inverse, self.origins):
-            value.flags.writeable = False
+        self.matrix.flags.writeable = False
+        self.inverse.flags.writeable = False
+        self.origins.flags.writeable = False
 
     @property
     def size(self) -> int:

@@ -60,7 +60,9 @@ class BPNN(KernelCalculator):
         return self.potential.kernel()
 
     def _rows(self, arguments: tuple[Any, ...]) -> NDArray[np.float64]:
-        return self._kernel.site_gradients(*arguments, parameters=self.potential.active_parameters)
+        return self.potential.kernel().site_gradients(
+            *arguments, parameters=self.potential.active_parameters
+        )
 
     def out_of_range(self, atoms: Atoms, *, tolerance: float = 0.0) -> list[OutOfRange]:
         """List symmetry functions that the training data did not reach; see `out_of_range`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class SymmetryFunctions:
         np.subtract.at(derivatives, (centres, centres), by_pair)
         return functions, derivatives.transpose(0, 2, 1, 3)
 
-    def _arguments(self, atoms: Atoms) -> tuple[object, ...]:
+    def _arguments(self, atoms: Atoms) -> tuple[Any, ...]:
         types = self.potential.types_of(atoms.numbers)
         listed = neighbors(atoms, self.potential.cutoff)
         return (np.ascontiguousarray(atoms.positions), types, *listed.arrays, self.threads)

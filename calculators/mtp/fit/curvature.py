@@ -68,6 +68,7 @@ def _radial_columns(
     potential: MTPotential, data: TrainingSet, weights: Weights, threads: int
 ) -> Floats:
     theta = potential.parameters
+    assert potential.radial_coeffs is not None  # a fit starts from a trained potential
     count = potential.radial_coeffs.size
     step = _DIFFERENCE * max(float(np.sqrt(np.mean(theta[:count] ** 2))), 1e-8)
 

@@ -36,17 +36,21 @@ def raised(
         min_dist=potential.min_dist,
         radial_basis_size=potential.radial_basis_size,
     )
+    old_radial, old_species = potential.radial_coeffs, potential.species_coeffs
+    if old_radial is None or old_species is None:
+        raise ValueError(f"{potential.source or 'the potential'} is untrained: fit it first")
     old_scalars, old_functions = len(potential.scalar_moments), potential.radial_funcs_count
     if len(new.scalar_moments) < old_scalars or new.radial_funcs_count < old_functions:
         raise ValueError(f"level {level} is not above the potential's own")
     randomized = new.randomized(seed)
+    assert randomized.radial_coeffs is not None
     radial = randomized.radial_coeffs.copy()
-    old = potential.radial_coeffs * potential.scaling
+    old = old_radial * potential.scaling
     if new.radial_funcs_count > old_functions:
         fresh = radial[:, :, old_functions:]
         fresh *= np.sqrt(np.mean(old**2)) / np.sqrt(np.mean(fresh**2))
     radial[:, :, :old_functions] = old
     moments = np.zeros(len(new.scalar_moments))
     moments[:old_scalars] = potential.moment_coeffs
-    theta = np.concatenate((radial.ravel(), potential.species_coeffs, moments))
+    theta = np.concatenate((radial.ravel(), old_species, moments))
     return new.with_parameters(theta)

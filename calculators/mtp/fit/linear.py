@@ -87,7 +87,7 @@ def _compress(rows: Floats) -> Floats:
     """Replace rows by the triangle of their QR decomposition: the same normal equations."""
     if len(rows) <= rows.shape[1]:
         return rows
-    return np.linalg.qr(rows, mode="r")
+    return np.asarray(np.linalg.qr(rows, mode="r"))
 
 
 def _ridge_solution(matrix: Floats, target: Floats, ridge: float) -> Floats:

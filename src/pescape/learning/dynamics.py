@@ -196,9 +196,10 @@ def _frames(path: Path) -> list[Atoms]:
 def _keep_snapshots(folder: Path, run: Run) -> None:
     """Rewrite LAMMPS' dump as extxyz."""
     dump = folder / "snapshots.dump"
-    frames = []
+    frames: list[Atoms] = []
     if dump.exists() and dump.stat().st_size:
-        frames = ase.io.read(dump, ":", format="lammps-dump-text", specorder=list(run.elements))
+        elements = list(run.elements)
+        frames = list(ase.io.read(dump, ":", format="lammps-dump-text", specorder=elements))
     if len(frames) > 1:  # the first is where the run started
         ase.io.write(folder / "snapshots.xyz", frames[1:], format="extxyz")
     dump.unlink(missing_ok=True)

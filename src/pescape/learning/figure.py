@@ -58,7 +58,7 @@ def draw_rounds(
 
 def _draw_grades(axes: Axes, rounds: Sequence[Round], select: float, stop: float | None) -> None:
     """Draw the largest grade that the MD met."""
-    run = [one for one in rounds if one.largest_grade is not None]
+    run = [(one, one.largest_grade) for one in rounds if one.largest_grade is not None]
     axes.set_title("Largest extrapolation grade met in MD (green: a round without risk)")
     axes.set_yscale("log")
     for value, name in ((select, "risky"), (stop, "run ends")):
@@ -73,18 +73,12 @@ def _draw_grades(axes: Axes, rounds: Sequence[Round], select: float, stop: float
                 fontsize=8,
                 color="#7b828c",
             )
-    axes.plot([r.number for r in run], [r.largest_grade for r in run], color=GREY, lw=1, zorder=1)
+    axes.plot([one.number for one, _ in run], [g for _, g in run], color=GREY, lw=1, zorder=1)
     for risky, color in ((True, ORANGE), (False, GREEN)):
-        some = [one for one in run if (one.risky > 0) is risky]
-        axes.plot(
-            [r.number for r in some],
-            [r.largest_grade for r in some],
-            "o",
-            ms=5.5,
-            color=color,
-        )
-    low = min([select, *(one.largest_grade for one in run)])
-    high = max([stop or select, *(one.largest_grade for one in run)])
+        some = [(one.number, grade) for one, grade in run if (one.risky > 0) is risky]
+        axes.plot([n for n, _ in some], [grade for _, grade in some], "o", ms=5.5, color=color)
+    low = min([select, *(grade for _, grade in run)])
+    high = max([stop or select, *(grade for _, grade in run)])
     axes.set_ylim(low / 1.6, high * 2.5)
     _plain_logarithm(axes, (1.0, 2.0, 5.0) if high < 200.0 * low else (1.0,))
 
@@ -152,8 +146,10 @@ def _draw_errors(
     for name, marker, color, size, value in series:
         points = [(one.number, value(one)) for one in rounds if value(one) is not None]
         if points:
-            style = {"color": color, "ms": size, "lw": 1.2, "label": name, "clip_on": False}
-            axes.plot(*zip(*points, strict=True), marker, **style)
+            numbers, values = zip(*points, strict=True)
+            axes.plot(
+                numbers, values, marker, color=color, ms=size, lw=1.2, label=name, clip_on=False
+            )
     axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
     axes.legend(loc="upper right", ncols=3, columnspacing=1.0, handletextpad=0.3)
 

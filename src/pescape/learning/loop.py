@@ -213,7 +213,7 @@ def _dynamics(campaign: _Campaign, one: Round) -> tuple[list[Path], Round]:
     """Run MD from every crystal at every volume and temperature."""
     config = campaign.config
     md, guard = config.md, config.guard
-    tasks = []
+    tasks: list[Task] = []
     for name, atoms in _crystals(config):
         for temperature in md.temperatures:
             run = Run(
@@ -285,7 +285,11 @@ def _teach(campaign: _Campaign, folders: list[Path], one: Round) -> Round:
 def _test(campaign: _Campaign, folders: list[Path], one: Round) -> Round:
     """Label snapshots of MD without risk and compare: they are never trained on."""
     snapshots = [frame for folder in folders for frame in snapshots_of(folder)]
-    provenance = {"made_by": "md", "round": one.number, "seed": campaign.config.seed}
+    provenance: dict[str, str | int | float] = {
+        "made_by": "md",
+        "round": one.number,
+        "seed": campaign.config.seed,
+    }
     tasks = [label_task(frame, campaign.reference, provenance) for frame in snapshots]
     labelled = [read_label(f) for f in campaign.run(f"round {one.number}: test", tasks)]
     if not labelled:

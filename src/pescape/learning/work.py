@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
+    from pescape.calculators.activeset import Mode
     from pescape.learning.config import GuardConfig, PotentialConfig
 
 POTENTIAL_FILE = "potential.almtp"
@@ -81,7 +82,7 @@ def fit_task(
     start: FitStart,
     training: Sequence[Atoms],
     settings: FitSettings,
-    mode: str,
+    mode: Mode,
     checkpoints: Path,
 ) -> Task:
     """Fit a potential and choose its active set."""
@@ -98,7 +99,7 @@ def _fit(
     start: FitStart,
     training: list[Atoms],
     settings: FitSettings,
-    mode: str,
+    mode: Mode,
     checkpoint: str,
 ) -> None:
     result = fit_mtp(start.potential(settings.seed), training, settings, checkpoint=checkpoint)
