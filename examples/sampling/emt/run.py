@@ -17,16 +17,13 @@ from ase import Atoms
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp
 from pescape.cli.diversity import print_comparison
-from pescape.cli.output import table
+from pescape.cli.evaluation import print_cross_errors
 from pescape.config import load_config
 from pescape.dataset import read_configurations, species_of
+from pescape.evaluation.cross import cross_evaluate
+from pescape.evaluation.figures import draw_cross_evaluation
 from pescape.files import write_json
 from pescape.sampling import SampleConfig, sample
-from pescape.sampling.cross_evaluation import (
-    CrossEvaluation,
-    cross_evaluate,
-    draw_cross_evaluation,
-)
 from pescape.sampling.diversity import measure_diversity
 from pescape.sampling.diversity.data import sampled_sets
 from pescape.sampling.diversity.descriptors import moment_descriptors, paper_descriptors
@@ -84,22 +81,6 @@ def trained(images: dict[str, list[Atoms]], count: int, folder: Path) -> dict[st
     return files
 
 
-def print_errors(found: CrossEvaluation) -> None:
-    """Print MAE / RMSE of every potential on every test set."""
-    rows = [
-        (
-            one.model,
-            one.test,
-            f"{one.energy_mae:.1f} / {one.energy_rmse:.1f}",
-            f"{one.force_mae:.3f} / {one.force_rmse:.3f}",
-            f"{one.angle_mae:.1f} / {one.angle_rmse:.1f}",
-        )
-        for one in found.errors
-    ]
-    columns = ["trained on", "tested on", "energy, meV/atom", "force, eV/Å", "angle, degrees"]
-    table("errors, MAE / RMSE", columns, rows)
-
-
 def main() -> None:
     """Sample, compare, train, test."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -121,7 +102,7 @@ def main() -> None:
     count = min(given.images, *(len(images["train"][name]) for name in SAMPLERS))
     potentials = trained(images["train"], count, given.output)
     found = cross_evaluate(potentials, {name: images["test"][name][::2] for name in SAMPLERS})
-    print_errors(found)
+    print_cross_errors(found)
     draw_cross_evaluation(found, given.output / "cross_evaluation.png")
     results = {
         "diversity": by_paper.summary(),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import pescape
-from pescape.cli import data, diversity, fitting, learning, potentials, sampling
+from pescape.cli import data, diversity, evaluation, fitting, learning, potentials, sampling
 
 app = typer.Typer(
     name="pescape",
@@ -42,7 +42,7 @@ app.command("sample")(sampling.sample)
 app.command("diversity")(diversity.diversity)
 app.command("label")(data.label)
 app.add_typer(fitting.app, name="fit")
-app.command("evaluate")(fitting.evaluate)
+app.command("evaluate")(evaluation.evaluate)
 app.command("grade")(potentials.grade)
 app.command("select")(potentials.select)
 app.command("convert")(potentials.convert)

@@ -77,22 +77,10 @@ def diversity(
 
 
 def _read(given: Sequence[str]) -> tuple[dict[str, list[Atoms]], list[Path]]:
-    """Read sets that are a file each, or the samplers of files given without names."""
-    from pathlib import Path
-
-    from pescape.dataset import read_configurations
+    from pescape.cli.sets import read_sets
     from pescape.errors import DataError
 
-    named = [one.partition("=") for one in given]
-    if len({bool(separator) for _, separator, _ in named}) > 1:
-        raise DataError("give all data sets as NAME=FILE, or none of them")
-    read: dict[str, list[Atoms]] = {}
-    files = [Path(file if separator else name) for name, separator, file in named]
-    for (name, separator, _), file in zip(named, files, strict=True):
-        frames = read_configurations(file)
-        for atoms in frames:
-            key = name if separator else str(atoms.info.get("sampler", file.stem))
-            read.setdefault(key, []).append(atoms)
+    read, files = read_sets(given)
     if len(read) < 2:
         raise DataError(
             f"all images are of one data set, {next(iter(read))!r}: diversity compares several "

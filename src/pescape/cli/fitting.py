@@ -1,4 +1,4 @@
-"""``pescape fit`` and ``pescape evaluate``."""
+"""``pescape fit``."""
 
 from __future__ import annotations
 
@@ -198,31 +198,3 @@ def _write(result: FitResult, frames: list[Atoms], output: Path, mode: str, thre
 
 
 app.command("bpnn")(fit_bpnn)
-
-
-def evaluate(
-    potential: Annotated[Path, typer.Argument(metavar="POT", help="Potential file.")],
-    data: Annotated[Path, typer.Argument(help="Labelled configurations.")],
-    json: Annotated[Path | None, typer.Option(help="Write the errors here too.")] = None,
-    species: Annotated[
-        str | None, typer.Option(help="Elements in order, for files that name none.")
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="OpenMP threads.")] = 1,
-) -> None:
-    """Errors of a potential on labelled configurations.
-
-    Mean absolute (MAE) and root mean square (RMSE) errors: energies per atom, Cartesian
-    components of forces, components of stress, and the mean angle between forces.
-
-    Example: `pescape evaluate zr.almtp test.xyz --json errors.json`
-    """
-    from pescape.calculators.mtp.fit import evaluate as errors_on
-    from pescape.cli.output import errors_table, save_json
-    from pescape.cli.potentials import read_potential
-    from pescape.dataset import read_configurations
-
-    fitted = read_potential(potential, species)
-    errors = errors_on(fitted, read_configurations(data, species=fitted.species), threads=threads)
-    errors_table(f"{potential} on {data}", {data.name: errors})
-    if json is not None:
-        save_json(json, dataclasses.asdict(errors), [potential, data])

@@ -10,10 +10,14 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from pescape.calculators import BPNN
+from pescape.calculators.bpnn import BPNNPotential
+from pescape.calculators.bpnn.fit import default_functions
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
 from pescape.errors import DataError
-from pescape.sampling.cross_evaluation import cross_evaluate, draw_cross_evaluation
+from pescape.evaluation.cross import cross_evaluate
+from pescape.evaluation.figures import draw_cross_evaluation, draw_error_maps
 
 
 class Shifted(Calculator):
@@ -130,3 +134,72 @@ def test_missing_labels_and_failing_models_are_named():
         cross_evaluate({"emt": EMT()}, {"md": [iron]})
     with pytest.raises(KeyError, match="models are emt"):
         cross_evaluate({"emt": EMT()}, {"md": labelled(0.1, 1)})["dft", "md"]
+
+
+def test_training_sets_are_told_beside_the_test_sets_but_not_within_all():
+    models = {"exact": EMT(), "shifted": Shifted(energy=0.002)}
+    found = cross_evaluate(models, {"md": labelled(0.05, 2)}, {"shifted": labelled(0.1, 3)})
+    assert found["shifted", "training"].images == 3
+    assert found["shifted", "training"].energy_mae == pytest.approx(2.0)
+    assert found["shifted", "all"].images == 2
+    with pytest.raises(KeyError):
+        found["exact", "training"]
+    with pytest.raises(DataError, match="training set 'ce' is of no model: they are exact"):
+        cross_evaluate(models, {"md": labelled(0.05, 1)}, {"ce": labelled(0.1, 1)})
+
+
+def test_differences_are_those_of_each_configuration_and_atom():
+    frames = labelled(0.1, 3)
+    one = cross_evaluate({"long": Shifted(energy=0.003, factor=1.5)}, {"md": frames})
+    found = one.differences["long", "md"]
+    energies = [a.get_potential_energy() / len(a) for a in frames]
+    forces = np.concatenate([a.get_forces() for a in frames])
+    assert found.energies == pytest.approx(energies)
+    assert found.energy_errors == pytest.approx(np.full(3, 3.0))
+    assert found.force_errors == pytest.approx(0.5 * forces)
+    short = np.linalg.norm(forces, axis=1) < 0.05 / 1.5
+    assert np.isnan(found.angles[short]).all()
+
+
+@pytest.mark.parametrize("what", ["energy", "force", "angle"])
+def test_maps_of_errors_count_every_configuration_or_atom(tmp_path, what, monkeypatch):
+    drawn_counts = []
+    histogram = np.histogram2d
+
+    def counted(x, y, edges):
+        found = histogram(x, y, edges)
+        drawn_counts.append((found[0].sum(), len(x)))
+        return found
+
+    monkeypatch.setattr(np, "histogram2d", counted)
+    tests = {"md": labelled(0.05, 2), "ce": labelled(0.2, 3)}
+    models = {"exact": EMT(), "turned": Shifted(energy=0.1, factor=2.0, degrees=40.0)}
+    found = cross_evaluate(models, tests, {"turned": tests["ce"]})
+    draw_error_maps(found, what, tmp_path / "map.png")
+    assert (tmp_path / "map.png").stat().st_size > 10_000
+    assert len(drawn_counts) == 5
+    least = 0.5 if what == "angle" else 1.0  # long forces are cropped
+    assert all(shown >= least * given > 0 for shown, given in drawn_counts)
+
+
+def test_maps_of_forces_that_have_no_direction_are_empty(tmp_path):
+    still = bulk("Cu", cubic=True)
+    still.calc = SinglePointCalculator(still, energy=0.0, forces=np.zeros((4, 3)))
+    found = cross_evaluate({"emt": EMT()}, {"still": [still]})
+    draw_error_maps(found, "angle", tmp_path / "angles.png")
+    draw_error_maps(found, "force", tmp_path / "forces.png")
+    assert (tmp_path / "forces.png").exists()
+
+
+def test_networks_and_moment_tensor_potentials_are_read_from_files(tmp_path):
+    frames = labelled(0.1, 2)
+    functions = default_functions(["Cu"], 4.0, radial=2, angular=2)
+    network = BPNNPotential.untrained(["Cu"], functions, hidden=[2]).randomized(seed=1)
+    network.write(tmp_path / "cu.bpnn")
+    tensors = MTPotential.untrained(level=4, species=["Cu"], cutoff=4.0, min_dist=1.8)
+    tensors.randomized(seed=3).write(tmp_path / "cu.mtp")
+    models = {"network": tmp_path / "cu.bpnn", "tensors": tmp_path / "cu.mtp"}
+    by_file = cross_evaluate(models, {"md": frames})
+    by_calculator = cross_evaluate({"network": BPNN(network)}, {"md": frames})
+    assert by_file["network", "all"] == by_calculator["network", "all"]
+    assert by_file["tensors", "all"].force_rmse != by_file["network", "all"].force_rmse

@@ -1,0 +1,192 @@
+"""``pescape evaluate``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase.calculators.calculator import BaseCalculator
+
+    from pescape.evaluation.cross import CrossEvaluation
+
+_CROSS = "With --cross"
+
+
+def evaluate(
+    given: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="POT DATA | NAME=POT...",
+            help="Potential and labelled configurations; with --cross potentials alone.",
+        ),
+    ],
+    cross: Annotated[
+        bool, typer.Option("--cross", help="Every potential on every test set, and on all.")
+    ] = False,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="A test set; or FILE: a set of each sampler its images name.",
+            rich_help_panel=_CROSS,
+        ),
+    ] = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="What the potential NAME was trained on, to compare with.",
+            rich_help_panel=_CROSS,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder to write to.", rich_help_panel=_CROSS),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the errors here too.")] = None,
+    species: Annotated[
+        str | None, typer.Option(help="Elements in order, for files that name none.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="OpenMP threads.")] = 1,
+) -> None:
+    """Errors of a potential on labelled configurations.
+
+    Mean absolute (MAE) and root mean square (RMSE) errors: energies per atom, Cartesian
+    components of forces, components of stress, and the mean angle between forces.
+
+    With `--cross`, several potentials, say of different samplers' data, are compared on several
+    test sets and on all of these together: energies, forces and angles between forces. Writes
+    errors.json, the table as heat maps (errors.png), and two-dimensional histograms of the errors
+    against the labels (energy_errors.png, force_errors.png, angle_errors.png).
+
+    Examples: `pescape evaluate zr.almtp test.xyz --json errors.json`;
+    `pescape evaluate --cross md=md.bpnn dimer=dimer.bpnn --test md=md_test.xyz
+    --test dimer=dimer_test.xyz -o errors`
+    """
+    if cross:
+        _evaluate_cross(given, test or [], train or [], output, json, species, threads)
+        return
+    for name, value in (("--test", test), ("--train", train), ("--output", output)):
+        if value:
+            raise typer.BadParameter(f"{name} goes with --cross")
+    if len(given) != 2:
+        raise typer.BadParameter(
+            f"expected a potential and a data set, got {' '.join(given)}; several potentials "
+            "are compared with --cross"
+        )
+    _evaluate_one(Path(given[0]), Path(given[1]), json, species, threads)
+
+
+def _evaluate_one(
+    potential: Path, data: Path, json: Path | None, species: str | None, threads: int
+) -> None:
+    from pescape.calculators.mtp.fit import evaluate as errors_on
+    from pescape.cli.output import errors_table, save_json
+    from pescape.cli.potentials import read_potential
+    from pescape.dataset import read_configurations
+
+    fitted = read_potential(potential, species)
+    errors = errors_on(fitted, read_configurations(data, species=fitted.species), threads=threads)
+    errors_table(f"{potential} on {data}", {data.name: errors})
+    if json is not None:
+        save_json(json, dataclasses.asdict(errors), [potential, data])
+
+
+def _evaluate_cross(
+    given: Sequence[str],
+    test: Sequence[str],
+    train: Sequence[str],
+    output: Path | None,
+    json: Path | None,
+    species: str | None,
+    threads: int,
+) -> None:
+    from pescape.cli.output import progress_bar, save_json, say
+    from pescape.cli.sets import read_sets
+    from pescape.evaluation.cross import cross_evaluate
+    from pescape.evaluation.figures import draw_cross_evaluation, draw_error_maps
+
+    if not test:
+        raise typer.BadParameter("--cross needs test sets: --test NAME=FILE, once for each")
+    potentials = _named_potentials(given)
+    models = {name: _calculator(file, species, threads) for name, file in potentials.items()}
+    (tests, test_files), (trained, train_files) = read_sets(test), read_sets(train)
+    inputs = [*potentials.values(), *test_files, *train_files]
+    with progress_bar() as bar:
+        total = len(models) * len(tests) + len(trained)
+        shown = bar.add_task("evaluate", total=total, note="")
+
+        def report(model: str, on: str) -> None:
+            bar.update(shown, advance=1, note=f"{model} on {on}")
+
+        found = cross_evaluate(models, tests, trained, on_done=report)
+    print_cross_errors(found)
+    if json is not None:
+        save_json(json, found.summary(), inputs)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        save_json(output / "errors.json", found.summary(), inputs)
+        draw_cross_evaluation(found, output / "errors.png")
+        draw_error_maps(found, "energy", output / "energy_errors.png")
+        draw_error_maps(found, "force", output / "force_errors.png")
+        draw_error_maps(found, "angle", output / "angle_errors.png")
+        say(f"{output / 'errors.png'}, energy_errors.png, force_errors.png, angle_errors.png")
+
+
+def _named_potentials(given: Sequence[str]) -> dict[str, Path]:
+    from pescape.cli.sets import named_files
+    from pescape.errors import DataError
+
+    potentials: dict[str, Path] = {}
+    for name, file in named_files(given, "potentials"):
+        key = file.stem if name is None else name
+        if key in potentials:
+            raise DataError(f"two potentials are called {key!r}: tell them apart as NAME=POT")
+        potentials[key] = file
+    return potentials
+
+
+def _calculator(file: Path, species: str | None, threads: int) -> BaseCalculator:
+    from pescape.calculators import BPNN, MTP
+    from pescape.calculators.bpnn import BPNNPotential
+    from pescape.cli.potentials import read_potential
+
+    names_elements = file.suffix not in (".mtp", ".almtp")
+    potential = read_potential(file, None if names_elements else species)
+    if isinstance(potential, BPNNPotential):
+        return BPNN(potential, threads=threads)
+    return MTP(potential, threads=threads)
+
+
+def print_cross_errors(found: CrossEvaluation) -> None:
+    """Print MAE / RMSE of every model on every test set."""
+    from pescape.cli.output import table
+
+    rows = []
+    for one in found.errors:
+        angle = None if one.angle_mae is None else f"{one.angle_mae:.1f} / {one.angle_rmse:.1f}"
+        rows.append(
+            (
+                one.model,
+                one.test,
+                one.images,
+                f"{one.energy_mae:.3g} / {one.energy_rmse:.3g}",
+                f"{one.force_mae:.3g} / {one.force_rmse:.3g}",
+                angle,
+            )
+        )
+    columns = [
+        "model",
+        "tested on",
+        "images",
+        "energy\nmeV/atom",
+        "force\neV/Å",
+        "force angle\ndegrees",
+    ]
+    table("errors, MAE / RMSE", columns, rows)

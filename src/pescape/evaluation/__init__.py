@@ -1,0 +1,1 @@
+"""What potentials are worth: their errors on each other's test sets."""
