@@ -74,7 +74,8 @@ def _draw_map(axes: Axes, found: CrossEvaluation, name: str, title: str) -> None
     axes.spines[:].set_visible(False)
 
 
-_BINS = 60
+# Bins of an axis: more of them where there are more points.
+_LEAST_BINS, _MOST_BINS = 20, 60
 # Forces (eV/Å) and their errors that are smaller stand in the first bin of a logarithmic axis.
 _SMALLEST_FORCE = 1e-3
 # Share of the atoms whose forces the angles' figure covers: the paper crops at 2.3 eV/Å.
@@ -104,7 +105,7 @@ def draw_error_maps(
     trained = any(test == TRAINING for _, test in found.differences)
     columns = ([TRAINING] if trained else []) + [name for name in found.tests if name != ALL]
     polar = what == "angle"
-    size = (1.6 + 2.2 * len(columns), 0.6 + (1.6 if polar else 1.9) * len(found.models))
+    size = (1.6 + 2.2 * len(columns), 0.6 + (1.5 if polar else 1.9) * len(found.models))
     with drawn(path, size) as figure:
         panels = figure.subplots(
             len(found.models),
@@ -119,18 +120,14 @@ def draw_error_maps(
             for row, model in enumerate(found.models)
             for column, test in enumerate(columns)
         }
-        for test, axes in zip(columns, panels[0], strict=True):
-            axes.set_title(test)
+        for (model, test), axes in grid.items():
+            axes.set_title(f"{model}, {test}" if test == TRAINING else f"{model} on {test}")
         meshes = draw(grid, found)
         _share_colours(figure, meshes)
-        _name_axes(figure, found, panels, what)
+        _name_axes(figure, what)
 
 
-def _name_axes(
-    figure: Figure, found: CrossEvaluation, panels: NDArray[np.object_], what: str
-) -> None:
-    for model, axes in zip(found.models, panels[:, 0], strict=True):
-        axes.set_ylabel(f"trained on {model}", labelpad=24 if what == "angle" else 4)
+def _name_axes(figure: Figure, what: str) -> None:
     horizontal, vertical = {
         "energy": ("reference energy, eV/atom", "energy error, meV/atom"),
         "force": ("length of the reference force, eV/Å", "force error (RMS), eV/Å"),
@@ -138,6 +135,11 @@ def _name_axes(
     }[what]
     figure.supxlabel(horizontal, fontsize=9)
     figure.supylabel(vertical, fontsize=9)
+
+
+def _bins(points: dict[tuple[str, str], Points]) -> int:
+    most = max(len(x) for x, _ in points.values())
+    return int(np.clip(2.0 * np.sqrt(most), _LEAST_BINS, _MOST_BINS)) + 1
 
 
 def _points(
@@ -156,8 +158,8 @@ def _draw_energies(grid: dict[tuple[str, str], Axes], found: CrossEvaluation) ->
     linear = 10.0 ** np.ceil(np.log10(max(float(np.median(errors)), 1e-6)))
     scale = SymmetricalLogTransform(10.0, linear, 1.0)
     most = float(scale.transform(np.array([1.01 * max(errors.max(), linear)]))[0])
-    rows = scale.inverted().transform(np.linspace(-most, most, _BINS + 1))
-    columns = np.linspace(labels.min() - 1e-6, labels.max() + 1e-6, _BINS + 1)
+    rows = scale.inverted().transform(np.linspace(-most, most, _bins(points)))
+    columns = np.linspace(labels.min() - 1e-6, labels.max() + 1e-6, _bins(points))
     meshes = []
     for pair, axes in grid.items():
         if pair in points:
@@ -176,7 +178,7 @@ def _draw_forces(grid: dict[tuple[str, str], Axes], found: CrossEvaluation) -> l
     for axis in (0, 1):
         values = np.concatenate([one[axis] for one in points.values()])
         most = max(float(values.max()), 10.0 * _SMALLEST_FORCE)
-        edges.append(np.geomspace(_SMALLEST_FORCE, 1.01 * most, _BINS + 1))
+        edges.append(np.geomspace(_SMALLEST_FORCE, 1.01 * most, _bins(points)))
     meshes = []
     for pair, axes in grid.items():
         if pair in points:
