@@ -8,6 +8,7 @@ function return that one.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,5 +28,6 @@ def calculator(model: str = "7net-l3i5", device: str = "cpu") -> Calculator:
     device
         "cpu", "cuda", or "auto".
     """
+    warnings.filterwarnings("ignore", message="No tensor product accelerator")
     torch.set_num_threads(1)  # one process is one core: the campaign's workers are the others
     return SevenNetCalculator(model, device=device)

@@ -1,11 +1,12 @@
 """Networks for Zr-O, trained on what MD, contour exploration and dimer searches sampled.
 
     pip install sevenn
-    python examples/zro/run.py --size small        about a quarter of an hour of one core
+    python examples/zro/run.py --size small        about twenty minutes of one core
 
 The protocol of Waters and Rondinelli: the campaign of sample.toml, a network for each sampler
 trained with the preset "paper" on equally many images, every network on every test set. Leaves
-the networks, errors.json and the figures in FOLDER; killed and started again, it goes on.
+networks, errors.json and figures in FOLDER/paper; killed and started again, it goes on.
+--preset default trains on the same images as pescape does of itself, into FOLDER/default.
 """
 
 import argparse
@@ -66,19 +67,22 @@ def command(*arguments: object) -> None:
             raise
 
 
-def train(folder: Path, sampler: str) -> None:
-    """Train the paper's network on one sampler's images, unless that is done."""
-    network = folder / f"{sampler}.bpnn"
+def train(folder: Path, sampler: str, preset: str) -> None:
+    """Train a network on one sampler's images, unless that is done."""
+    network = folder / preset / f"{sampler}.bpnn"
     if not network.with_name(f"{network.name}.json").exists():
         data = folder / f"{sampler}-train.xyz"
-        paper = ("--preset", "paper", "--species", "Zr,O", "--seed", 1, "--resume")
-        command("fit", "bpnn", data, "-o", network, *paper)
+        how = ("--preset", preset, "--species", "Zr,O", "--seed", 1, "--resume")
+        command("fit", "bpnn", data, "-o", network, *how)
 
 
 def main() -> None:
     """Sample, train, test."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=("small", "paper"), default="small")
+    parser.add_argument(
+        "--preset", choices=("paper", "default"), default="paper", help="of pescape fit bpnn"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes of the campaign")
     parser.add_argument("-o", "--output", type=Path, help="(beside this file, by size)")
     given = parser.parse_args()
@@ -88,11 +92,11 @@ def main() -> None:
     config = small(config) if given.size == "small" else config
     campaign(config.model_copy(update={"workers": given.workers}), folder)
     for sampler in SAMPLERS:
-        train(folder, sampler)
-    models = [f"{sampler}={folder / sampler}.bpnn" for sampler in SAMPLERS]
+        train(folder, sampler, given.preset)
+    models = [f"{sampler}={folder / given.preset / sampler}.bpnn" for sampler in SAMPLERS]
     tests = [f"--test={sampler}={folder / sampler}-test.xyz" for sampler in SAMPLERS]
     trains = [f"--train={sampler}={folder / sampler}-train.xyz" for sampler in SAMPLERS]
-    command("evaluate", "--cross", *models, *tests, *trains, "-o", folder)
+    command("evaluate", "--cross", *models, *tests, *trains, "-o", folder / given.preset)
 
 
 if __name__ == "__main__":
