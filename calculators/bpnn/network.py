@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pescape.calculators.bpnn.arrays import frozen
+from pescape.calculators.arrays import frozen
 from pescape.calculators.bpnn.scaling import Scaling
 from pescape.calculators.bpnn.symmetry import SymmetryFunction, row, typical_value
 

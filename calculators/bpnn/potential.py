@@ -10,11 +10,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import atomic_numbers
 
 from pescape.calculators.bpnn.network import ElementModel, Layer
 from pescape.calculators.bpnn.symmetry import SymmetryFunction, paper_functions
 from pescape.calculators.bpnn.units import Units
+from pescape.calculators.species import checked_elements, types_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -286,16 +287,7 @@ class BPNNPotential:
 
     def types_of(self, numbers: ArrayLike) -> Integers:
         """Return the species (n,) of atoms given by their atomic numbers (n,)."""
-        table = np.full(len(chemical_symbols), -1, dtype=np.int32)
-        table[[atomic_numbers[name] for name in self.species]] = np.arange(len(self.species))
-        types: Integers = table[np.asarray(numbers)]
-        if types.min(initial=0) < 0:
-            atom = int(np.argmin(types))
-            raise ValueError(
-                f"atom {atom} is {chemical_symbols[np.asarray(numbers)[atom]]}, but "
-                f"{self._called} is for {' '.join(self.species)}"
-            )
-        return types
+        return types_among(self.species, numbers, self._called)
 
     def kernel_arguments(self) -> dict[str, Any]:
         """Return what the kernel is made of: arrays and numbers of every element."""
@@ -326,15 +318,8 @@ class BPNNPotential:
 
 
 def checked_species(species: Sequence[str]) -> tuple[str, ...]:
-    """Return the elements, if they are known and each one is named once."""
-    if isinstance(species, str):
-        raise TypeError(f"species must be a list of elements, not the string {species!r}")
-    names = tuple(species)
+    """Return the elements, if there are any, they are known and each one is named once."""
+    names = checked_elements(species)
     if not names:
         raise ValueError("a potential needs at least one species")
-    unknown = [name for name in names if atomic_numbers.get(name, 0) < 1]
-    if unknown:
-        raise ValueError(f"unknown element {unknown[0]!r} among the species {list(names)}")
-    if len(set(names)) != len(names):
-        raise ValueError(f"an element appears twice among the species {list(names)}")
     return names

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from pescape.calculators.bpnn.arrays import frozen
+from pescape.calculators.arrays import frozen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import atomic_numbers
 
+from pescape.calculators.arrays import frozen
 from pescape.calculators.mtp.graph import moment_graph
 from pescape.calculators.neighbors import neighbors
+from pescape.calculators.species import checked_elements, element_names, types_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,18 +122,8 @@ class MTPotential:
 
     def _freeze(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
         value = getattr(self, name)
-        if value is None:
-            return
-        array: NDArray[Any] = np.array(value, dtype=dtype, order="C")
-        fits = array.ndim == len(shape) and all(
-            want in (-1, have) for want, have in zip(shape, array.shape, strict=True)
-        )
-        if not fits:
-            raise ValueError(f"{name} has shape {array.shape}, not {shape}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} holds numbers that are not finite")
-        array.flags.writeable = False
-        object.__setattr__(self, name, array)
+        if value is not None:
+            object.__setattr__(self, name, frozen(value, shape, name, dtype))
 
     @classmethod
     def untrained(
@@ -158,7 +150,7 @@ class MTPotential:
             Number of Chebyshev polynomials in every radial function.
         """
         graph = moment_graph(level)
-        names = () if isinstance(species, int) else _names(species)
+        names = () if isinstance(species, int) else element_names(species)
         count = species if isinstance(species, int) else len(names)
         if not 1 <= count <= MAX_SPECIES:
             raise ValueError(f"a potential has 1 to {MAX_SPECIES} species, not {count}")
@@ -236,7 +228,7 @@ class MTPotential:
 
     def with_species(self, species: Sequence[str]) -> MTPotential:
         """Say which elements the species are; a file that already does so must agree."""
-        names = _names(species)
+        names = element_names(species)
         if self.species and names != self.species:
             raise ValueError(
                 f"{self._called} is for the species {' '.join(self.species)}, in this order, "
@@ -270,16 +262,7 @@ class MTPotential:
                 f"{self._called} does not say which elements it is for: name them with "
                 ".with_species([...])"
             )
-        table = np.full(len(chemical_symbols), -1, dtype=np.int32)
-        table[[atomic_numbers[name] for name in self.species]] = np.arange(self.species_count)
-        types = table[np.asarray(numbers)]
-        if types.min(initial=0) < 0:
-            atom = int(np.argmin(types))
-            raise ValueError(
-                f"atom {atom} is {chemical_symbols[np.asarray(numbers)[atom]]}, but "
-                f"{self._called} is for {' '.join(self.species)}"
-            )
-        return types
+        return types_among(self.species, numbers, self._called)
 
     def site_gradients(self, atoms: Atoms, *, threads: int = 1) -> Floats:
         """Return the rows dE_i/dtheta (n, P) of all atoms, which grades are made of."""
@@ -346,21 +329,8 @@ def _renamed(active_set: ActiveSet, names: tuple[str, ...]) -> ActiveSet:
     return dataclasses.replace(active_set, configurations=configurations)
 
 
-def _names(species: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(species, str):
-        raise TypeError(f"species must be a list of elements, not the string {species!r}")
-    if not all(isinstance(name, str) for name in species):
-        raise TypeError(f"species must be element symbols, not {list(species)}")
-    return tuple(species)
-
-
 def _checked_species(species: Sequence[str], count: int) -> tuple[str, ...]:
-    names = _names(species)
-    unknown = [name for name in names if atomic_numbers.get(name, 0) < 1]
-    if unknown:
-        raise ValueError(f"unknown element {unknown[0]!r} among the species {list(names)}")
-    if len(set(names)) != len(names):
-        raise ValueError(f"an element appears twice among the species {list(names)}")
+    names = checked_elements(species)
     if names and len(names) != count:
         raise ValueError(
             f"{len(names)} elements ({' '.join(names)}) are named, but the potential has {count} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def frozen(value: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
+def frozen(
+    value: ArrayLike, shape: tuple[int, ...], name: str, dtype: type = np.float64
+) -> NDArray[Any]:
     """Return a read-only copy of finite numbers; -1 in the shape stands for any size."""
-    array = np.array(value, dtype=float, order="C")
+    array: NDArray[Any] = np.array(value, dtype=dtype, order="C")
     fits = array.ndim == len(shape) and all(
         want in (-1, have) for want, have in zip(shape, array.shape, strict=True)
     )
