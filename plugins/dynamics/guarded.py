@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from ase.io.trajectory import Trajectory
 from ase.optimize.optimize import Dynamics
 from ase.parallel import world
 
@@ -17,6 +16,7 @@ from pescape.plugins.dynamics.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from pescape.plugins.dynamics.images import count_frames, keep_frames
 from pescape.plugins.dynamics.reasons import StopReason
 
 if TYPE_CHECKING:
@@ -254,36 +254,6 @@ def generator(
         comm.broadcast(drawn, 0)
         seed = int(drawn[0])
     return np.random.default_rng(seed)
-
-
-def count_frames(path: str | Path) -> int:
-    """Return the number of frames in a trajectory file; 0 where there is none."""
-    path = Path(path)
-    if not path.exists() or path.stat().st_size == 0:
-        return 0
-    with Trajectory(str(path)) as frames:
-        return len(frames)
-
-
-def keep_frames(path: str | Path, count: int) -> None:
-    """Drop the frames of a trajectory file beyond the first ones, where it has more.
-
-    Parameters
-    ----------
-    path
-        Trajectory file of ASE; replaced atomically.
-    count
-        Number of frames to keep.
-    """
-    path = Path(path)
-    if count_frames(path) <= count:
-        return
-    scratch = path.with_name(f"{path.name}.part")
-    with Trajectory(str(path)) as frames, Trajectory(str(scratch), "w") as kept:
-        kept.set_description(frames.description or {})
-        for index in range(count):
-            kept.write(frames[index])
-    scratch.replace(path)
 
 
 def _length(trajectory: object) -> int:

@@ -114,18 +114,42 @@ class FrameFile:
             _shorten_extxyz(self.target, label, last)
 
 
+def count_frames(path: str | Path) -> int:
+    """Return the number of frames in a trajectory file; 0 where there is none."""
+    path = Path(path)
+    if not path.exists() or path.stat().st_size == 0:
+        return 0
+    with Trajectory(str(path)) as frames:
+        return len(frames)
+
+
+def keep_frames(path: str | Path, count: int) -> None:
+    """Drop the frames of a trajectory file beyond the first ones, where it has more.
+
+    Parameters
+    ----------
+    path
+        Trajectory file of ASE; replaced atomically.
+    count
+        Number of frames to keep.
+    """
+    path = Path(path)
+    if count_frames(path) <= count:
+        return
+    scratch = path.with_name(f"{path.name}.part")
+    with Trajectory(str(path)) as frames, Trajectory(str(scratch), "w") as kept:
+        kept.set_description(frames.description or {})
+        for index in range(count):
+            kept.write(frames[index])
+    scratch.replace(path)
+
+
 def _shorten_trajectory(path: Path, label: str, last: int) -> None:
     with Trajectory(path) as file:
         count = len(file)
         while count and file[count - 1].info.get(label, last) > last:
             count -= 1
-        if count == len(file):
-            return
-        part = path.with_suffix(".part.traj")
-        with Trajectory(part, "w") as shorter:
-            for number in range(count):
-                shorter.write(file[number])
-    part.replace(path)
+    keep_frames(path, count)
 
 
 def _shorten_extxyz(path: Path, label: str, last: int) -> None:
