@@ -13,7 +13,7 @@ import sys
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
@@ -75,7 +75,6 @@ class Reference:
     version: str
     recipe: str
     settings: dict[str, Any] = field(default_factory=dict)
-    _RECIPES: ClassVar[tuple[str, ...]] = ("eam", "calculator", "file")
 
     @property
     def identity(self) -> str:
