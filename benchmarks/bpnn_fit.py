@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from timing import seconds
 
 from pescape.calculators.bpnn import BPNNPotential
 from pescape.calculators.bpnn.fit import FitSettings, default_functions, evaluate, fit_bpnn
@@ -41,16 +42,6 @@ PEERS = {
     "SIMPLE-NN, Adam": (0.8, 0.33),
     "Amp, BFGS": (3.8, 65.0),
 }
-
-
-def seconds(function: Callable[[], object], repeats: int = 5) -> float:
-    """Least CPU seconds of a few runs."""
-    found = []
-    for _ in range(repeats):
-        start = time.process_time()
-        function()
-        found.append(time.process_time() - start)
-    return min(found)
 
 
 def least_work(table: Features) -> Callable[[], object]:

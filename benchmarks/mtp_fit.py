@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from timing import seconds
 
 from pescape.calculators.activeset import gradient_rows
 from pescape.calculators.fitting.data import training_set
@@ -26,22 +27,12 @@ from pescape.calculators.mtp.fit.gradient import loss_and_gradient
 from pescape.dataset import read_configurations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ase import Atoms
 
 #: Others on molybdenum, one core of an AMD EPYC with AVX-512: CPU seconds for one iteration.
 PEERS = {"MLIP-2": {8: 0.85, 16: 10.0}, "motep": {8: 0.55, 16: 7.2}}
-
-
-def seconds(function: Callable[[], object], repeats: int = 5) -> float:
-    """Least CPU seconds of a few runs."""
-    found = []
-    for _ in range(repeats):
-        start = time.process_time()
-        function()
-        found.append(time.process_time() - start)
-    return min(found)
 
 
 def untrained(level: int, element: str, cutoff: float) -> MTPotential:
