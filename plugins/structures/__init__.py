@@ -13,6 +13,7 @@ from pescape.plugins.structures.kpoints import kpoint_grid
 from pescape.plugins.structures.limits import (
     EnergyForceLimits,
     PairLimits,
+    beyond,
     force_energy_limits,
     split_by_limits,
     violations,
@@ -35,6 +36,7 @@ __all__ = [
     "PackingError",
     "PairLimits",
     "SphereMetrics",
+    "beyond",
     "crystal",
     "force_energy_limits",
     "kpoint_grid",

@@ -219,15 +219,45 @@ def violations(
     missing = sorted(set(atoms.symbols) - set(alone))
     if missing:
         raise ValueError(f"no energy of an isolated atom of {missing[0]}")
-    total = atoms.get_potential_energy(apply_constraint=False)
-    energy_found = (total - sum(alone[symbol] for symbol in atoms.symbols)) / len(atoms)
-    force_found = np.linalg.norm(atoms.get_forces(apply_constraint=False), axis=1).max()
+    return beyond(atoms, force=most_force, energy=most_energy, atom_energies=alone)
+
+
+def beyond(
+    atoms: Atoms,
+    *,
+    force: float | None,
+    energy: float | None,
+    atom_energies: Mapping[str, float],
+) -> list[str]:
+    """Say in which ways a labelled structure goes beyond two numbers; None lifts a limit.
+
+    Parameters
+    ----------
+    atoms
+        With energy and forces from a calculator.
+    force
+        Largest force on any atom, eV/Å.
+    energy
+        Largest mean energy per atom relative to isolated atoms, eV.
+    atom_energies
+        Of isolated atoms by element, eV; `energy` needs them.
+
+    Returns
+    -------
+    list of str
+        One line for each limit that is exceeded; empty inside.
+    """
     found = []
     # Written so that a NaN is beyond every limit.
-    if not energy_found <= most_energy:
-        found.append(f"energy {energy_found:.4g} eV/atom above {most_energy:.4g}")
-    if not force_found <= most_force:
-        found.append(f"force {force_found:.4g} eV/Å above {most_force:.4g}")
+    if energy is not None:
+        total = atoms.get_potential_energy(apply_constraint=False)
+        mean = (total - sum(atom_energies[symbol] for symbol in atoms.symbols)) / len(atoms)
+        if not mean <= energy:
+            found.append(f"energy {mean:.4g} eV/atom above {energy:.4g}")
+    if force is not None:
+        largest = np.linalg.norm(atoms.get_forces(apply_constraint=False), axis=1).max()
+        if not largest <= force:
+            found.append(f"force {largest:.4g} eV/Å above {force:.4g}")
     return found
 
 

@@ -6,13 +6,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape.errors import ConfigError, TaskError
 from pescape.files import fingerprint, write_json
 from pescape.labelling.label import configuration_id
-from pescape.plugins.structures import EnergyForceLimits, force_energy_limits
+from pescape.plugins.structures import EnergyForceLimits, beyond, force_energy_limits
 from pescape.sampling.recording import (
     EvaluationError,
     EvaluationLog,
@@ -53,17 +52,7 @@ class Limits:
 
     def broken_by(self, atoms: Atoms) -> list[str]:
         """Say in which ways an image with energy and forces goes beyond the limits."""
-        found = []
-        if self.energy is not None:
-            alone = sum(self.atom_energies[symbol] for symbol in atoms.symbols)
-            energy = (atoms.get_potential_energy(apply_constraint=False) - alone) / len(atoms)
-            if energy > self.energy:
-                found.append(f"energy {energy:.4g} eV/atom above {self.energy:.4g}")
-        if self.force is not None:
-            force = np.linalg.norm(atoms.get_forces(apply_constraint=False), axis=1).max()
-            if force > self.force:
-                found.append(f"force {force:.4g} eV/Å above {self.force:.4g}")
-        return found
+        return beyond(atoms, force=self.force, energy=self.energy, atom_energies=self.atom_energies)
 
 
 def limits_from(
