@@ -40,13 +40,6 @@ PESCAPE_INLINE Pack<double> horner(const double (&coefficients)[terms], Pack<dou
   return sum;
 }
 
-template <std::size_t terms>
-inline double horner(const double (&coefficients)[terms], double x) {
-  double sum = coefficients[terms - 1];
-  for (std::size_t k = terms - 1; k-- > 0;) sum = sum * x + coefficients[k];
-  return sum;
-}
-
 }  // namespace detail
 
 PESCAPE_INLINE Pack<double> max(Pack<double> a, Pack<double> b) {
