@@ -73,4 +73,18 @@ inline ListedAtoms listed(const Rows3& positions, const Vector<std::int32_t>& sp
           offsets.data(), indices.data(), shifts.data()};
 }
 
+/// What `evaluate` methods return: site energies, forces and site virials, computed without the
+/// interpreter's lock.
+template <class Evaluate>
+nb::tuple evaluated(const ListedAtoms& atoms, int threads, const Evaluate& evaluate) {
+  Out energies = make_array(atoms.listed), forces = make_array(atoms.count, 3),
+      virials = make_array(atoms.count, 6);
+  positive(threads);
+  {
+    nb::gil_scoped_release unlocked;
+    evaluate(EnergyForces{energies.data(), forces.data(), virials.data()});
+  }
+  return nb::make_tuple(energies, forces, virials);
+}
+
 }  // namespace pescape::bindings

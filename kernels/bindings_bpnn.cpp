@@ -85,15 +85,9 @@ class BPNNKernel {
                      const Vector<std::int64_t>& offsets, const Vector<std::int32_t>& indices,
                      const Rows3& shifts, int threads) const {
     const auto atoms = listed(positions, species, offsets, indices, shifts, species_count());
-    Out energies = make_array(atoms.listed), forces = make_array(atoms.count, 3),
-        virials = make_array(atoms.count, 6);
-    positive(threads);
-    {
-      nb::gil_scoped_release unlocked;
-      pescape::bpnn::evaluate(plan_, atoms, threads,
-                              {energies.data(), forces.data(), virials.data()});
-    }
-    return nb::make_tuple(energies, forces, virials);
+    return evaluated(atoms, threads, [&](const pescape::EnergyForces& out) {
+      pescape::bpnn::evaluate(plan_, atoms, threads, out);
+    });
   }
 
   Out site_gradients(const Rows3& positions, const Vector<std::int32_t>& species,
