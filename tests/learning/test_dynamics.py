@@ -4,13 +4,10 @@ import ase.io
 import numpy as np
 import pytest
 
-from pescape.calculators.activeset import build_active_set
 from pescape.calculators.mtp import MTPotential
-from pescape.calculators.mtp.fit import FitSettings, fit_mtp
 from pescape.errors import TaskError
-from pescape.labelling import label, reference_from
 from pescape.learning.dynamics import Run, outcome_of, risky_of, run_dynamics, snapshots_of
-from pescape.plugins.structures import crystal, shortest_distance, strained_and_rattled
+from pescape.plugins.structures import crystal, shortest_distance
 
 RUN = Run(
     name="bcc Zr8",
@@ -25,20 +22,6 @@ RUN = Run(
     elements=("Zr",),
     seed=1,
 )
-
-
-@pytest.fixture(scope="module")
-def potential(tmp_path_factory):
-    """A potential that knows bcc near its equilibrium only."""
-    reference = reference_from("eam:Zr_mm.eam.fs")
-    parents = [crystal("Zr", "bcc", 3.58, repeat=(2, 2, 1))]
-    frames = strained_and_rattled(parents, 10, rattle=(0.05, 0.1), strain=0.01, seed=1)
-    train = [label(atoms, reference) for atoms in frames]
-    start = MTPotential.untrained(4, ["Zr"], 5.0, 2.0, 4)
-    fitted = fit_mtp(start, train, FitSettings(iterations=60, starts=1)).potential
-    path = tmp_path_factory.mktemp("potential") / "zr.almtp"
-    fitted.with_active_set(build_active_set(fitted, train)).write(path)
-    return path
 
 
 @pytest.fixture

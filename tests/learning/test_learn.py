@@ -1,6 +1,7 @@
 import contextlib
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -209,7 +210,9 @@ def test_status_and_dry_run_only_tell(whole, tmp_path):
     process = start(config, tmp_path / "new", "--dry-run")
     output, _ = process.communicate()
     assert process.returncode == 0
-    assert "2 MD runs" in output
+    assert "4 initial structures of 1 to 2 atoms" in output
+    assert re.search(r"all\s+crystal\s+1\s+8\s+2\s+4.8e\+03", output), output
+    assert re.search(r"^4 +\d+ +[\d.]+", output, re.MULTILINE), "the cost of each level"
     assert not (tmp_path / "new").exists()
     process = start(config, tmp_path / "new", "--resume")
     output, _ = process.communicate()

@@ -3,17 +3,37 @@ import csv
 import pytest
 from PIL import Image
 
-from pescape.learning.figure import draw_rounds
+from pescape.learning.figure import draw_levels, draw_rounds
+from pescape.learning.levels import read_levels, summary_of, write_levels
 from pescape.learning.rounds import Round, read_rounds, write_rounds
 
 ROUNDS = [
     Round(0, 8, labelled=20, configurations=20, energy_rmse=9.0, force_rmse=0.1, stress_rmse=1.0),
     Round(
-        *(1, 8, 10, 3, 1, 500, 5, 2, 1, 12, 45.0, 15.0, 0.4, 32, 10.0, 0.11, 1.1),
+        1,
+        8,
+        "small",
+        runs=10,
+        halted=3,
+        exploded=1,
+        risky=500,
+        unphysical=5,
+        redundant=2,
+        similar=1,
+        labelled=12,
+        failed=1,
+        largest_grade=45.0,
+        surprise_energy=15.0,
+        surprise_force=0.4,
+        configurations=32,
+        energy_rmse=10.0,
+        force_rmse=0.11,
+        stress_rmse=1.1,
     ),
     Round(
         2,
         8,
+        "small",
         runs=10,
         largest_grade=1.5,
         configurations=32,
@@ -42,4 +62,22 @@ def test_the_figure_is_drawn_and_always_the_same(tmp_path, count):
         draw_rounds(ROUNDS[:count], tmp_path / name, select=2.1, stop=10.0)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as image:
+        assert min(image.size) > 800
+
+
+def test_a_level_sums_up_its_rounds(tmp_path):
+    level = summary_of(8, 26, ROUNDS, None)
+    assert (level.rounds, level.runs) == (3, 20)
+    assert level.labelled == {"initial": 20, "small": 12}
+    assert level.configurations == 32
+    assert level.largest_grade == 1.5
+    assert level.force_rmse == 0.11
+    assert level.test_energy_rmse is None
+    write_levels(tmp_path, [level])
+    assert read_levels(tmp_path) == [level]
+    with (tmp_path / "levels.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["labelled small"] == "12"
+    draw_levels([level, level], tmp_path / "levels.png", fixed=[level, level])
+    with Image.open(tmp_path / "levels.png") as image:
         assert min(image.size) > 800

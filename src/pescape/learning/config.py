@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from ase.data import atomic_numbers
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from pescape.calculators.mtp.fit import FitSettings, Weights
 from pescape.config import Strict
+from pescape.families import StartConfig  # noqa: TC001
 from pescape.labelling import ReferenceConfig  # noqa: TC001 (pydantic reads it)
-from pescape.structures import CrystalConfig, Recipe
+from pescape.sampling.config import Explorer  # noqa: TC001
+from pescape.structures import Recipe  # noqa: TC001
 
 
 class PotentialConfig(Strict):
@@ -82,23 +92,41 @@ class GuardConfig(Strict):
         return self
 
 
-class StartConfig(CrystalConfig):
-    """A crystal that MD starts from."""
+class TestConfig(Strict):
+    """Snapshots of safe MD that each level's potential is tested on; they are never trained on."""
 
-    volumes: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = Field(
-        (1.0,), description="ratios to the crystal's own volume"
-    )
+    configurations: NonNegativeInt = Field(50, description="of each stage, spread over its runs")
+    most_atoms: PositiveInt | None = Field(None, description="larger cells are not labelled")
 
 
 class DynamicsConfig(Strict):
-    """Molecular dynamics: every crystal at every volume and every temperature."""
+    """Molecular dynamics under guard: every start at every temperature."""
 
     temperatures: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     start: Annotated[tuple[StartConfig, ...], Field(min_length=1)]
-    steps: PositiveInt = 10_000
-    timestep: PositiveFloat = Field(2.0, description="fs")
+    steps: PositiveInt = Field(100_000, description="of each run")
+    timestep: PositiveFloat = Field(1.0, description="fs")
     damping: PositiveFloat = Field(100.0, description="of the Langevin thermostat, fs")
-    snapshots: PositiveInt = Field(2, description="of each run, to test the potential on")
+    ranks: PositiveInt = Field(1, description="MPI ranks of each run")
+    batch: PositiveInt | None = Field(
+        None, description="runs between looks: the fit does not wait for the rest; all if unset"
+    )
+
+
+class StageConfig(Strict):
+    """A part of each level: starts up to a size are settled before larger ones are tried.
+
+    What is unset is as in the table `md`.
+    """
+
+    name: str
+    largest: PositiveInt | None = Field(None, description="atoms of its largest start")
+    temperatures: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] | None = None
+    steps: PositiveInt | None = None
+    ranks: PositiveInt | None = None
+    samplers: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, description='"md" and names of samplers, in turn; all if unset'
+    )
 
 
 class LearnConfig(Strict):
@@ -107,18 +135,31 @@ class LearnConfig(Strict):
     seed: int = Field(0, ge=0)
     output: str = Field("learned", description="folder, beside the configuration file")
     workers: PositiveInt = Field(2, description="processes")
-    max_rounds: PositiveInt = Field(30, description="most rounds at one level")
+    max_rounds: PositiveInt = Field(30, description="most rounds of one stage at one level")
+    revisit: bool = Field(
+        False, description="go through the stages of a level again until none learns anything"
+    )
     reference: ReferenceConfig
     potential: PotentialConfig
     structures: Annotated[tuple[Recipe, ...], Field(min_length=1)]
     fit: FitConfig = FitConfig()  # type: ignore[call-arg]
     guard: GuardConfig = GuardConfig()  # type: ignore[call-arg]
     md: DynamicsConfig
+    samplers: tuple[Explorer, ...] = ()
+    stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (
+        StageConfig(name="all"),  # type: ignore[call-arg]
+    )
+    test: TestConfig = TestConfig()  # type: ignore[call-arg]
+
+    @property
+    def sampler_names(self) -> tuple[str, ...]:
+        """What may take a turn in a stage; ``"md"`` first."""
+        return ("md", *(sampler.name or sampler.method for sampler in self.samplers))
 
     @model_validator(mode="after")
     def _species(self) -> LearnConfig:
         known = set(self.potential.species)
-        elements = {start.element for start in self.md.start}
+        elements = {element for start in self.md.start for element in start.elements_named}
         for recipe in self.structures:
             elements |= recipe.elements_named
         for element in sorted(elements - known):
@@ -126,4 +167,34 @@ class LearnConfig(Strict):
                 f"element {element!r} of a structure is not among the potential's "
                 f"species {list(self.potential.species)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _stages(self) -> LearnConfig:
+        names = [stage.name for stage in self.stages]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two stages are called {name!r}")
+        sizes = [stage.largest for stage in self.stages]
+        ends = [size for size in sizes[:-1] if size is None]
+        given = [size for size in sizes if size is not None]
+        if ends or any(a >= b for a, b in pairwise(given)):
+            raise ValueError(
+                "stages: the numbers of atoms in largest must rise; the last stage alone may "
+                "go without"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _samplers(self) -> LearnConfig:
+        names = self.sampler_names
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two samplers are called {name!r}: give them names")
+        for stage in self.stages:
+            for name in stage.samplers or ():
+                if name not in names:
+                    raise ValueError(
+                        f"stage {stage.name!r}: no sampler {name!r}; there are {', '.join(names)}"
+                    )
         return self

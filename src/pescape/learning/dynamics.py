@@ -27,6 +27,7 @@ _INPUT = """\
 units           metal
 atom_style      atomic
 boundary        p p p
+box             tilt large
 read_data       start.data
 pair_style      mtp
 pair_coeff      * * "{potential}" {elements}
@@ -73,6 +74,8 @@ class Run:
         The potential's species, in the order of the atom types.
     seed
         Of velocities and thermostat.
+    ranks
+        MPI ranks; the thermostat's random numbers depend on them.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Run:
     snapshots: int
     elements: tuple[str, ...]
     seed: int
+    ranks: int = 1
 
 
 @dataclass(frozen=True)
@@ -129,9 +133,9 @@ def run_dynamics(folder: Path, run: Run, start: Atoms, potential: str) -> None:
     )
     write_text(folder / "in.md", _input(run, potential))
     finished = subprocess.run(
-        launcher.command(["-in", "in.md", "-screen", "none", "-log", "log.lammps"]),
+        launcher.command(["-in", "in.md", "-screen", "none", "-log", "log.lammps"], run.ranks),
         cwd=folder,
-        env=launcher.environment(),
+        env=launcher.environment(ranks=run.ranks),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

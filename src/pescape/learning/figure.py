@@ -1,10 +1,10 @@
-"""The figure that shows a learning campaign."""
+"""The figures that show a learning campaign: its rounds and its levels."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pescape.plotting import BLUE, GREEN, GREY, ORANGE, drawn
+from pescape.plotting import BLUE, COLORS, GREEN, GREY, ORANGE, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from pescape.learning.levels import LevelSummary
     from pescape.learning.rounds import Round
 
 
@@ -172,3 +173,77 @@ def _mark_levels(axes: Axes, rounds: Sequence[Round], *, named: bool) -> None:
                 fontweight="bold",
                 color="#5a6472",
             )
+
+
+def draw_levels(
+    levels: Sequence[LevelSummary],
+    path: Path | str,
+    *,
+    fixed: Sequence[LevelSummary] = (),
+) -> None:
+    """Draw how data set and errors go with the number of parameters.
+
+    The counterpart of figure 2 of Luo et al.: configurations labelled up to each level, by
+    the stage that asked for them, and the errors of the level's potential.
+
+    Parameters
+    ----------
+    levels
+        Of the campaign, rising.
+    path
+        A PNG, PDF or SVG file.
+    fixed
+        The same levels fitted to the initial data set alone.
+    """
+    with drawn(path, (7.0, 7.2)) as figure:
+        panels = figure.subplots(3, 1, sharex=True)
+        _draw_labels(panels[0], levels)
+        for panel, title, quantity in (
+            (panels[1], "Energy error (RMSE, meV/atom)", "energy_rmse"),
+            (panels[2], "Force error (RMSE, eV/Å)", "force_rmse"),
+        ):
+            panel.set_title(title)
+            _draw_series(panel, levels, "data set of the level", quantity, "o-", BLUE)
+            _draw_series(panel, fixed, "initial data set only", quantity, "s--", GREY)
+            _draw_series(panel, levels, "snapshots of safe MD", f"test_{quantity}", "D-", GREEN)
+            panel.set_ylim(0, panel.get_ylim()[1] * 1.25)
+            panel.legend(loc="upper right", ncols=3, columnspacing=1.0, handletextpad=0.3)
+        panels[-1].set_xticks(range(len(levels)))
+        panels[-1].set_xticklabels(
+            [f"level {one.level}\n{one.parameters} parameters" for one in levels]
+        )
+        panels[-1].set_xlim(-0.6, len(levels) - 0.4)
+
+
+def _draw_labels(axes: Axes, levels: Sequence[LevelSummary]) -> None:
+    """Stack what each stage has had labelled up to each level."""
+    axes.set_title("Configurations in the data set, by the stage that asked for them")
+    stages = list(dict.fromkeys(stage for one in levels for stage in one.labelled))
+    colors = (GREY, *COLORS)
+    bottom = [0] * len(levels)
+    for index, stage in enumerate(stages):
+        total, heights = 0, []
+        for one in levels:
+            total += one.labelled.get(stage, 0)
+            heights.append(total)
+        color = colors[index % len(colors)]
+        axes.bar(range(len(levels)), heights, 0.5, bottom=bottom, color=color, label=stage)
+        bottom = [a + b for a, b in zip(bottom, heights, strict=True)]
+    for x, height in enumerate(bottom):
+        axes.annotate(str(height), (x, height), ha="center", va="bottom", fontsize=8)
+    axes.set_ylim(0, 1.3 * max(bottom))
+    axes.legend(loc="upper left", ncols=len(stages))
+
+
+def _draw_series(
+    axes: Axes,
+    levels: Sequence[LevelSummary],
+    name: str,
+    quantity: str,
+    marker: str,
+    color: str,
+) -> None:
+    values = [getattr(one, quantity) for one in levels]
+    points = [(x, value) for x, value in enumerate(values) if value is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), marker, color=color, ms=5, lw=1.2, label=name)

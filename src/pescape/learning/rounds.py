@@ -23,14 +23,16 @@ class Round:
     ----------
     number, level
         Round 0 fits the initial structures without any MD.
+    stage
+        Whose starts were run; empty where none were.
     runs, halted, exploded
         MD runs; those the guard ended; those whose atoms flew apart.
     risky
         Configurations the guard saved.
     unphysical, redundant, similar
         Risky configurations that were not labelled, and why.
-    labelled
-        Configurations added to the data set.
+    labelled, failed
+        Configurations added to the data set, and those the reference failed on.
     largest_grade
         Met in the MD.
     surprise_energy, surprise_force
@@ -46,6 +48,7 @@ class Round:
 
     number: int
     level: int
+    stage: str = ""
     runs: int = 0
     halted: int = 0
     exploded: int = 0
@@ -54,6 +57,7 @@ class Round:
     redundant: int = 0
     similar: int = 0
     labelled: int = 0
+    failed: int = 0
     largest_grade: float | None = None
     surprise_energy: float | None = None
     surprise_force: float | None = None

@@ -16,6 +16,7 @@ from pescape.calculators.mtp.fit import FitSettings, fit_mtp, raised
 from pescape.files import fingerprint, write_json
 from pescape.labelling import configuration_id
 from pescape.learning.dynamics import Run, risky_of, run_dynamics
+from pescape.learning.exploration import Exploration, run_exploration
 from pescape.learning.selection import choose
 from pescape.tasks import Task
 
@@ -111,7 +112,7 @@ def _fit(
 
 def select_task(
     runs: Sequence[Path],
-    potential: Path,
+    potential: Fitted,
     training: Sequence[Atoms],
     guard: GuardConfig,
     min_distance: float,
@@ -120,12 +121,12 @@ def select_task(
     known = [atoms.info["configuration_id"] for atoms in training]
     key = fingerprint(
         [run.name for run in runs],
-        potential.read_bytes(),
+        potential.digest,
         known,
         guard.model_dump(),
         min_distance,
     )
-    arguments = list(runs), str(potential), list(training), guard, min_distance
+    arguments = list(runs), str(potential.path), list(training), guard, min_distance
     return Task("select", key, _select, arguments)
 
 
@@ -168,10 +169,30 @@ def read_chosen(folder: Path) -> tuple[list[Atoms], dict[str, int]]:
     return list(frames), json.loads((folder / CHOICE_FILE).read_text())
 
 
-def dynamics_task(run: Run, start: Atoms, potential: Path) -> Task:
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted potential: its file, and the fingerprint of what that holds."""
+
+    path: Path
+    digest: str
+
+    @classmethod
+    def of(cls, folder: Path) -> Fitted:
+        """Take the potential of a finished fit."""
+        path = folder / POTENTIAL_FILE
+        return cls(path, fingerprint(path.read_bytes()))
+
+
+def dynamics_task(run: Run, start: Atoms, potential: Fitted) -> Task:
     """Run MD under the guard of a potential."""
-    key = fingerprint(dataclasses.asdict(run), configuration_id(start), potential.read_bytes())
-    return Task("md", key, run_dynamics, (run, start, str(potential)))
+    key = fingerprint(dataclasses.asdict(run), configuration_id(start), potential.digest)
+    return Task("md", key, run_dynamics, (run, start, str(potential.path)))
+
+
+def exploration_task(run: Exploration, start: Atoms, potential: Fitted) -> Task:
+    """Run another sampler under the guard of a potential."""
+    key = fingerprint(run.described(), configuration_id(start), potential.digest)
+    return Task("explore", key, run_exploration, (run, start, str(potential.path)))
 
 
 def read_fit(folder: Path) -> dict[str, object]:

@@ -140,6 +140,18 @@ Sampler = Annotated[
 ]
 
 
+#: Samplers that run a potential of ours in ASE instead of LAMMPS' MD.
+Explorer = Annotated[
+    Annotated[ContourConfig, Tag(tag_of(ContourConfig))]
+    | Annotated[DimerConfig, Tag(tag_of(DimerConfig))],
+    Discriminator(
+        _method_tag,
+        custom_error_type="method",
+        custom_error_message="method has to be 'contour' or 'dimer'",
+    ),
+]
+
+
 class LimitsConfig(Strict):
     """Energies and forces beyond which an image is left out of the data sets."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from ase.optimize import BFGS, FIRE, LBFGS
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
         MDConfig,
         RelaxationConfig,
     )
-    from pescape.sampling.recording import RecordingCalculator
+
+
+class Recorder(Protocol):
+    """A calculator that is told what its force calls are for."""
+
+    def sample(self, calls: int, tag: str) -> None:
+        """Begin the sampling, of so many force calls; each gets the tag, unless marked."""
+
+    def mark(self, tag: str) -> None:
+        """Tag the configuration asked for last."""
+
 
 _OPTIMIZERS = {"bfgs": BFGS, "fire": FIRE, "lbfgs": LBFGS}
 
@@ -69,7 +79,7 @@ def draw(sampler: AnySampler, seed: int) -> tuple[dict[str, Any], np.random.Seed
 
 
 def evolve(
-    atoms: Atoms, recorder: RecordingCalculator, sampler: AnySampler, seed: int, energy: float
+    atoms: Atoms, recorder: Recorder, sampler: AnySampler, seed: int, energy: float
 ) -> StopReason:
     """Sample from a relaxed start until the force calls are spent, or earlier.
 
@@ -106,7 +116,7 @@ def evolve(
 
 def _md(
     atoms: Atoms,
-    recorder: RecordingCalculator,
+    recorder: Recorder,
     sampler: MDConfig,
     drawn: dict[str, Any],
     seed: np.random.SeedSequence,
@@ -130,7 +140,7 @@ def _md(
 
 def _contour(
     atoms: Atoms,
-    recorder: RecordingCalculator,
+    recorder: Recorder,
     sampler: ContourConfig,
     drawn: dict[str, Any],
     seed: np.random.SeedSequence,
@@ -158,7 +168,7 @@ def _contour(
 class _Marks:
     """Where the dimer writes its images to: only the tags are of interest."""
 
-    def __init__(self, recorder: RecordingCalculator) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
     def write(self, image: Atoms) -> None:
@@ -168,7 +178,7 @@ class _Marks:
 
 def _dimer(
     atoms: Atoms,
-    recorder: RecordingCalculator,
+    recorder: Recorder,
     sampler: DimerConfig,
     drawn: dict[str, Any],  # noqa: ARG001 (of interest to other samplers)
     seed: np.random.SeedSequence,

@@ -1,0 +1,164 @@
+"""What a campaign runs: stages by size, each in batches of runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from pescape.errors import ConfigError
+from pescape.structures import as_stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from pescape.learning.config import LearnConfig, StageConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run to be made in every round of a stage.
+
+    Parameters
+    ----------
+    name, family
+        Of its start, for people.
+    atoms
+        The start.
+    sampler
+        ``"md"`` or the name of another sampler.
+    temperature
+        K, of MD.
+    """
+
+    name: str
+    family: str
+    atoms: Atoms
+    sampler: str
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Starts of one class of sizes and what is run from them.
+
+    Parameters
+    ----------
+    name
+        Of the stage.
+    batches
+        A round may end after each; the jobs of one sampler only share a batch.
+    steps, ranks
+        Of each MD run.
+    """
+
+    name: str
+    batches: tuple[tuple[Job, ...], ...]
+    steps: int
+    ranks: int
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All of them, in order."""
+        return tuple(chain.from_iterable(self.batches))
+
+
+def stages_of(config: LearnConfig, base: Path) -> tuple[Stage, ...]:
+    """Build the starts and sort them into stages by their numbers of atoms.
+
+    Parameters
+    ----------
+    config
+        Of the campaign.
+    base
+        Where relative file names start.
+
+    Returns
+    -------
+    tuple of Stage
+        Those without starts are left out.
+
+    Raises
+    ------
+    ConfigError
+        A start is larger than the last stage admits.
+    """
+    starts = [as_named(atoms) for start in config.md.start for atoms in start.build(base)]
+    stages, below = [], 0
+    for stage in config.stages:
+        largest = stage.largest or max(map(len, starts), default=0)
+        own = [atoms for atoms in starts if below < len(atoms) <= largest]
+        below = max(below, largest)
+        if own:
+            stages.append(_stage(config, stage, own))
+    beyond = next((atoms for atoms in starts if len(atoms) > below), None)
+    if beyond is not None:
+        raise ConfigError(
+            f"stages: start {beyond.info['name']!r} has {len(beyond)} atoms, the last stage "
+            f"admits {below}: raise its largest, or leave it away"
+        )
+    return tuple(stages)
+
+
+def as_named(atoms: Atoms) -> Atoms:
+    """Bring a start into the form in which files keep it, with its name and family."""
+    stored = as_stored(atoms)
+    stored.info = {key: str(atoms.info.get(key, "")) for key in ("name", "family")}
+    return stored
+
+
+def _stage(config: LearnConfig, stage: StageConfig, starts: Sequence[Atoms]) -> Stage:
+    md = config.md
+    temperatures = stage.temperatures or md.temperatures
+    batches: list[tuple[Job, ...]] = []
+    for sampler in stage.samplers or config.sampler_names:
+        jobs = list(_jobs(sampler, starts, temperatures if sampler == "md" else (0.0,)))
+        size = md.batch or len(jobs)
+        batches += [tuple(jobs[i : i + size]) for i in range(0, len(jobs), size)]
+    return Stage(stage.name, tuple(batches), stage.steps or md.steps, stage.ranks or md.ranks)
+
+
+def _jobs(sampler: str, starts: Sequence[Atoms], temperatures: Sequence[float]) -> Iterator[Job]:
+    for atoms in starts:
+        for temperature in temperatures:
+            yield Job(atoms.info["name"], atoms.info["family"], atoms, sampler, temperature)
+
+
+@dataclass(frozen=True)
+class FamilyPlan:
+    """Starts of one family in one stage: their number, atoms from and to, and runs a round."""
+
+    stage: str
+    family: str
+    starts: int
+    smallest: int
+    largest: int
+    runs: int
+    atom_steps: int
+
+
+def families_of(stages: Sequence[Stage]) -> list[FamilyPlan]:
+    """Count what a round of each stage runs, by family.
+
+    Atom-steps are those of MD: atoms times steps, summed over the runs.
+    """
+    plans: dict[tuple[str, str], FamilyPlan] = {}
+    for stage in stages:
+        seen: set[int] = set()
+        for job in stage.jobs:
+            atoms, key = len(job.atoms), (stage.name, job.family)
+            old = plans.get(key, FamilyPlan(*key, 0, atoms, atoms, 0, 0))
+            plans[key] = dataclasses.replace(
+                old,
+                starts=old.starts + (id(job.atoms) not in seen),
+                smallest=min(old.smallest, atoms),
+                largest=max(old.largest, atoms),
+                runs=old.runs + 1,
+                atom_steps=old.atom_steps + atoms * stage.steps * (job.sampler == "md"),
+            )
+            seen.add(id(job.atoms))
+    return list(plans.values())
