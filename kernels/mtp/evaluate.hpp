@@ -4,7 +4,7 @@
 // `Neighbors` offers   int species(int i) const          negative: not ours, skipped
 //                      for_each(int i, f) const          calls f(j, dx, dy, dz), r_j - r_i in Å;
 //                                                        pairs beyond the cut-off are dropped
-// `Sink` takes         site_energy(int i, double e)
+// `Sink` takes         site_energy(int i, double e)      adds to E_i
 //                      pair(int i, int j, double dx, double dy, double dz,
 //                           double gx, double gy, double gz)          g = dE_i / d(r_j - r_i)
 //                      parameters(const int* atoms, int used, const T* b, int stride)
@@ -53,7 +53,8 @@ void for_each_group(std::vector<Neighborhoods<lanes>>& pending, int species_coun
 namespace detail {
 
 template <class T, class Group>
-void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi) {
+void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi,
+                bool saturating) {
   using V = Pack<T>;
   w.prepare(plan, group.slots());
   for (int slot = 0; slot < w.slots; ++slot) {
@@ -64,7 +65,7 @@ void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, in
     V* unit = &w.unit[std::size_t(3 * (slot / slot_group)) * slot_group + slot % slot_group];
     for (int axis = 0; axis < 3; ++axis) unit[axis * slot_group] = r[axis] * inverse;
     w.inverse_r[slot] = inverse;
-    radial_functions<true>(plan, w, slot, zi, group.species(slot), length);
+    radial_functions<true>(plan, w, slot, zi, group.species(slot), length, saturating);
   }
   clear_padding(plan, w);
 }
@@ -86,6 +87,46 @@ void hand_over(const Plan<T>& plan, const Scratch<Pack<T>>& w, const Group& grou
   }
 }
 
+/// From the neighbours to the energy and dE/dM.
+template <class T, class Group>
+void fill_moments(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi,
+                  bool saturating) {
+  load_slots(plan, w, group, zi, saturating);
+  basic_moments(plan, w);
+  contract(plan, w);
+  energy_and_adjoints(plan, w);
+}
+
+/// Whether any neighbour of a slot is nearer than this (Å).
+template <class T>
+PESCAPE_INLINE bool any_nearer(const Scratch<Pack<T>>& w, int slot, double distance) {
+  return any_less(Pack<T>(T(1.0 / distance)), w.inverse_r[slot]);
+}
+
+template <class T, class Group, class Sink>
+void repel(const ZBL& repulsion, const Scratch<Pack<T>>& w, const Group& group, int zi,
+           Sink& sink) {
+  for (int slot = 0; slot < w.slots; ++slot) {
+    if (!any_nearer(w, slot, repulsion.outer())) continue;
+    for (int lane = 0; lane < group.used(); ++lane)
+      if (group.index(slot, lane) >= 0)
+        repulsion.repel(group.atom(lane), zi, group.index(slot, lane), group.species(slot),
+                        group.position(slot, 0)[lane], group.position(slot, 1)[lane],
+                        group.position(slot, 2)[lane], sink);
+  }
+}
+
+/// Moments and dE/df of radial functions that do not saturate, for the parameter gradient: grades
+/// have to tell how far below min_dist neighbours are.
+template <class T, class Group>
+void undo_saturation(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi) {
+  bool near = false;
+  for (int slot = 0; slot < w.slots; ++slot) near |= any_nearer(w, slot, plan.min_dist());
+  if (!near) return;
+  fill_moments(plan, w, group, zi, false);
+  pull_slots<false>(plan, w);
+}
+
 template <bool with_parameters, class T, class List, class Sink>
 void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, int count,
                     const List& list, Sink& sink) {
@@ -93,13 +134,12 @@ void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, i
   Scratch<V>& w = work.scratch;
   for_each_group(work.pending, plan.species_count(), plan.cutoff(), atoms, count, list,
                  [&](const Neighborhoods<V::lanes>& group, int zi) {
-                   load_slots(plan, w, group, zi);
-                   basic_moments(plan, w);
-                   contract(plan, w);
-                   energy_and_adjoints(plan, w);
+                   fill_moments(plan, w, group, zi, plan.saturates());
                    pull_slots<true>(plan, w);
                    hand_over(plan, w, group, zi, sink);
+                   if (plan.repulsion()) repel(*plan.repulsion(), w, group, zi, sink);
                    if constexpr (with_parameters) {
+                     if (plan.saturates()) undo_saturation(plan, w, group, zi);
                      work.parameters.resize(plan.parameter_count());
                      parameter_gradient(plan, w, zi, group, work.parameters.data());
                      sink.parameters(group.atoms(), group.used(),

@@ -35,7 +35,7 @@ def raised(
         cutoff=potential.cutoff,
         min_dist=potential.min_dist,
         radial_basis_size=potential.radial_basis_size,
-    )
+    ).with_repulsion(potential.repulsion)
     old_radial, old_species = potential.radial_coeffs, potential.species_coeffs
     if old_radial is None or old_species is None:
         raise ValueError(f"{potential.source or 'the potential'} is untrained: fit it first")
