@@ -11,6 +11,7 @@
 //                                      b[p * stride + lane] = dE_i / dtheta_p of atoms[lane]
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "mtp/block.hpp"
@@ -87,44 +88,37 @@ void hand_over(const Plan<T>& plan, const Scratch<Pack<T>>& w, const Group& grou
   }
 }
 
-/// From the neighbours to the energy and dE/dM.
-template <class T, class Group>
-void fill_moments(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi,
-                  bool saturating) {
-  load_slots(plan, w, group, zi, saturating);
+template <class T>
+void moments_and_adjoints(const Plan<T>& plan, Scratch<Pack<T>>& w) {
   basic_moments(plan, w);
   contract(plan, w);
   energy_and_adjoints(plan, w);
 }
 
-/// Whether any neighbour of a slot is nearer than this (Å).
+/// The shortest distance (Å) to any neighbour of any lane.
 template <class T>
-PESCAPE_INLINE bool any_nearer(const Scratch<Pack<T>>& w, int slot, double distance) {
-  return any_less(Pack<T>(T(1.0 / distance)), w.inverse_r[slot]);
+double shortest_distance(const Scratch<Pack<T>>& w) {
+  Pack<T> largest(T(0));
+  for (int slot = 0; slot < w.slots; ++slot) {
+    const Pack<T> inverse = w.inverse_r[slot];
+    largest = Pack<T>(typename Pack<T>::Register(inverse.v > largest.v ? inverse.v : largest.v));
+  }
+  T all(0);
+  for (int lane = 0; lane < Pack<T>::lanes; ++lane) all = std::max(all, largest[lane]);
+  return 1.0 / double(all);
 }
 
 template <class T, class Group, class Sink>
 void repel(const ZBL& repulsion, const Scratch<Pack<T>>& w, const Group& group, int zi,
            Sink& sink) {
   for (int slot = 0; slot < w.slots; ++slot) {
-    if (!any_nearer(w, slot, repulsion.outer())) continue;
+    if (!any_less(Pack<T>(T(1.0 / repulsion.outer())), w.inverse_r[slot])) continue;
     for (int lane = 0; lane < group.used(); ++lane)
       if (group.index(slot, lane) >= 0)
         repulsion.repel(group.atom(lane), zi, group.index(slot, lane), group.species(slot),
                         group.position(slot, 0)[lane], group.position(slot, 1)[lane],
                         group.position(slot, 2)[lane], sink);
   }
-}
-
-/// Moments and dE/df of radial functions that do not saturate, for the parameter gradient: grades
-/// have to tell how far below min_dist neighbours are.
-template <class T, class Group>
-void undo_saturation(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi) {
-  bool near = false;
-  for (int slot = 0; slot < w.slots; ++slot) near |= any_nearer(w, slot, plan.min_dist());
-  if (!near) return;
-  fill_moments(plan, w, group, zi, false);
-  pull_slots<false>(plan, w);
 }
 
 template <bool with_parameters, class T, class List, class Sink>
@@ -134,12 +128,22 @@ void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, i
   Scratch<V>& w = work.scratch;
   for_each_group(work.pending, plan.species_count(), plan.cutoff(), atoms, count, list,
                  [&](const Neighborhoods<V::lanes>& group, int zi) {
-                   fill_moments(plan, w, group, zi, plan.saturates());
+                   load_slots(plan, w, group, zi, false);
+                   const double shortest = plan.saturates() ? shortest_distance(w) : plan.cutoff();
+                   const bool saturated = plan.saturates() && shortest < plan.min_dist();
+                   if (saturated) load_slots(plan, w, group, zi, true);
+                   moments_and_adjoints(plan, w);
                    pull_slots<true>(plan, w);
                    hand_over(plan, w, group, zi, sink);
-                   if (plan.repulsion()) repel(*plan.repulsion(), w, group, zi, sink);
+                   if (plan.repulsion() && shortest < plan.repulsion()->outer())
+                     repel(*plan.repulsion(), w, group, zi, sink);
                    if constexpr (with_parameters) {
-                     if (plan.saturates()) undo_saturation(plan, w, group, zi);
+                     if (saturated) {
+                       // Grades have to tell how far below min_dist neighbours are.
+                       load_slots(plan, w, group, zi, false);
+                       moments_and_adjoints(plan, w);
+                       pull_slots<false>(plan, w);
+                     }
                      work.parameters.resize(plan.parameter_count());
                      parameter_gradient(plan, w, zi, group, work.parameters.data());
                      sink.parameters(group.atoms(), group.used(),
