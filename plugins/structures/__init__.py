@@ -44,11 +44,12 @@ from pescape.plugins.structures.stacking_faults import (
     displacement_grid,
     stacking_fault,
 )
-from pescape.plugins.structures.surfaces import Cut, cut, cuts, stack_for, surface
+from pescape.plugins.structures.surfaces import LOW_INDEX_PLANES, Cut, cut, cuts, stack_for, surface
 
 __all__ = [
     "DEFORMATIONS",
     "LATTICES",
+    "LOW_INDEX_PLANES",
     "SLIP_PLANES",
     "Cut",
     "EnergyForceLimits",

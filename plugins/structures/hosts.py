@@ -13,7 +13,7 @@ from ase.data import atomic_numbers
 from pescape.plugins.structures.contacts import pairs_within
 from pescape.plugins.structures.crystals import LATTICES, crystal, shortest_distance
 from pescape.plugins.structures.insertion import push_apart
-from pescape.plugins.structures.records import attach_record
+from pescape.plugins.structures.records import attach_record, generator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Lattices with a hexagonal axis along z.
 HEXAGONAL = ("hcp", "omega")
+
+#: Scaled displacements that free an atom whose neighbours push it from opposite sides alike.
+_NUDGE = 0.01
 
 
 @dataclass(frozen=True)
@@ -120,19 +123,32 @@ def kept_apart(atoms: Atoms, min_distance: float) -> Atoms:
         An atom is too near to its own periodic images, or there is no room.
     """
     radii = np.full(len(atoms), min_distance / 2.0)
-    first, second, _ = pairs_within(atoms, radii)
+    first, second, away = pairs_within(atoms, radii)
     if not len(first):
         return atoms
-    scaled = None
     if (first != second).all():
-        scaled = push_apart(atoms.cell.array, atoms.get_scaled_positions(wrap=False), radii)
-    if scaled is None:
-        raise ValueError(
-            f"{atoms.get_chemical_formula()} in {atoms.get_volume():.1f} Å³ has no room for atoms "
-            f"that are {min_distance:g} Å apart: lower min_distance or take a larger cell"
-        )
-    atoms.set_scaled_positions(scaled)
-    return atoms
+        placed = atoms.get_scaled_positions(wrap=False)
+        nudge = _NUDGE * generator(0).normal(size=placed.shape)
+        starts = [placed + nudge]
+        if not _balanced(first, away, min_distance):
+            starts.insert(0, placed)
+        for start in starts:
+            pushed = push_apart(atoms.cell.array, start, radii)
+            if pushed is not None:
+                atoms.set_scaled_positions(pushed)
+                return atoms
+    raise ValueError(
+        f"{atoms.get_chemical_formula()} in {atoms.get_volume():.1f} Å³ has no room for atoms "
+        f"that are {min_distance:g} Å apart: lower min_distance or take a larger cell"
+    )
+
+
+def _balanced(first: np.ndarray, away: np.ndarray, min_distance: float) -> bool:
+    """Tell whether the neighbours of every atom push it from opposite sides alike."""
+    distances = np.linalg.norm(away, axis=1, keepdims=True)
+    pushes = np.zeros((first.max() + 1, 3))
+    np.add.at(pushes, first, away * (min_distance / np.maximum(distances, 1e-9) - 1.0))
+    return bool(np.abs(pushes).max() < 1e-6)
 
 
 def finish(atoms: Atoms, name: str, builder: str, arguments: Mapping[str, Any]) -> Atoms:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pescape.plugins.structures.hosts import Host, finish, kept_apart
-from pescape.plugins.structures.surfaces import cut, plane_name
+from pescape.plugins.structures.surfaces import cut, plane_name, stack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,9 @@ SLIP_PLANES = {
 }
 
 
-def displacement_grid(points: int = 21, *, ends: bool = False) -> np.ndarray:
+def displacement_grid(
+    points: int = 21, *, ends: bool = False, count: int | None = None
+) -> np.ndarray:
     """Lay a grid of displacements over the period of a plane.
 
     Parameters
@@ -34,16 +36,23 @@ def displacement_grid(points: int = 21, *, ends: bool = False) -> np.ndarray:
         Reach 1, which gives the perfect crystal again. Without, the grid is in steps of
         1 / points and all displacements are different; 21 then hits the thirds, such as the
         intrinsic fault I2 of the basal plane, and 20 the halves of prismatic planes.
+    count
+        Keep so many of them, evenly spread over the plane.
 
     Returns
     -------
     ndarray
-        Fractions of the two vectors, (points², 2).
+        Fractions of the two vectors, (points², 2) or (count, 2).
     """
     if points < 1 + ends:
         raise ValueError(f"a grid of {points} points is too small")
     steps = np.arange(points) / (points - 1 if ends else points)
-    return np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
+    grid = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
+    if count is None:
+        return grid
+    if not 1 <= count <= len(grid):
+        raise ValueError(f"count = {count}, but there are {len(grid)} displacements")
+    return grid[_spread(grid, count)]
 
 
 def stacking_fault(
@@ -94,7 +103,7 @@ def stacking_fault(
         raise ValueError(f"layers = {layers}: a fault needs {2 if vacuum else 1} at least")
     if vacuum < 0.0:
         raise ValueError(f"vacuum = {vacuum} Å is negative")
-    atoms = chosen.layer.repeat((*in_plane, layers))
+    atoms = stack(host, plane, layers, in_plane, termination)
     shift = np.asarray(displacement, dtype=float) @ chosen.layer.cell.array[:2]
     shift[2] += opening
     if vacuum:
@@ -129,3 +138,21 @@ def _untilted(vector: np.ndarray, within: np.ndarray) -> np.ndarray:
     """Shorten a vector by whole periods within the plane; the crystal stays the same."""
     periods = np.linalg.solve(within[:, :2].T, vector[:2])
     return vector - np.round(periods - 1e-9) @ within
+
+
+def _spread(points: np.ndarray, count: int) -> list[int]:
+    """Choose points of a periodic unit square evenly, (count,) indices.
+
+    Each is the free point nearest to one of the additive sequence of the plastic number, any
+    number of whose first points lie evenly.
+    """
+    plastic = 1.324717957244746
+    step = np.array([1.0 / plastic, 1.0 / plastic**2])
+    chosen: list[int] = []
+    for turn in range(count):
+        away = points - turn * step
+        away -= np.round(away)
+        distance = (away**2).sum(axis=1)
+        distance[chosen] = np.inf
+        chosen.append(int(distance.argmin()))
+    return sorted(chosen)

@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
+_CUBIC_PLANES = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
+#: Planes of surfaces by lattice.
+LOW_INDEX_PLANES: dict[str, tuple[tuple[int, ...], ...]] = {
+    "hcp": (
+        (0, 0, 0, 1),
+        (1, 0, -1, 0),
+        (1, 1, -2, 0),
+        (1, 0, -1, 1),
+        (1, 1, -2, 1),
+        (1, 1, -2, 2),
+    ),
+    "bcc": _CUBIC_PLANES,
+    "fcc": _CUBIC_PLANES,
+}
+
 #: Largest component of the lattice vectors that span a plane.
 _REACH = 5
 #: Heights that differ by less, Å, belong to the same atomic plane.
@@ -122,6 +137,21 @@ def stack_for(host: Host, plane: Sequence[int], size: int) -> tuple[tuple[int, i
     return (within[0], within[1]), layers
 
 
+def stack(
+    host: Host,
+    plane: Sequence[int],
+    layers: int,
+    in_plane: Sequence[int] = (1, 1),
+    termination: int = 0,
+) -> Atoms:
+    """Pile layers of one of the `cuts` up to a periodic crystal."""
+    cut(host, plane, termination)
+    if min(layers, *in_plane) < 1:
+        raise ValueError(f"layers = {layers}, in_plane = {list(in_plane)} have to be above 0")
+    first, second = in_plane
+    return _stack(host, miller(host, plane), termination, (first, second, layers)).copy()
+
+
 def surface(
     host: Host,
     plane: Sequence[int],
@@ -153,9 +183,10 @@ def surface(
     Atoms
         Unrelaxed, z along the normal, in the middle of the cell, periodic in all directions.
     """
-    _positive(layers=layers, vacuum=vacuum)
+    if not vacuum > 0.0:
+        raise ValueError(f"vacuum = {vacuum} Å is not above 0")
     chosen = cut(host, plane, termination)
-    atoms = chosen.layer.repeat((*in_plane, layers))
+    atoms = stack(host, plane, layers, in_plane, termination)
     thickness = layers * chosen.spacing - chosen.gap
     atoms.cell[2] = (0.0, 0.0, thickness + vacuum)
     atoms.positions[:, 2] += vacuum / 2.0
@@ -177,10 +208,14 @@ def plane_name(plane: Sequence[int]) -> str:
     return f"({''.join(str(int(index)) for index in plane)})"
 
 
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} = {value} is not above 0")
+@functools.lru_cache(maxsize=64)
+def _stack(
+    host: Host,
+    indices: tuple[int, int, int],
+    termination: int,
+    repeat: tuple[int, int, int],
+) -> Atoms:
+    return _cuts(host, indices)[termination].layer.repeat(repeat)
 
 
 @functools.lru_cache(maxsize=256)
