@@ -250,9 +250,17 @@ class MTPotential:
         """Replace the active set."""
         return dataclasses.replace(self, active_set=active_set)
 
-    def with_repulsion(self, repulsion: ZBL | None) -> MTPotential:
-        """Replace the short-range repulsion; energies change, the parameters do not."""
-        return dataclasses.replace(self, repulsion=repulsion, adds_repulsion=True)
+    def with_repulsion(self, repulsion: ZBL | None, *, added: bool = True) -> MTPotential:
+        """Replace the short-range repulsion; energies change, the parameters do not.
+
+        Parameters
+        ----------
+        repulsion
+            None for a potential without.
+        added
+            False for fits to labels that lack the repulsion: all of the potential but its energy.
+        """
+        return dataclasses.replace(self, repulsion=repulsion, adds_repulsion=added)
 
     def with_species(self, species: Sequence[str]) -> MTPotential:
         """Say which elements the species are; a file that already does so must agree."""

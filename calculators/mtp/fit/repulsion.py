@@ -44,4 +44,4 @@ def without_repulsion(
         forces=data.forces - forces,
         virials=data.virials - virial,
     )
-    return dataclasses.replace(potential, adds_repulsion=False), rest
+    return potential.with_repulsion(potential.repulsion, added=False), rest
