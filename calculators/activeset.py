@@ -62,6 +62,7 @@ __all__ = [
     "grades",
     "gradient_rows",
     "maxvol",
+    "rows_about",
     "select",
     "site_gradients",
 ]
@@ -197,7 +198,9 @@ def gradient_rows(
     )
 
 
-def _about(potential: SitePotential, parameters: Parameters | None) -> tuple[SitePotential, slice]:
+def rows_about(
+    potential: SitePotential, parameters: Parameters | None
+) -> tuple[SitePotential, slice]:
     """Give a potential whose rows hold the parameters in question, and where those are."""
     if parameters not in (None, "all", "linear"):
         raise ValueError(f"parameters must be 'all' or 'linear', not {parameters!r}")
@@ -254,7 +257,7 @@ def build_active_set(
     ActiveSet
         With its origins and the configurations they point to.
     """
-    potential, counted = _about(potential, parameters)
+    potential, counted = rows_about(potential, parameters)
     stream = RowStream(potential, configurations, mode, threads=threads, memory=memory)
     span = largest_volume([stream], threshold=threshold, counted=counted, progress=progress)
     if span is None:

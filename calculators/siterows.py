@@ -31,8 +31,8 @@ Parameters = Literal["all", "linear"]
 
 #: Bytes of rows that a stream keeps between passes.
 ROW_MEMORY = 1 << 30
-# Atoms of a large configuration whose rows are made at once.
-_PART_ATOMS = 2048
+#: Atoms of a large configuration whose rows are made at once.
+PART_ATOMS = 2048
 
 
 class SitePotential(Protocol):
@@ -253,7 +253,7 @@ class RowStream:
 
     def _parts(self, index: int, atoms: Atoms) -> Iterator[tuple[int, Floats]]:
         """Rows of a configuration in parts, each with the index of its first atom."""
-        blocks = site_gradient_blocks(self.potential, atoms, _PART_ATOMS, threads=self.threads)
+        blocks = site_gradient_blocks(self.potential, atoms, PART_ATOMS, threads=self.threads)
         try:
             if self.mode == "neighborhood":
                 first = 0
