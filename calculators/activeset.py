@@ -15,57 +15,57 @@ References
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from pescape import _kernels
-from pescape.calculators.maxvol import EMPTY, SWAP_THRESHOLD, UNSET, maxvol
-from pescape.calculators.neighbors import neighbors
+from pescape.calculators.maxvol import EMPTY, IGNORED, SWAP_THRESHOLD, UNSET, MaxVol, maxvol
+from pescape.calculators.siterows import (
+    ROW_MEMORY,
+    Mode,
+    Parameters,
+    RowStream,
+    SitePotential,
+    configuration_row,
+    site_gradients,
+)
+from pescape.calculators.span import largest_volume
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
+
+    from pescape.calculators.siterows import RowBlock
+    from pescape.calculators.span import Progress
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
 __all__ = [
     "EMPTY",
+    "ROW_MEMORY",
     "SWAP_THRESHOLD",
     "UNSET",
     "ActiveSet",
     "GradedPotential",
     "Mode",
+    "Parameters",
     "Selection",
+    "SitePotential",
     "build_active_set",
     "configuration_row",
     "grades",
     "gradient_rows",
     "maxvol",
+    "rows_about",
     "select",
     "site_gradients",
 ]
-
-Mode = Literal["neighborhood", "configuration"]
-
-
-class SitePotential(Protocol):
-    """A potential made of site energies whose kernel gives their parameter gradients."""
-
-    @property
-    def species(self) -> tuple[str, ...]:
-        """Element of every species."""
-
-    @property
-    def cutoff(self) -> float:
-        """Å."""
-
-    def kernel(self) -> Any:  # noqa: ANN401 (a compiled class)
-        """Compile the potential: an object with the method ``site_gradients``."""
 
 
 class GradedPotential(SitePotential, Protocol):
@@ -135,6 +135,11 @@ class ActiveSet:
         return len(self.matrix)
 
     @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which parameters count, shape (n,): all, or those the energy is linear in."""
+        return np.diag(self.matrix) < 0.1 * IGNORED
+
+    @property
     def filled(self) -> int:
         """Number of rows that come from a configuration."""
         return int(np.count_nonzero(self.origins[:, 0] != UNSET))
@@ -165,32 +170,6 @@ def grades(rows: Floats, active_set: ActiveSet, *, threads: int = 1) -> Floats:
     return cast("Floats", _kernels.grades(rows, active_set.inverse, threads))
 
 
-def site_gradients(potential: SitePotential, atoms: Atoms, *, threads: int = 1) -> Floats:
-    """∂E_i/∂θ of each atom of a configuration, shape (atoms, parameters)."""
-    numbers = {symbol: index for index, symbol in enumerate(potential.species)}
-    try:
-        species = np.array([numbers[symbol] for symbol in atoms.get_chemical_symbols()], "i4")
-    except KeyError as error:
-        known = ", ".join(potential.species) or "no elements: give it with_species([...])"
-        raise ValueError(
-            f"{error.args[0]} is unknown to the potential, which names {known}"
-        ) from None
-    near = neighbors(atoms, potential.cutoff)
-    # A network's potential says which of its parameters the rows are about.
-    which = getattr(potential, "active_parameters", None)
-    options = {} if which is None else {"parameters": which}
-    rows = potential.kernel().site_gradients(
-        np.ascontiguousarray(atoms.positions), species, *near.arrays, threads, **options
-    )
-    return cast("Floats", rows)
-
-
-def configuration_row(site_rows: Floats, weight_scaling: float = 2.0) -> Floats:
-    """Sum the rows of a configuration's atoms into its own, scaled by its size."""
-    size = max(len(site_rows), 1)
-    return cast("Floats", site_rows.sum(axis=0) / size ** (weight_scaling / 2))
-
-
 def gradient_rows(
     potential: SitePotential,
     configurations: Sequence[Atoms],
@@ -207,28 +186,45 @@ def gradient_rows(
         Rows, shape (m, parameters), and origins, shape (m, 2): the configuration's index
         and the atom's (0 in configuration mode).
     """
-    rows: list[Floats] = []
-    origins: list[tuple[int, int]] = []
-    for index, atoms in enumerate(configurations):
-        sites = site_gradients(potential, atoms, threads=threads)
-        if mode == "configuration":
-            rows.append(configuration_row(sites, weight_scaling)[None])
-            origins.append((index, 0))
-        else:
-            rows.append(sites)
-            origins.extend((index, atom) for atom in range(len(sites)))
-    if not rows:
-        raise ValueError("no configurations: an active set needs at least one")
-    return np.concatenate(rows), np.array(origins, dtype=np.int64)
+    stream = RowStream(
+        potential, configurations, mode, weight_scaling=weight_scaling, threads=threads, memory=0
+    )
+    blocks = list(stream)
+    if not blocks:
+        raise ValueError("no configurations: there are no rows to make")
+    return (
+        np.concatenate([block.rows for block in blocks]),
+        np.concatenate([block.origins for block in blocks]),
+    )
+
+
+def rows_about(
+    potential: SitePotential, parameters: Parameters | None
+) -> tuple[SitePotential, slice]:
+    """Give a potential whose rows hold the parameters in question, and where those are."""
+    if parameters not in (None, "all", "linear"):
+        raise ValueError(f"parameters must be 'all' or 'linear', not {parameters!r}")
+    whole = slice(None)
+    if parameters is None:
+        return potential, whole
+    changing = cast("Any", potential)
+    if hasattr(potential, "active_parameters"):
+        which = "output" if parameters == "linear" else "all"
+        return dataclasses.replace(changing, active_parameters=which, active_set=None), whole
+    # Radial coefficients come first, then those the energy is linear in.
+    return potential, slice(changing.radial_coeffs.size, None) if parameters == "linear" else whole
 
 
 def build_active_set(
     potential: SitePotential,
-    configurations: Sequence[Atoms],
+    configurations: Iterable[Atoms],
     mode: Mode = "neighborhood",
     *,
+    parameters: Parameters | None = None,
     threshold: float = SWAP_THRESHOLD,
     threads: int = 1,
+    memory: int = ROW_MEMORY,
+    progress: Progress | None = None,
 ) -> ActiveSet:
     """Choose, among the training configurations, the rows of largest volume.
 
@@ -237,49 +233,50 @@ def build_active_set(
     potential
         The fitted potential whose parameter gradients are the rows.
     configurations
-        The training data.
+        The training data; anything to iterate over, which may be larger than memory. An
+        iterator is read once: no row then has a grade above n · threshold² for n parameters.
     mode
         One row for each atom, or one for each configuration.
+    parameters
+        "all", or those the energy is "linear" in: the species' and basis functions'
+        coefficients of a moment tensor potential, the output layers of networks. By default
+        all of a moment tensor potential, and what ``active_parameters`` of a network says.
+        Sets about linear parameters of a moment tensor potential have its full size; the slots
+        of radial parameters stay unset, and what rows say about these adds nothing to grades.
     threshold
         No training row has a grade above this afterwards.
     threads
         OpenMP threads.
+    memory
+        Bytes of rows that may be kept from pass to pass; beyond that they are made anew.
+    progress
+        Called after each block with the pass, its configurations so far and all swaps.
 
     Returns
     -------
     ActiveSet
         With its origins and the configurations they point to.
     """
-    rows, origins = gradient_rows(potential, configurations, mode, threads=threads)
-    matrix, inverse, held = maxvol(rows, threshold=threshold)
-    return _assemble(matrix, inverse, held, origins, configurations, mode)
-
-
-def _assemble(
-    matrix: Floats,
-    inverse: Floats,
-    held: Integers,
-    origins: Integers,
-    configurations: Sequence[Atoms],
-    mode: Mode,
-) -> ActiveSet:
-    """Keep the configurations that hold a row and renumber the origins."""
-    slots = np.full((len(held), 2), UNSET, dtype=np.int64)
-    filled = held >= 0
-    slots[filled] = origins[held[filled]]
+    potential, counted = rows_about(potential, parameters)
+    stream = RowStream(potential, configurations, mode, threads=threads, memory=memory)
+    span = largest_volume([stream], threshold=threshold, counted=counted, progress=progress)
+    if span is None:
+        raise ValueError("no configurations: an active set needs at least one with an atom")
+    slots = span.origins[:, 1:].copy()
+    filled = slots[:, 0] != UNSET
     kept, slots[filled, 0] = np.unique(slots[filled, 0], return_inverse=True)
     return ActiveSet(
-        matrix=matrix,
-        inverse=inverse,
+        matrix=span.matrix,
+        inverse=span.inverse,
         mode=mode,
         origins=slots,
-        configurations=tuple(configurations[index].copy() for index in kept),
+        configurations=tuple(span.configurations[0, int(index)].copy() for index in kept),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """What MaxVol takes out of a list of candidates.
+    """What MaxVol takes out of candidates.
 
     Parameters
     ----------
@@ -287,62 +284,92 @@ class Selection:
         The selected candidates, ascending.
     grades
         Each candidate's largest grade with the active set it was selected against,
-        shape (candidates,).
+        shape (candidates,); NaN for those not accepted.
+    configurations
+        The selected candidates themselves.
     """
 
     indices: tuple[int, ...]
     grades: Floats
+    configurations: tuple[Atoms, ...] = ()
 
 
 def select(
     potential: SitePotential,
     active_set: ActiveSet,
-    candidates: Sequence[Atoms],
+    candidates: Iterable[Atoms],
     *,
-    training: Sequence[Atoms] = (),
+    training: Iterable[Atoms] = (),
+    accept: Callable[[Atoms], bool] | None = None,
     threshold: float = SWAP_THRESHOLD,
     threads: int = 1,
+    memory: int = ROW_MEMORY,
+    progress: Progress | None = None,
 ) -> Selection:
     """Select the candidates that MaxVol would put into the active set.
 
-    Passes over the candidates, then over the training data, until neither has a row
-    with a grade above the threshold; what still holds a slot then is selected. Near
-    copies compete for the same slots, so few of them come through.
+    Passes over the training data and the candidates until neither has a row with a grade
+    above the threshold; candidates that hold a slot then are selected. Near copies compete
+    for the same slots, so few of them come through, and none of what is known already.
 
     Parameters
     ----------
     potential, active_set
         What the grades are measured with.
     candidates
-        Configurations without labels.
+        Configurations without labels; anything to iterate over, which may be larger than
+        memory. Of an iterator, which is read once, those are selected that leave no
+        candidate with a grade above n · threshold².
     training
-        The training data; rows that lost their slot on the way may win one back.
+        The training data; rows that lost their slot on the way may win one back, as those
+        of the active set may.
+    accept
+        Candidates for which this is false are left out.
     threshold
         Where swaps stop; larger selects fewer.
     threads
         OpenMP threads.
+    memory
+        Bytes of rows that may be kept from pass to pass.
+    progress
+        Called after each block with the pass, its configurations so far and all swaps.
 
     Returns
     -------
     Selection
-        Indices of the selected candidates, and all candidates' grades.
+        The selected candidates, and all candidates' grades.
     """
-    if not candidates:
-        return Selection((), np.empty(0))
+    largest: dict[int, float] = {}
 
-    def rows_of(configurations: Sequence[Atoms]) -> tuple[Floats, Integers]:
-        scaling = active_set.weight_scaling
-        return gradient_rows(
-            potential, configurations, active_set.mode, weight_scaling=scaling, threads=threads
-        )
+    def graded(block: RowBlock) -> None:
+        for index, value in zip(
+            block.origins[:, 0].tolist(),
+            grades(block.rows, active_set, threads=threads),
+            strict=True,
+        ):
+            largest[index] = max(value, largest.get(index, 0.0))
 
-    rows, origins = rows_of(candidates)
-    row_grades = grades(rows, active_set, threads=threads)
-    largest = np.zeros(len(candidates))
-    np.maximum.at(largest, origins[:, 0], row_grades)
-    if training:
-        rows = np.concatenate((rows, rows_of(training)[0]))
-    start = active_set.matrix, active_set.inverse, np.full(active_set.size, UNSET, dtype=np.int64)
-    _, _, held = maxvol(rows, start=start, threshold=threshold)
-    chosen = held[(held >= 0) & (held < len(origins))]
-    return Selection(tuple(np.unique(origins[chosen, 0]).tolist()), largest)
+    settings: Any = {
+        "mode": active_set.mode,
+        "weight_scaling": active_set.weight_scaling,
+        "threads": threads,
+        "memory": memory,
+    }
+    known = RowStream(potential, training, **settings)
+    stream = RowStream(potential, candidates, accept=accept, observe=graded, **settings)
+    start = _started(active_set, threshold)
+    span = largest_volume([known, stream], start=start, known=1, progress=progress)
+    assert span is not None, "the search started from an active set"
+    chosen = np.unique(span.origins[span.origins[:, 0] == 1, 1]).tolist()
+    found = np.full(len(stream.accepted), np.nan)
+    found[list(largest)] = list(largest.values())
+    frames = tuple(span.configurations[1, index] for index in chosen)
+    return Selection(tuple(chosen), found, frames)
+
+
+def _started(start: ActiveSet, threshold: float) -> MaxVol:
+    """Begin with the rows of an active set, which may win back what they lose."""
+    slots = np.where(start.origins[:, 0] != UNSET, np.arange(start.size), UNSET)
+    volume = MaxVol((start.matrix, start.inverse, slots), threshold)
+    volume.remember(start.matrix[slots != UNSET], slots[slots != UNSET])
+    return volume

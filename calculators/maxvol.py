@@ -1,5 +1,9 @@
 """MaxVol: the rows of a tall matrix that span the largest volume, found by swaps.
 
+Rows come in blocks. Within a block, the rows of the largest grades make a panel small enough for
+the cache; swaps are chosen there one by one, with rank-1 updates of the panel alone. Then the
+block and the inverse take all of them at once: Woodbury's formula, two matrix products.
+
 References
 ----------
 S. A. Goreinov et al., "How to find a good submatrix", in Matrix Methods: Theory, Algorithms,
@@ -23,57 +27,231 @@ if TYPE_CHECKING:
 
 #: What the diagonal of an empty active set holds; a slot that keeps it is unset.
 EMPTY = 1e-6
+#: What it holds for parameters that do not count: no row will ever win their slots, and what
+#: rows say about them adds nothing to grades.
+IGNORED = 1e30
 #: Swaps stop when no row's grade exceeds this.
 SWAP_THRESHOLD = 1.001
 UNSET = -1
 
-# Rows are worked on in blocks of about this many numbers, which stay in the cache.
-_BLOCK_NUMBERS = 400_000
+# Numbers in a block of rows: large enough that few updates serve many rows.
+_BLOCK_NUMBERS = 1_000_000
+# Rows of a panel, hence swaps between two updates of a block.
+_PANEL_ROWS = 64
+# Rows with a grade above this are remembered: a later swap may bring them above one.
+_NEAR = 0.9
+# Grades in a ratio nearer to one than this are the same.
+_SAME = 1.0 - 1e-9
+# How many of the rows that were near, in units of the number of parameters.
+_NEAR_ROWS = 4
 
 
-class _Volume:
-    """The matrix A, its inverse and the row held by each slot, while rows are swapped in."""
+def block_rows(size: int) -> int:
+    """How many rows of a number of parameters to hand to `MaxVol` at once."""
+    return max(_BLOCK_NUMBERS // max(size, 1), size, 64)
 
-    def __init__(self, matrix: Floats, inverse: Floats, held: Integers) -> None:
-        self.matrix = matrix
-        self.inverse = inverse
-        self.held = held
+
+class MaxVol:
+    """The rows of largest volume among all that were taken in, block by block.
+
+    Rows that ever held a slot are remembered, with some that nearly did: `settle` lets them
+    compete again. After one pass over a source and `settle`, every row of the source has a
+    grade of at most n · threshold² for n parameters: when its block was done it was a
+    combination of the n held rows with factors up to `threshold`, and each of those, being
+    remembered, now has a grade up to `threshold`. (That leaves out what the ε of slots
+    contributed that were unset then.) Further passes until none swaps bring it to `threshold`.
+
+    Parameters
+    ----------
+    start
+        Matrix (n, n), inverse (n, n) and what each slot holds (n,) to start from.
+    threshold
+        Where swaps stop, a little above 1.
+
+    Attributes
+    ----------
+    matrix, inverse, held
+        The matrix A, A⁻¹, and the number of the row in each slot.
+    remembered : dict of int to (n,) array
+        Rows by number, in the order in which they came.
+    """
+
+    def __init__(self, start: tuple[Floats, Floats, Integers], threshold: float) -> None:
+        if not threshold > 1.0:
+            raise ValueError(f"maxvol: threshold {threshold} is not above 1; swaps would never end")
+        matrix, inverse, held = start
+        self.matrix = matrix.copy()
+        self.inverse = inverse.copy(order="C")
+        self.held = held.copy()
+        self.threshold = threshold
+        self.remembered: dict[int, Floats] = {}
+        self.swaps = 0
+        self._near: set[int] = set()
         self._since_refresh = 0
 
-    def take_in(self, rows: Floats, first: int, threshold: float, limit: int) -> int:
-        """Swap in rows of one block until none has a grade above the threshold."""
+    @classmethod
+    def empty(
+        cls, size: int, threshold: float = SWAP_THRESHOLD, counted: slice = slice(None)
+    ) -> MaxVol:
+        """Start with every slot unset: ε on the diagonal, a huge number where nothing counts."""
+        diagonal = np.full(size, IGNORED)
+        diagonal[counted] = EMPTY
+        unset = np.full(size, UNSET, dtype=np.int64)
+        return cls((np.diag(diagonal), np.diag(1.0 / diagonal), unset), threshold)
+
+    def take_in(self, rows: Floats, numbers: Integers) -> int:
+        """Swap in rows (m, n), known by their numbers, until none has a grade above the threshold.
+
+        Returns
+        -------
+        int
+            How many swaps were made.
+        """
+        before = self.swaps
         b = rows @ self.inverse
         scratch = np.empty_like(b)
-        swaps = 0
-        while swaps < limit:
-            np.abs(b, out=scratch)
-            row, slot = divmod(int(scratch.argmax()), b.shape[1])
-            if not scratch[row, slot] > threshold:
+        # What a finite volume allows is far less; only rows that defy arithmetic reach it.
+        limit = before + 1000 * len(self.matrix) + 10 * len(rows)
+        while True:
+            grades = np.abs(b, out=scratch).max(axis=1, initial=0.0)
+            panel = _largest(grades, self.threshold, _PANEL_ROWS)
+            if not len(panel):
                 break
-            self._swap(rows[row], first + row, slot, b, row)
-            swaps += 1
+            if self.swaps >= limit:
+                raise ValueError(
+                    f"maxvol did not settle within {limit - before} swaps: the rows are too badly "
+                    "scaled (is the potential's fit finished?)"
+                )
+            self._swap(rows, numbers, b, panel)
             if self._since_refresh >= max(len(self.matrix), 64):
                 self.refresh()
-                b = rows @ self.inverse
-        return swaps
+                np.matmul(rows, self.inverse, out=b)
+        self._remember_near(rows, numbers, grades)
+        return self.swaps - before
 
-    def _swap(self, new: Floats, held: int, slot: int, b: Floats, row: int) -> None:
-        """Put a row into a slot: Sherman-Morrison for A⁻¹ and for B A⁻¹."""
-        direction = b[row].copy()
-        pivot = direction[slot]
-        direction[slot] -= 1.0
-        # dger works in place on Fortran order: the transposed view of a C-ordered matrix.
-        dger(-1.0, direction, self.inverse[:, slot] / pivot, a=self.inverse.T, overwrite_a=1)
-        dger(-1.0, direction, b[:, slot] / pivot, a=b.T, overwrite_a=1)
-        self.matrix[slot] = new
-        self.held[slot] = held
-        self._since_refresh += 1
+    def settle(self) -> int:
+        """Let the remembered rows compete until none has a grade above the threshold."""
+        before = self.swaps
+        numbers = np.fromiter(self.remembered, dtype=np.int64)
+        rows = list(self.remembered.values())
+        step = block_rows(len(self.matrix))
+        while numbers.size:
+            swaps = sum(
+                self.take_in(np.array(rows[first : first + step]), numbers[first : first + step])
+                for first in range(0, len(rows), step)
+            )
+            if not swaps:
+                break
+        self.refresh()
+        self._forget()
+        return self.swaps - before
+
+    def _forget(self) -> None:
+        """Make room for other rows that nearly hold a slot: forget those that no longer do."""
+        numbers = list(self._near)
+        if numbers:
+            rows = np.array([self.remembered[one] for one in numbers])
+            far = np.abs(rows @ self.inverse).max(axis=1) < _NEAR
+            for one in np.array(numbers)[far].tolist():
+                self._near.remove(one)
+                del self.remembered[one]
+
+    def remember(self, rows: Floats, numbers: Integers) -> None:
+        """Let rows (m, n) compete whenever remembered rows do."""
+        for row, number in zip(rows, numbers, strict=True):
+            self.remembered.setdefault(int(number), row.copy())
+
+    def prefer_below(self, limit: int) -> None:
+        """Give slots to remembered rows of numbers below a limit that do as well as those there.
+
+        As well: the volume keeps all but a millionth.
+        """
+        numbers = np.array([one for one in self.remembered if one < limit], dtype=np.int64)
+        if not numbers.size:
+            return
+        rows = np.array([self.remembered[int(one)] for one in numbers])
+        while (others := self.held >= limit).any():
+            b = rows @ self.inverse
+            gain = np.abs(b) * others
+            row, slot = divmod(int(gain.argmax()), b.shape[1])
+            if gain[row, slot] < 1.0 - 1e-6:
+                break
+            change = b[row]
+            pivot = change[slot]
+            change[slot] -= 1.0
+            self.inverse -= np.outer(self.inverse[:, slot] / pivot, change)
+            self.matrix[slot], self.held[slot] = rows[row], numbers[row]
+            self._since_refresh += 1
+        self.refresh()
 
     def refresh(self) -> None:
         """Replace the updated inverse, which gathers round-off, by a fresh one."""
         if self._since_refresh:
             self.inverse = _inverse(self.matrix)
             self._since_refresh = 0
+
+    def _swap(self, rows: Floats, numbers: Integers, b: Floats, panel: Integers) -> None:
+        """Put rows of a panel into slots; update the inverse and B A⁻¹ by all of them at once."""
+        slots, winners, count = _panel_swaps(b[panel], self.threshold)
+        taken = panel[winners]
+        # Woodbury: A' = A + E (R - EᵀA) gives A'⁻¹ = A⁻¹ - A⁻¹E (R A⁻¹ E)⁻¹ (R A⁻¹ - Eᵀ).
+        change = b[taken]
+        pivots = change[:, slots]
+        change[np.arange(len(slots)), slots] -= 1.0
+        change = np.linalg.solve(pivots, change)
+        b -= b[:, slots] @ change
+        self.inverse -= self.inverse[:, slots] @ change
+        self.matrix[slots] = rows[taken]
+        self.held[slots] = numbers[taken]
+        for row in taken:
+            self.remembered.setdefault(int(numbers[row]), rows[row].copy())
+            self._near.discard(int(numbers[row]))
+        self.swaps += count
+        self._since_refresh += count
+
+    def _remember_near(self, rows: Floats, numbers: Integers, grades: Floats) -> None:
+        for row in _largest(grades, _NEAR, _PANEL_ROWS):
+            number = int(numbers[row])
+            if len(self._near) < _NEAR_ROWS * len(self.matrix) and number not in self.remembered:
+                self.remembered[number] = rows[row].copy()
+                self._near.add(number)
+
+
+def _largest(grades: Floats, threshold: float, count: int) -> Integers:
+    """Find the largest grades above a threshold: indices, ascending; of equals, the first."""
+    over = np.flatnonzero(grades > threshold)
+    if len(over) > count:
+        over = np.sort(over[np.argsort(-grades[over], kind="stable")[:count]])
+    return over
+
+
+def _panel_swaps(panel: Floats, threshold: float) -> tuple[Integers, Integers, int]:
+    """Swap rows of a panel B A⁻¹ in, the largest grade first, as often as it has rows.
+
+    Returns
+    -------
+    tuple
+        The slots that changed, the panel's row each one holds in the end, the number of swaps.
+    """
+    scratch = np.empty_like(panel)
+    winners: dict[int, int] = {}
+    count = 0
+    while count < len(panel):
+        np.abs(panel, out=scratch)
+        row, slot = divmod(int(scratch.argmax()), panel.shape[1])
+        if not scratch[row, slot] > threshold:
+            break
+        # Copies differ by round-off only: the first of them is taken.
+        row = int(np.argmax(scratch[:, slot] >= _SAME * scratch[row, slot]))
+        direction = panel[row].copy()
+        pivot = direction[slot]
+        direction[slot] -= 1.0
+        # dger works in place on Fortran order: the transposed view of a C-ordered matrix.
+        dger(-1.0, direction, panel[:, slot] / pivot, a=panel.T, overwrite_a=1)
+        winners[slot] = row
+        count += 1
+    slots = np.fromiter(winners, dtype=np.int64)
+    return slots, np.fromiter(winners.values(), dtype=np.int64), count
 
 
 def _inverse(matrix: Floats) -> Floats:
@@ -97,9 +275,9 @@ def maxvol(
 ) -> tuple[Floats, Floats, Integers]:
     """Find rows that span the largest volume, by swaps.
 
-    The row with the largest grade replaces the slot in which it has it, which multiplies
-    the volume by that grade, until no grade exceeds `threshold`. The volume then is a
-    local maximum: no single swap enlarges it by more than a factor `threshold`.
+    A row with a grade above `threshold` replaces the slot in which it has it, which multiplies
+    the volume by that grade, the largest grades first, until none is left. The volume then is
+    a local maximum: no single swap enlarges it by more than a factor `threshold`.
 
     Parameters
     ----------
@@ -126,28 +304,18 @@ def maxvol(
     if not np.isfinite(rows).all():
         bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
         raise ValueError(f"maxvol: row {bad} holds numbers that are not finite")
-    if not threshold > 1.0:
-        raise ValueError(f"maxvol: threshold {threshold} is not above 1; swaps would never end")
     size = rows.shape[1]
-    if start is None:
-        start = np.eye(size) * EMPTY, np.eye(size) / EMPTY, np.full(size, UNSET, dtype=np.int64)
-    matrix, inverse, held = start
-    volume = _Volume(matrix.copy(), inverse.copy(order="C"), held.copy())
-    block = max(64, _BLOCK_NUMBERS // max(size, 1))
-    total, limit = 0, 1000 * size + 10 * len(rows)
+    volume = MaxVol.empty(size, threshold) if start is None else MaxVol(start, threshold)
+    numbers = np.arange(len(rows))
+    step = block_rows(size)
     while True:
         swaps = 0
-        for first in range(0, len(rows), block):
-            part = rows[first : first + block]
-            swaps += volume.take_in(part, first, threshold, limit - total - swaps)
+        for first in range(0, len(rows), step):
+            block = slice(first, first + step)
+            swaps += volume.take_in(rows[block], numbers[block])
             if progress is not None:
-                progress(total + swaps)
-        volume.refresh()
-        total += swaps
-        if swaps == 0:
+                progress(volume.swaps)
+        if not swaps:
+            volume.refresh()
             return volume.matrix, volume.inverse, volume.held
-        if total >= limit:
-            raise ValueError(
-                f"maxvol did not settle within {limit} swaps: the rows are too badly scaled "
-                "(is the potential's fit finished?)"
-            )
+        volume.settle()

@@ -76,7 +76,7 @@ struct ForceSink {
   double* energies;
   double* forces;
   double* virials;
-  void site_energy(int i, double e) { energies[i] = e; }
+  void site_energy(int i, double e) { energies[i] += e; }
   void pair(int i, int j, double x, double y, double z, double gx, double gy, double gz) {
     double* fi = forces + 3 * std::size_t(i);
     double* fj = forces + 3 * std::size_t(j);

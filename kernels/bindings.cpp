@@ -1,17 +1,40 @@
 // The Python face of the kernels; nothing below this file knows Python.
 #include "bindings.hpp"
 
+#include <nanobind/stl/vector.h>
+
 #include <string>
 #include <variant>
 
 #include "grade.hpp"
 #include "mtp/list.hpp"
+#include "zbl.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 using namespace pescape::bindings;
 
 namespace {
+
+nb::tuple evaluate_zbl(const pescape::ZBL& repulsion, const Rows3& positions,
+                       const Vector<std::int32_t>& species, const Vector<std::int64_t>& offsets,
+                       const Vector<std::int32_t>& indices, const Rows3& shifts, int threads) {
+  const auto atoms =
+      listed(positions, species, offsets, indices, shifts, repulsion.species_count());
+  return evaluated(atoms, threads, [&](const pescape::EnergyForces& out) {
+    pescape::energies_and_forces(atoms, threads, out,
+                                 [&](const int* list, int count, pescape::ForceSink& sink) {
+                                   for (int k = 0; k < count; ++k) {
+                                     const int i = list[k], zi = atoms.species(i);
+                                     if (zi < 0) continue;
+                                     atoms.for_each(i, [&](int j, double x, double y, double z) {
+                                       if (atoms.species(j) >= 0)
+                                         repulsion.repel(i, zi, j, atoms.species(j), x, y, z, sink);
+                                     });
+                                   }
+                                 });
+  });
+}
 
 /// A moment tensor potential ready to be evaluated, in double or single precision.
 class MTPKernel {
@@ -27,7 +50,7 @@ class MTPKernel {
             const In<double, nb::shape<-1, -1, -1, -1>>& radial_coeffs, const Rows4& basic,
             const Rows4& products, const Vector<std::int32_t>& scalar_moments, int moments_count,
             const Vector<double>& species_coeffs, const Vector<double>& moment_coeffs,
-            bool single_precision) {
+            const pescape::ZBL* repulsion, bool adds_repulsion, bool single_precision) {
     pescape::mtp::Model m;
     m.species_count = species_count;
     m.min_dist = min_dist;
@@ -48,6 +71,8 @@ class MTPKernel {
     m.scalar_moments.assign(scalar_moments.data(), scalar_moments.data() + scalar_moments.size());
     m.species_coeffs = to_vector(species_coeffs);
     m.moment_coeffs = to_vector(moment_coeffs);
+    if (repulsion) m.repulsion = *repulsion;
+    m.adds_repulsion = adds_repulsion;
     if (single_precision)
       plan_.emplace<pescape::mtp::Plan<float>>(m);
     else
@@ -158,6 +183,15 @@ void bind_bpnn(nb::module_& m);   // bindings_bpnn.cpp
 NB_MODULE(_kernels, m) {
   m.doc() = "Compiled kernels of pescape.";
 
+  nb::class_<pescape::ZBL>(
+      m, "ZBLKernel", "The ZBL repulsion between species, switched off from inner to outer (Å).")
+      .def(nb::init<const std::vector<int>&, double, double>(), nb::kw_only(), "atomic_numbers"_a,
+           "inner"_a, "outer"_a)
+      .def("evaluate", &evaluate_zbl, "positions"_a, "species"_a, "offsets"_a, "indices"_a,
+           "shifts"_a, "threads"_a = 1,
+           "Site energies (n,) in eV, forces (n, 3) in eV/Å and site virials (n, 6) in eV, as\n"
+           "MTPKernel.evaluate gives them.");
+
   nb::class_<MTPKernel>(
       m, "MTPKernel",
       "A moment tensor potential compiled for evaluation (immutable, safe to share by threads).\n\n"
@@ -166,12 +200,14 @@ NB_MODULE(_kernels, m) {
       "r_ij = positions[j] + shift - positions[i]; pairs may reach beyond the cut-off. Shorter\n"
       "offsets (c+1,) are for atoms of which the first c have lists; the others, ghosts, are only\n"
       "neighbours, and what is given per site has c entries.")
-      .def(nb::init<int, double, double, double, const In<double, nb::shape<-1, -1, -1, -1>>&,
-                    const Rows4&, const Rows4&, const Vector<std::int32_t>&, int,
-                    const Vector<double>&, const Vector<double>&, bool>(),
-           nb::kw_only(), "species_count"_a, "min_dist"_a, "max_dist"_a, "scaling"_a,
-           "radial_coeffs"_a, "basic"_a, "products"_a, "scalar_moments"_a, "moments_count"_a,
-           "species_coeffs"_a, "moment_coeffs"_a, "single_precision"_a = false)
+      .def(
+          nb::init<int, double, double, double, const In<double, nb::shape<-1, -1, -1, -1>>&,
+                   const Rows4&, const Rows4&, const Vector<std::int32_t>&, int,
+                   const Vector<double>&, const Vector<double>&, const pescape::ZBL*, bool, bool>(),
+          nb::kw_only(), "species_count"_a, "min_dist"_a, "max_dist"_a, "scaling"_a,
+          "radial_coeffs"_a, "basic"_a, "products"_a, "scalar_moments"_a, "moments_count"_a,
+          "species_coeffs"_a, "moment_coeffs"_a, "repulsion"_a = nb::none(),
+          "adds_repulsion"_a = true, "single_precision"_a = false)
       .def_prop_ro("parameter_count", &MTPKernel::parameter_count,
                    "Number of fitted parameters: radial, species, moments.")
       .def_prop_ro("species_count", &MTPKernel::species_count)
@@ -182,7 +218,8 @@ NB_MODULE(_kernels, m) {
            "(xx yy zz yz xz xy; -sum of r x dE/dr, half of each pair's to either atom).")
       .def("site_gradients", &MTPKernel::site_gradients, "positions"_a, "species"_a, "offsets"_a,
            "indices"_a, "shifts"_a, "threads"_a = 1,
-           "dE_i/dtheta (n, parameters): the rows that extrapolation grades are made of.")
+           "dE_i/dtheta (n, parameters): the rows that extrapolation grades are made of. Radial\n"
+           "functions go on below min_dist here even where a repulsion lets them saturate.")
       .def(
           "weighted_gradient", &MTPKernel::weighted_gradient, "positions"_a, "species"_a,
           "offsets"_a, "indices"_a, "shifts"_a, "site_weights"_a, "displacements"_a, "strains"_a,

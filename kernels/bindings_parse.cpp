@@ -85,6 +85,7 @@ nb::dict parse_mtp(const nb::bytes& data) {
     d["species_coeffs"] = array(std::move(m.species_coeffs), {s});
     d["moment_coeffs"] = array(std::move(m.moment_coeffs), {m.scalar_moments.size()});
   }
+  if (m.repulsion) d["repulsion"] = nb::make_tuple(m.repulsion->inner(), m.repulsion->outer());
   if (file.active_set) d["active_set"] = active_set(std::move(*file.active_set));
   return d;
 }

@@ -62,6 +62,14 @@ PESCAPE_INLINE Pack<T> sqrt(Pack<T> a) {
   return a;
 }
 
+/// Whether any lane of a is less than that of b.
+template <class T>
+PESCAPE_INLINE bool any_less(Pack<T> a, Pack<T> b) {
+  bool found = false;
+  for (int l = 0; l < Pack<T>::lanes; ++l) found |= a[l] < b[l];
+  return found;
+}
+
 /// A value and its derivative along one direction (forward-mode differentiation).
 template <class P>
 struct Dual {

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ase import Atoms
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from pescape.calculators.neighbors import Neighbors
 
     Floats = NDArray[np.float64]
 
 EnergyKind = Literal["free_energy", "energy"]
+
+#: Entry of ``atoms.info`` that says how much a configuration counts.
+WEIGHT = "fit_weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,9 @@ class TrainingSet:
         Which energy the labels are: forces are derivatives of the free energy.
     shortest
         Shortest distance between two atoms, Å.
+    factors
+        Of each configuration in the loss, shape (C,): how much it counts over the number of
+        configurations of the whole data set.
     """
 
     first: NDArray[np.int64]
@@ -66,6 +72,7 @@ class TrainingSet:
     volumes: Floats
     energy_kind: EnergyKind
     shortest: float
+    factors: Floats
 
     def __len__(self) -> int:
         return len(self.first) - 1
@@ -101,6 +108,7 @@ class TrainingSet:
             virials=self.virials[start:stop],
             has_virial=self.has_virial[start:stop],
             volumes=self.volumes[start:stop],
+            factors=self.factors[start:stop],
         )
 
 
@@ -115,6 +123,7 @@ def training_set(
     cutoff: float,
     *,
     min_dist: float | None = None,
+    chosen: range | None = None,
 ) -> TrainingSet:
     """Check labelled configurations and put them into arrays.
 
@@ -129,10 +138,13 @@ def training_set(
         Of the potential, Å.
     min_dist
         Two atoms nearer than this (Å) are an error.
+    chosen
+        Put only these into arrays, at least one: a part of the whole.
 
     Returns
     -------
     TrainingSet
+        All configurations count the same.
 
     Raises
     ------
@@ -143,10 +155,12 @@ def training_set(
         raise ValueError("the training data holds no configurations")
     kind = _energy_kind(configurations)
     number_of = {symbol: index for index, symbol in enumerate(species)}
+    total = len(configurations)
+    chosen = range(total) if chosen is None else chosen
     parts = [
-        _one(atoms, index, number_of, cutoff, min_dist, kind)
-        for index, atoms in enumerate(configurations)
+        _one(configurations[index], index, number_of, cutoff, min_dist, kind) for index in chosen
     ]
+    configurations = [configurations[index] for index in chosen]
     lists = concatenate([part.neighbors for part in parts])
     return TrainingSet(
         first=np.cumsum([0, *map(len, configurations)]),
@@ -162,7 +176,37 @@ def training_set(
         volumes=np.array([part.volume for part in parts]),
         energy_kind=kind,
         shortest=min(part.shortest for part in parts),
+        factors=np.full(len(parts), 1.0 / total),
     )
+
+
+def configuration_weights(
+    configurations: Sequence[Atoms], given: ArrayLike | None = None
+) -> Floats:
+    """How much each configuration counts, shape (C,).
+
+    Parameters
+    ----------
+    configurations
+        Labelled data.
+    given
+        Takes the place of what the configurations say, ``info["fit_weight"]``, by default 1.
+    """
+    if given is None:
+        given = [atoms.info.get(WEIGHT, 1.0) for atoms in configurations]
+    try:
+        weights = np.array(given, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"weights of configurations ({WEIGHT}) must be numbers") from None
+    if weights.shape != (len(configurations),):
+        raise ValueError(
+            f"{len(configurations)} weights of configurations expected, not shape {weights.shape}"
+        )
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0.0)))
+    if len(bad):
+        name = frame_name(configurations[bad[0]], int(bad[0]))
+        raise ValueError(f"{name}: its weight {weights[bad[0]]} is not a number ≥ 0")
+    return weights
 
 
 def within_limits(

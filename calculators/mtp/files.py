@@ -14,6 +14,7 @@ from pescape import _kernels
 from pescape.calculators.activeset import UNSET, ActiveSet, Mode
 from pescape.calculators.atomic import write_atomically
 from pescape.calculators.mtp.potential import MTPotential
+from pescape.calculators.zbl import ZBL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _EQUATIONS_BEFORE_FORCES = 1
 _STRESS_EQUATIONS = 9
 _SELECTED = "selected_eqn_inds"
+# How the parts of potential_tag begin that hold the elements and the repulsion.
+_OUR_TAGS = ("species:", "zbl:")
 
 
 def read_potential(path: str | PathLike[str]) -> MTPotential:
@@ -44,6 +47,8 @@ def read_potential(path: str | PathLike[str]) -> MTPotential:
         raise ValueError(f"{path}, {error}") from None
     block = fields.pop("active_set", None)
     fields["species"] = tuple(fields["species"])
+    if "repulsion" in fields:
+        fields["repulsion"] = ZBL(*fields["repulsion"])
     try:
         potential = MTPotential(**fields, source=str(path))
         if block is not None:
@@ -100,12 +105,14 @@ def _text(potential: MTPotential) -> str:
 
 
 def _tag(potential: MTPotential) -> str:
-    """Put the elements where other programs see free text."""
+    """Put the elements and the repulsion where other programs see free text."""
     tag = _one_line(potential.tag, "tag")
-    if not potential.species:
-        return tag
-    names = f"species: {' '.join(potential.species)}"
-    return f"{names}; {tag}" if tag else names
+    if tag.startswith(_OUR_TAGS):
+        raise ValueError(f"the potential's tag {tag!r} begins as those that tell its species do")
+    parts = [f"species: {' '.join(potential.species)}"] if potential.species else []
+    if potential.repulsion is not None:
+        parts.append(f"zbl: {potential.repulsion.inner!r} {potential.repulsion.outer!r}")
+    return "; ".join([*parts, tag] if tag else parts)
 
 
 def _one_line(text: str, what: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pescape._kernels import MTPKernel
     from pescape.calculators.activeset import ActiveSet
+    from pescape.calculators.zbl import ZBL
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int32]
@@ -68,6 +69,12 @@ class MTPotential:
         eV (ns,); None when untrained.
     active_set
         What extrapolation grades are measured against.
+    repulsion
+        Added to what is fitted. With it, radial functions come to rest just below min_dist
+        (within 5 %) instead of growing as polynomials do, so that the repulsion wins at all
+        shorter distances. Grades still tell how short a distance is.
+    adds_repulsion
+        False only while a fit lasts, whose labels lack the repulsion: the kernel leaves it out.
     name, tag
         Free text (one word, one line) kept in the file.
     source
@@ -89,6 +96,8 @@ class MTPotential:
     species_coeffs: Floats | None = None
     moment_coeffs: Floats | None = None
     active_set: ActiveSet | None = None
+    repulsion: ZBL | None = None
+    adds_repulsion: bool = True
     name: str = "MTP"
     tag: str = ""
     source: str = ""
@@ -114,10 +123,25 @@ class MTPotential:
                 f"min_dist {self.min_dist:g} Å and cutoff {self.cutoff:g} Å: "
                 "0 <= min_dist < cutoff must hold"
             )
+        self._check_repulsion()
         if self.active_set is not None and self.active_set.size != self.parameter_count:
             raise ValueError(
                 f"the active set has {self.active_set.size} rows, but the potential has "
                 f"{self.parameter_count} parameters"
+            )
+
+    def _check_repulsion(self) -> None:
+        if self.repulsion is None:
+            return
+        if not self.species:
+            raise ValueError(
+                f"zbl: {self._called} does not say which elements it is for: name them with "
+                ".with_species([...]) first"
+            )
+        if self.repulsion.outer > self.cutoff:
+            raise ValueError(
+                f"zbl: outer {self.repulsion.outer:g} Å is beyond the potential's cutoff "
+                f"{self.cutoff:g} Å: neighbours beyond the cutoff do not count"
             )
 
     def _freeze(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
@@ -226,6 +250,18 @@ class MTPotential:
         """Replace the active set."""
         return dataclasses.replace(self, active_set=active_set)
 
+    def with_repulsion(self, repulsion: ZBL | None, *, added: bool = True) -> MTPotential:
+        """Replace the short-range repulsion; energies change, the parameters do not.
+
+        Parameters
+        ----------
+        repulsion
+            None for a potential without.
+        added
+            False for fits to labels that lack the repulsion: all of the potential but its energy.
+        """
+        return dataclasses.replace(self, repulsion=repulsion, adds_repulsion=added)
+
     def with_species(self, species: Sequence[str]) -> MTPotential:
         """Say which elements the species are; a file that already does so must agree."""
         names = element_names(species)
@@ -305,6 +341,8 @@ class MTPotential:
             moments_count=self.moments_count,
             species_coeffs=self.species_coeffs,
             moment_coeffs=self.moment_coeffs,
+            repulsion=None if self.repulsion is None else self.repulsion.kernel(self.species),
+            adds_repulsion=self.adds_repulsion,
             single_precision=single_precision,
         )
 

@@ -47,7 +47,8 @@ void load_dual_slots(const Plan<T>& plan, Scratch<Dual<Pack<T>>>& w, const Group
     V* unit = &w.unit[std::size_t(3 * (slot / slot_group)) * slot_group + slot % slot_group];
     for (int axis = 0; axis < 3; ++axis)
       unit[axis * slot_group] = V(n[axis], (change[axis] - n[axis] * stretch) * inverse);
-    radial_functions<false>(plan, w, slot, zi, group.species(slot), V(length, stretch));
+    radial_functions<false>(plan, w, slot, zi, group.species(slot), V(length, stretch),
+                            plan.saturates());
   }
   clear_padding(plan, w);
 }
@@ -127,7 +128,7 @@ class BasisJacobian {
     const T inverse = T(1.0 / r);
     phi_.resize(size);
     slope_.resize(size);
-    radial_basis(plan_, P(T(r)), phi_.data(), slope_.data());
+    radial_basis(plan_, P(T(r)), phi_.data(), slope_.data(), plan_.saturates());
     f_.assign(channels, T(0));
     df_.assign(channels, T(0));
     const T* c = plan_.radial_coeffs(zi, around_.species(k));

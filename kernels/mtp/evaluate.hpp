@@ -4,13 +4,14 @@
 // `Neighbors` offers   int species(int i) const          negative: not ours, skipped
 //                      for_each(int i, f) const          calls f(j, dx, dy, dz), r_j - r_i in Å;
 //                                                        pairs beyond the cut-off are dropped
-// `Sink` takes         site_energy(int i, double e)
+// `Sink` takes         site_energy(int i, double e)      adds to E_i
 //                      pair(int i, int j, double dx, double dy, double dz,
 //                           double gx, double gy, double gz)          g = dE_i / d(r_j - r_i)
 //                      parameters(const int* atoms, int used, const T* b, int stride)
 //                                      b[p * stride + lane] = dE_i / dtheta_p of atoms[lane]
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "mtp/block.hpp"
@@ -53,7 +54,8 @@ void for_each_group(std::vector<Neighborhoods<lanes>>& pending, int species_coun
 namespace detail {
 
 template <class T, class Group>
-void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi) {
+void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi,
+                bool saturating) {
   using V = Pack<T>;
   w.prepare(plan, group.slots());
   for (int slot = 0; slot < w.slots; ++slot) {
@@ -64,7 +66,7 @@ void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, in
     V* unit = &w.unit[std::size_t(3 * (slot / slot_group)) * slot_group + slot % slot_group];
     for (int axis = 0; axis < 3; ++axis) unit[axis * slot_group] = r[axis] * inverse;
     w.inverse_r[slot] = inverse;
-    radial_functions<true>(plan, w, slot, zi, group.species(slot), length);
+    radial_functions<true>(plan, w, slot, zi, group.species(slot), length, saturating);
   }
   clear_padding(plan, w);
 }
@@ -86,6 +88,39 @@ void hand_over(const Plan<T>& plan, const Scratch<Pack<T>>& w, const Group& grou
   }
 }
 
+template <class T>
+void moments_and_adjoints(const Plan<T>& plan, Scratch<Pack<T>>& w) {
+  basic_moments(plan, w);
+  contract(plan, w);
+  energy_and_adjoints(plan, w);
+}
+
+/// The shortest distance (Å) to any neighbour of any lane.
+template <class T>
+double shortest_distance(const Scratch<Pack<T>>& w) {
+  Pack<T> largest(T(0));
+  for (int slot = 0; slot < w.slots; ++slot) {
+    const Pack<T> inverse = w.inverse_r[slot];
+    largest = Pack<T>(typename Pack<T>::Register(inverse.v > largest.v ? inverse.v : largest.v));
+  }
+  T all(0);
+  for (int lane = 0; lane < Pack<T>::lanes; ++lane) all = std::max(all, largest[lane]);
+  return 1.0 / double(all);
+}
+
+template <class T, class Group, class Sink>
+void repel(const ZBL& repulsion, const Scratch<Pack<T>>& w, const Group& group, int zi,
+           Sink& sink) {
+  for (int slot = 0; slot < w.slots; ++slot) {
+    if (!any_less(Pack<T>(T(1.0 / repulsion.outer())), w.inverse_r[slot])) continue;
+    for (int lane = 0; lane < group.used(); ++lane)
+      if (group.index(slot, lane) >= 0)
+        repulsion.repel(group.atom(lane), zi, group.index(slot, lane), group.species(slot),
+                        group.position(slot, 0)[lane], group.position(slot, 1)[lane],
+                        group.position(slot, 2)[lane], sink);
+  }
+}
+
 template <bool with_parameters, class T, class List, class Sink>
 void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, int count,
                     const List& list, Sink& sink) {
@@ -93,13 +128,22 @@ void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, i
   Scratch<V>& w = work.scratch;
   for_each_group(work.pending, plan.species_count(), plan.cutoff(), atoms, count, list,
                  [&](const Neighborhoods<V::lanes>& group, int zi) {
-                   load_slots(plan, w, group, zi);
-                   basic_moments(plan, w);
-                   contract(plan, w);
-                   energy_and_adjoints(plan, w);
+                   load_slots(plan, w, group, zi, false);
+                   const double shortest = plan.saturates() ? shortest_distance(w) : plan.cutoff();
+                   const bool saturated = plan.saturates() && shortest < plan.min_dist();
+                   if (saturated) load_slots(plan, w, group, zi, true);
+                   moments_and_adjoints(plan, w);
                    pull_slots<true>(plan, w);
                    hand_over(plan, w, group, zi, sink);
+                   if (plan.repulsion() && shortest < plan.repulsion()->outer())
+                     repel(*plan.repulsion(), w, group, zi, sink);
                    if constexpr (with_parameters) {
+                     if (saturated) {
+                       // Grades have to tell how far below min_dist neighbours are.
+                       load_slots(plan, w, group, zi, false);
+                       moments_and_adjoints(plan, w);
+                       pull_slots<false>(plan, w);
+                     }
                      work.parameters.resize(plan.parameter_count());
                      parameter_gradient(plan, w, zi, group, work.parameters.data());
                      sink.parameters(group.atoms(), group.used(),

@@ -3,7 +3,10 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <vector>
+
+#include "zbl.hpp"
 
 namespace pescape::mtp {
 
@@ -36,6 +39,10 @@ struct Model {
 
   std::vector<double> species_coeffs;  ///< eV, one per species
   std::vector<double> moment_coeffs;   ///< one per scalar moment
+
+  /// Beside what is fitted. With it, radial functions hardly change below min_dist.
+  std::optional<ZBL> repulsion;
+  bool adds_repulsion = true;  ///< false while it is fitted to labels that lack the repulsion
 
   std::size_t radial_size() const {
     return std::size_t(species_count) * species_count * radial_funcs_count * radial_basis_size;

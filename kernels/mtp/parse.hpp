@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "elements.hpp"
 #include "inverse.hpp"
 #include "mtp/braces.hpp"
 #include "mtp/model.hpp"
@@ -169,13 +170,12 @@ class TextReader {
         in_.fail(std::string("'") + what + "' comes before '" + key + "', which it depends on");
   }
 
-  /// "species: Zr O; anything else", where the part about species is ours.
+  /// "species: Zr O; zbl: 0.8 1.8; anything else", where the first two parts are ours.
   void potential_tag() {
     std::string_view tag = in_.rest_of_line();
-    const std::string_view prefix = "species:";
-    if (tag.substr(0, prefix.size()) == prefix) {
-      const std::size_t end = std::min(tag.find(';'), tag.size());
-      Scanner names(tag.substr(prefix.size(), end - prefix.size()));
+    species_line_ = in_.line();
+    if (const auto part = part_of(tag, "species:")) {
+      Scanner names(*part);
       for (names.skip_space(); !names.at_end(); names.skip_space()) {
         const std::string_view name = names.word();
         if (!is_element(name))
@@ -183,12 +183,51 @@ class TextReader {
                    ", which is no element's symbol");
         file_.species_names.emplace_back(name);
       }
-      tag.remove_prefix(std::min(end + 1, tag.size()));
-      tag.remove_prefix(std::min(tag.find_first_not_of(" \t"), tag.size()));
-      species_line_ = in_.line();
       if (seen_.count("species_count")) check_species_names();
     }
+    if (const auto part = part_of(tag, "zbl:")) repulsion(*part);
     file_.tag = tag;
+  }
+
+  /// Takes a part that begins with a prefix and ends at a semicolon off a line.
+  static std::optional<std::string_view> part_of(std::string_view& line, std::string_view prefix) {
+    if (line.substr(0, prefix.size()) != prefix) return std::nullopt;
+    const std::size_t end = std::min(line.find(';'), line.size());
+    const std::string_view part = line.substr(prefix.size(), end - prefix.size());
+    line.remove_prefix(std::min(end + 1, line.size()));
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+    return part;
+  }
+
+  /// The distances between which the repulsion is switched off.
+  void repulsion(std::string_view text) {
+    const std::string expected = "potential_tag: zbl: two distances in Å, 0 < inner < outer, ";
+    Scanner distances(text);
+    double inner = 0.0, outer = 0.0;
+    try {
+      inner = distances.real("inner"), outer = distances.real("outer");
+    } catch (const ParseError& error) {
+      in_.fail(expected + "expected; " + error.message);
+    }
+    distances.skip_space();
+    if (!distances.at_end() || !(0.0 < inner && inner < outer))
+      in_.fail(expected + "expected, found " + quoted(text));
+    std::vector<int> numbers;
+    for (const std::string& name : file_.species_names) {
+      numbers.push_back(atomic_number(name));
+      if (numbers.back() == 0) in_.fail("potential_tag: zbl: no element is called " + quoted(name));
+    }
+    if (numbers.empty())
+      in_.fail("potential_tag: zbl: needs the elements before it, as in species: Zr; zbl: 0.8 1.8");
+    file_.model.repulsion.emplace(numbers, inner, outer);
+  }
+
+  void check_repulsion() const {
+    const Model& m = file_.model;
+    if (m.repulsion && m.repulsion->outer() > m.max_dist)
+      throw ParseError(species_line_, "potential_tag: zbl: the repulsion ends at " +
+                                          std::to_string(m.repulsion->outer()) +
+                                          ", beyond max_dist " + std::to_string(m.max_dist));
   }
 
   void check_species_names() const {
@@ -341,6 +380,7 @@ class TextReader {
                                            std::to_string(m.max_dist) +
                                            ": 0 <= min_dist < max_dist must hold");
     check_species_names();
+    check_repulsion();
     order_radial_coeffs();
   }
 

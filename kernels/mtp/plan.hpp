@@ -74,6 +74,13 @@ class Plan {
   double scaling() const { return model_.scaling; }
   int parameter_count() const { return int(model_.parameter_count()); }
   const Model& model() const { return model_; }
+  /// What to add to the energy of near pairs; null if nothing.
+  const ZBL* repulsion() const {
+    return model_.repulsion && model_.adds_repulsion ? &*model_.repulsion : nullptr;
+  }
+  /// Whether radial functions come to rest just below min_dist. Polynomials that go on growing
+  /// would outdo the repulsion where they know nothing.
+  bool saturates() const { return model_.repulsion.has_value(); }
 
   /// Coefficients of the radial functions, [mu][n], for one ordered pair of species.
   const T* radial_coeffs(int zi, int zj) const {
@@ -123,6 +130,9 @@ class Plan {
     if (m.radial_coeffs.size() != m.radial_size()) bad("radial_coeffs has the wrong size");
     if (int(m.species_coeffs.size()) != m.species_count) bad("species_coeffs has the wrong size");
     if (m.moment_coeffs.size() != m.scalar_moments.size()) bad("moment_coeffs has the wrong size");
+    if (m.repulsion && m.repulsion->species_count() != m.species_count)
+      bad("the repulsion is not for the potential's species");
+    if (m.repulsion && m.repulsion->outer() > m.max_dist) bad("the repulsion exceeds the cut-off");
     if (m.moments_count < basics) bad("moments_count is less than the number of basic moments");
     for (const BasicMoment& b : m.basic)
       if (b.mu < 0 || b.mu >= m.radial_funcs_count || b.a < 0 || b.b < 0 || b.c < 0)

@@ -58,9 +58,32 @@ struct Scratch {
   }
 };
 
+/// Over which part of min_dist saturating radial functions come to rest.
+inline constexpr double saturation_width = 0.05;
+
+/// A distance that ends at min_dist (1 - saturation_width / 2), and its derivative dr/d(true r).
+template <class T>
+struct Saturated {
+  Pack<T> r, slope;
+};
+
+/// The same as r from `low` = min_dist on; twice continuously differentiable.
+template <class T>
+Saturated<T> saturated(Pack<T> r, T low) {
+  Saturated<T> at{r, Pack<T>(T(1))};
+  const T width = T(saturation_width) * low;
+  for (int l = 0; l < Pack<T>::lanes; ++l) {
+    if (!(r[l] < low)) continue;
+    const T t = std::min((low - r[l]) / width, T(1));
+    at.r.set(l, low - width * t * (T(1) - t * t * (T(1) - T(0.5) * t)));
+    at.slope.set(l, T(1) - t * t * (T(3) - T(2) * t));
+  }
+  return at;
+}
+
 /// phi_n(r), n < size, and their derivatives where `slope` is given (Chebyshev, smooth at R).
 template <class P, class V>
-PESCAPE_INLINE void radial_basis(const P& plan, V r, V* phi, V* slope) {
+PESCAPE_INLINE void chebyshev_basis(const P& plan, V r, V* phi, V* slope) {
   using T = typename Numeric<V>::Scalar;
   const int size = plan.radial_size();
   const T R = T(plan.cutoff()), low = T(plan.min_dist()), s = T(plan.scaling());
@@ -78,15 +101,49 @@ PESCAPE_INLINE void radial_basis(const P& plan, V r, V* phi, V* slope) {
   }
 }
 
+/// The same of saturated distances.
+template <class P, class T>
+void saturated_basis(const P& plan, Pack<T> r, Pack<T>* phi, Pack<T>* slope) {
+  const Saturated<T> at = saturated(r, T(plan.min_dist()));
+  chebyshev_basis(plan, at.r, phi, slope);
+  if (slope)
+    for (int n = 0; n < plan.radial_size(); ++n) slope[n] = at.slope * slope[n];
+}
+template <class P, class T>
+void saturated_basis(const P& plan, Dual<Pack<T>> r, Dual<Pack<T>>* phi, Dual<Pack<T>>* slope) {
+  const Saturated<T> at = saturated(r.value, T(plan.min_dist()));
+  chebyshev_basis(plan, Dual<Pack<T>>(at.r, at.slope * r.tangent), phi, slope);
+}
+
+template <class T>
+PESCAPE_INLINE Pack<T> value_of(Pack<T> a) {
+  return a;
+}
+template <class T>
+PESCAPE_INLINE Pack<T> value_of(Dual<Pack<T>> a) {
+  return a.value;
+}
+
+/// phi_n, and their derivatives where `slope` is given; below min_dist they saturate if asked to.
+template <class P, class V>
+PESCAPE_INLINE void radial_basis(const P& plan, V r, V* phi, V* slope, bool saturating) {
+  using T = typename Numeric<V>::Scalar;
+  if (saturating && any_less(value_of(r), Pack<T>(T(plan.min_dist()))))
+    saturated_basis(plan, r, phi, slope);
+  else
+    chebyshev_basis(plan, r, phi, slope);
+}
+
 /// f_mu of one slot; the slopes too where forces are wanted.
 template <bool with_slope, class P, class V>
-void radial_functions(const P& plan, Scratch<V>& w, int slot, int zi, int zj, V r) {
+void radial_functions(const P& plan, Scratch<V>& w, int slot, int zi, int zj, V r,
+                      bool saturating) {
   using T = typename Numeric<V>::Scalar;
   const int size = plan.radial_size(), channels = plan.radial_channels();
   const T* coeffs = plan.radial_coeffs(zi, zj);
   V* phi = &w.basis[std::size_t(slot) * size];
   V* slope = w.slope.data();
-  radial_basis(plan, r, phi, with_slope ? slope : nullptr);
+  radial_basis(plan, r, phi, with_slope ? slope : nullptr, saturating);
   const std::size_t at = std::size_t(slot / slot_group) * channels * slot_group + slot % slot_group;
   for (int mu = 0; mu < channels; ++mu, coeffs += size) {
     V f = scale(coeffs[0], phi[0]), df = f;

@@ -9,6 +9,9 @@ from pescape.plugins.structures.crystals import (
     shortest_distance,
     strained_and_rattled,
 )
+from pescape.plugins.structures.deformed import DEFORMATIONS, deformation_grid, deformed
+from pescape.plugins.structures.dislocations import dipole_repeat, dislocation_dipole
+from pescape.plugins.structures.hosts import Host, repeat_for
 from pescape.plugins.structures.kpoints import kpoint_grid
 from pescape.plugins.structures.limits import (
     EnergyForceLimits,
@@ -20,6 +23,14 @@ from pescape.plugins.structures.limits import (
 )
 from pescape.plugins.structures.limits_plot import plot_limits
 from pescape.plugins.structures.packing import PackingError, random_packing
+from pescape.plugins.structures.point_defects import (
+    VacancyPair,
+    divacancy,
+    divacancy_pairs,
+    interstitial,
+    interstitial_sites,
+    vacancy,
+)
 from pescape.plugins.structures.polymorphs import Mutations, polymorph_derived
 from pescape.plugins.structures.records import replay
 from pescape.plugins.structures.spheres import (
@@ -28,17 +39,40 @@ from pescape.plugins.structures.spheres import (
     sphere_metrics,
     table_a1,
 )
+from pescape.plugins.structures.stacking_faults import (
+    SLIP_PLANES,
+    displacement_grid,
+    stacking_fault,
+)
+from pescape.plugins.structures.surfaces import LOW_INDEX_PLANES, Cut, cut, cuts, stack_for, surface
 
 __all__ = [
+    "DEFORMATIONS",
     "LATTICES",
+    "LOW_INDEX_PLANES",
+    "SLIP_PLANES",
+    "Cut",
     "EnergyForceLimits",
+    "Host",
     "Mutations",
     "PackingError",
     "PairLimits",
     "SphereMetrics",
+    "VacancyPair",
     "beyond",
     "crystal",
+    "cut",
+    "cuts",
+    "deformation_grid",
+    "deformed",
+    "dipole_repeat",
+    "dislocation_dipole",
+    "displacement_grid",
+    "divacancy",
+    "divacancy_pairs",
     "force_energy_limits",
+    "interstitial",
+    "interstitial_sites",
     "kpoint_grid",
     "overlaps",
     "plot_limits",
@@ -48,11 +82,16 @@ __all__ = [
     "rattled",
     "rattled_crystal",
     "recommended_box",
+    "repeat_for",
     "replay",
     "shortest_distance",
     "sphere_metrics",
     "split_by_limits",
+    "stack_for",
+    "stacking_fault",
     "strained_and_rattled",
+    "surface",
     "table_a1",
+    "vacancy",
     "violations",
 ]

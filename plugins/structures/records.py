@@ -21,9 +21,16 @@ RECORD = "record"
 VERSION = 1
 
 _BUILDERS = {
+    "deformed": "pescape.plugins.structures.deformed",
+    "dislocation_dipole": "pescape.plugins.structures.dislocations",
+    "divacancy": "pescape.plugins.structures.point_defects",
+    "interstitial": "pescape.plugins.structures.point_defects",
     "polymorph_derived": "pescape.plugins.structures.polymorphs",
     "random_packing": "pescape.plugins.structures.packing",
     "rattled_crystal": "pescape.plugins.structures.crystals",
+    "stacking_fault": "pescape.plugins.structures.stacking_faults",
+    "surface": "pescape.plugins.structures.surfaces",
+    "vacancy": "pescape.plugins.structures.point_defects",
 }
 
 
@@ -58,8 +65,13 @@ def replay(record: Mapping[str, Any], *, check: bool = True) -> Atoms:
     arguments = dict(record["arguments"])
     if "parent" in arguments:
         arguments["parent"] = structure_from_dict(arguments["parent"])
+    if "host" in arguments:
+        hosts = importlib.import_module("pescape.plugins.structures.hosts")
+        arguments["host"] = hosts.Host(**arguments["host"])
+    if record["seed"] is not None:
+        arguments["seed"] = _seed_from_record(record["seed"])
     builder = getattr(importlib.import_module(_BUILDERS[name]), name)
-    atoms = builder(**arguments, seed=_seed_from_record(record["seed"]))
+    atoms = builder(**arguments)
     found = atoms.info[RECORD]["fingerprint"]
     if check and found != record["fingerprint"]:
         raise ValueError(
@@ -72,7 +84,7 @@ def replay(record: Mapping[str, Any], *, check: bool = True) -> Atoms:
 def attach_record(
     atoms: Atoms,
     builder: str,
-    seed: int | np.random.SeedSequence,
+    seed: int | np.random.SeedSequence | None,
     arguments: Mapping[str, Any],
     done: Mapping[str, Any],
 ) -> None:
@@ -85,7 +97,7 @@ def attach_record(
     builder
         Name of the function that built it.
     seed
-        What the function was given.
+        What the function was given; None of a function that leaves nothing to chance.
     arguments
         All its other arguments, as JSON can hold them.
     done
@@ -94,7 +106,7 @@ def attach_record(
     atoms.info[RECORD] = {
         "builder": builder,
         "version": VERSION,
-        "seed": _recorded_seed(seed),
+        "seed": None if seed is None else _recorded_seed(seed),
         "arguments": dict(arguments),
         "done": dict(done),
         "made_with": _made_with(),

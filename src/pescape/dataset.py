@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +14,21 @@ from pescape.errors import DataError
 from pescape.files import atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ase import Atoms
 
 #: Entry of ``atoms.info`` that says where a configuration was read from.
 SOURCE = "source_frame"
 _CFG = "mlip-cfg"
+_WRITTEN_AT_ONCE = 256
 
 
-def read_configurations(path: Path | str, *, species: Sequence[str] | None = None) -> list[Atoms]:
-    """Read all configurations of a file in any format ASE knows.
+class Configurations:
+    """Configurations of a file, read one by one each time they are iterated over.
+
+    Memory holds one of them at a time, for files that ASE reads so: extxyz and trajectories
+    of its own, not MLIP's ``.cfg``.
 
     Parameters
     ----------
@@ -32,55 +37,68 @@ def read_configurations(path: Path | str, *, species: Sequence[str] | None = Non
     species
         Elements of the species numbers, for ``.cfg`` files that do not name them.
 
-    Returns
-    -------
-    list of Atoms
-        ``info["source_frame"]`` names file and frame, for messages.
-
     Raises
     ------
     DataError
-        The file is not there, not readable or holds no configuration.
+        The file is not there; while iterating, it is not readable or holds no configuration.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    options: dict[str, Any] = {}
-    if path.suffix == ".cfg":
-        options = {"format": _CFG} | ({"species": list(species)} if species else {})
-    elif path.suffix in {".xyz", ".extxyz"}:
-        options = {"format": "extxyz"}
-    try:
-        frames = ase.io.read(path, ":", **options)
-    except UnknownFileTypeError as error:
-        raise DataError(f"{path}: not a format that ASE can read ({error})") from error
-    except Exception as error:  # ASE's readers raise anything
-        reason = str(error) or type(error).__name__
-        where = "" if str(path) in reason else f"{path}: "
-        raise DataError(
-            f"{where}{reason}" if where == "" else f"{where}cannot be read: {reason}"
-        ) from error
-    if not frames:
-        raise DataError(f"{path}: holds no configurations")
-    for index, atoms in enumerate(frames):
-        atoms.info[SOURCE] = f"{path} frame {index}"
-    return list(frames)
+
+    def __init__(self, path: Path | str, *, species: Sequence[str] | None = None) -> None:
+        self.path = Path(path)
+        self._species = species
+        if not self.path.is_file():
+            raise DataError(f"{path}: no such file")
+
+    def __iter__(self) -> Iterator[Atoms]:
+        """Read them; ``info["source_frame"]`` names file and frame, for messages."""
+        path = self.path
+        options: dict[str, Any] = {}
+        if path.suffix == ".cfg":
+            options = {"format": _CFG} | ({"species": list(self._species)} if self._species else {})
+        elif path.suffix in {".xyz", ".extxyz"}:
+            options = {"format": "extxyz"}
+        index = -1
+        try:
+            for index, atoms in enumerate(ase.io.iread(path, ":", **options)):
+                atoms.info[SOURCE] = f"{path} frame {index}"
+                yield atoms
+        except UnknownFileTypeError as error:
+            raise DataError(f"{path}: not a format that ASE can read ({error})") from error
+        except Exception as error:  # ASE's readers raise anything
+            reason = str(error) or type(error).__name__
+            where = "" if str(path) in reason else f"{path}: cannot be read: "
+            raise DataError(f"{where}{reason}") from error
+        if index < 0:
+            raise DataError(f"{path}: holds no configurations")
 
 
-def write_configurations(path: Path | str, frames: Sequence[Atoms]) -> None:
-    """Write configurations atomically; extxyz unless the name says otherwise."""
+def read_configurations(path: Path | str, *, species: Sequence[str] | None = None) -> list[Atoms]:
+    """Read all configurations of a file in any format ASE knows; see `Configurations`."""
+    return list(Configurations(path, species=species))
+
+
+def write_configurations(path: Path | str, frames: Iterable[Atoms]) -> None:
+    """Write configurations atomically; extxyz, then some at a time, unless the name says else."""
     path = Path(path)
     known = {".cfg": _CFG, ".xyz": "extxyz", ".extxyz": "extxyz", ".traj": "traj"}
-    bare = []
-    for atoms in frames:
-        new = atoms.copy()
-        new.calc = atoms.calc
-        new.info.pop(SOURCE, None)
-        # Read back from extxyz, an empty entry would swallow the one after it.
-        new.info = {key: value for key, value in new.info.items() if str(value) != ""}
-        bare.append(new)
+    kind = known.get(path.suffix, "extxyz")
+    bare = (_without_source(atoms) for atoms in frames)
     with atomic(path) as temporary:
-        ase.io.write(temporary, bare, format=known.get(path.suffix, "extxyz"))
+        if kind != "extxyz":
+            ase.io.write(temporary, list(bare), format=kind)
+            return
+        temporary.touch()
+        while some := list(itertools.islice(bare, _WRITTEN_AT_ONCE)):
+            ase.io.write(temporary, some, format=kind, append=True)
+
+
+def _without_source(atoms: Atoms) -> Atoms:
+    new = atoms.copy()
+    new.calc = atoms.calc
+    new.info.pop(SOURCE, None)
+    # Read back from extxyz, an empty entry would swallow the one after it.
+    new.info = {key: value for key, value in new.info.items() if str(value) != ""}
+    return new
 
 
 def species_of(frames: Sequence[Atoms]) -> tuple[str, ...]:

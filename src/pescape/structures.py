@@ -11,8 +11,14 @@ import numpy as np
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
 from pescape.config import Strict, tag_of
-from pescape.dataset import SOURCE, read_configurations
 from pescape.errors import ConfigError, DataError
+from pescape.families import (
+    AnyStart,
+    CrystalConfig,
+    Family,
+    StartConfig,
+    named_structures,
+)
 from pescape.labelling.label import configuration_id
 from pescape.plugins.structures.polymorphs import Mutations
 
@@ -26,36 +32,6 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 Radii = dict[str, PositiveFloat]
-Repeat = tuple[PositiveInt, PositiveInt, PositiveInt]
-
-
-class CrystalConfig(Strict):
-    """An elemental crystal, in one or several supercells."""
-
-    element: str
-    lattice: Literal["bcc", "diamond", "fcc", "hcp", "omega", "sc"]
-    a: PositiveFloat = Field(description="lattice parameter, Å")
-    c_over_a: PositiveFloat | None = Field(None, description="of hcp and omega")
-    cubic: bool = Field(False, description="conventional instead of primitive cell")
-    repeat: Annotated[tuple[Repeat, ...], Field(min_length=1)] = ((1, 1, 1),)
-
-    def build(self) -> list[Atoms]:
-        """Build the supercells; each knows its name."""
-        from pescape.plugins.structures import crystal
-
-        built = []
-        for repeat in self.repeat:
-            atoms = crystal(
-                self.element,
-                self.lattice,
-                self.a,
-                c_over_a=self.c_over_a,
-                cubic=self.cubic,
-                repeat=repeat,
-            )
-            atoms.info["name"] = f"{self.lattice} {self.element}{len(atoms)}"
-            built.append(atoms)
-        return built
 
 
 class RattledConfig(CrystalConfig):
@@ -129,7 +105,7 @@ class PolymorphConfig(Strict):
         from pescape.plugins.structures import polymorph_derived
 
         phases = [atoms for crystal in self.crystals for atoms in crystal.build()]
-        phases += [atoms for name in self.files for atoms in _phases_in(folder / name)]
+        phases += [atoms for name in self.files for atoms in named_structures(folder / name)]
         return [
             partial(
                 polymorph_derived,
@@ -201,7 +177,7 @@ class FilesConfig(Strict):
 
     def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:  # noqa: ARG002
         """Give what hands the structures out, one by one; they take turns."""
-        read = [atoms for name in self.files for atoms in _phases_in(folder / name)]
+        read = [atoms for name in self.files for atoms in named_structures(folder / name)]
         for atoms in read:
             atoms.info.setdefault("parent", atoms.info["name"])
         return [read[index % len(read)].copy for index in range(self.count or len(read))]
@@ -209,6 +185,10 @@ class FilesConfig(Strict):
 
 def _builder_tag(given: Any) -> str | None:  # noqa: ANN401 (whatever stands in the file)
     """Name the model that a table asks for; rattled crystals are the default."""
+    if (isinstance(given, dict) and {"family", "builder"} & set(given) == {"family"}) or (
+        isinstance(given, Family)
+    ):
+        return "family()"
     builder = given.get("builder", "rattled") if isinstance(given, dict) else given.builder
     models: dict[Any, type] = {
         "rattled": RattledConfig,
@@ -220,14 +200,15 @@ def _builder_tag(given: Any) -> str | None:  # noqa: ANN401 (whatever stands in 
 
 
 #: Any of the recipes, to Python; `Recipe` below is the same to pydantic.
-AnyRecipe = RattledConfig | PolymorphConfig | PackingConfig | FilesConfig
+AnyRecipe = RattledConfig | PolymorphConfig | PackingConfig | FilesConfig | AnyStart
 
 
 Recipe = Annotated[
     Annotated[RattledConfig, Tag(tag_of(RattledConfig))]
     | Annotated[PolymorphConfig, Tag(tag_of(PolymorphConfig))]
     | Annotated[PackingConfig, Tag(tag_of(PackingConfig))]
-    | Annotated[FilesConfig, Tag(tag_of(FilesConfig))],
+    | Annotated[FilesConfig, Tag(tag_of(FilesConfig))]
+    | Annotated[StartConfig, Tag("family()")],
     Discriminator(
         _builder_tag,
         custom_error_type="builder",
@@ -327,14 +308,6 @@ def build_structures(
             )
         built.append(drawn.atoms)
     return built
-
-
-def _phases_in(path: Path) -> list[Atoms]:
-    phases = read_configurations(path)
-    for index, atoms in enumerate(phases):
-        atoms.info.pop(SOURCE)
-        atoms.info.setdefault("name", path.name if len(phases) == 1 else f"{path.name} {index}")
-    return phases
 
 
 def as_stored(atoms: Atoms) -> Atoms:

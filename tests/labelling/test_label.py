@@ -88,7 +88,7 @@ def test_identities_tell_references_apart(tmp_path):
     copy = tmp_path / "a" / "Zr_mm.eam.fs"
     from pathlib import Path
 
-    text = Path(eam.settings["path"]).read_text()
+    text = Path(eam.local["path"]).read_text()
     copy.write_text(text)
     assert reference_from("eam:Zr_mm.eam.fs", tmp_path / "a").identity == eam.identity
     copy.write_text(text.replace("9.12240000000000E+0001", "9.12250000000000E+0001"))

@@ -12,7 +12,13 @@ import torch
 from pescape.calculators.bpnn.fit.batches import Batch, batches
 from pescape.calculators.bpnn.fit.cache import CacheSettings, Features, features
 from pescape.calculators.bpnn.fit.least_squares import Scales
-from pescape.calculators.fitting.data import TrainingSet, frame_name, training_set, within_limits
+from pescape.calculators.fitting.data import (
+    TrainingSet,
+    configuration_weights,
+    frame_name,
+    training_set,
+    within_limits,
+)
 from pescape.calculators.fitting.loss import row_scales
 
 if TYPE_CHECKING:
@@ -26,9 +32,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]
-
-#: Entry of ``atoms.info`` that says how much a configuration counts.
-WEIGHT = "fit_weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,7 @@ def prepare(
 ) -> Prepared:
     """Check the data, put it into arrays and compute its symmetry functions."""
     cache = cache or CacheSettings()
-    weights = _structure_weights(configurations, structure_weights)
+    weights = configuration_weights(configurations, structure_weights)
     chosen = np.array(_chosen(configurations, settings, tell), dtype=np.int64)
     order = chosen[np.random.default_rng(0).permutation(len(chosen))]
     shuffled = [_named(configurations[index], int(index)) for index in order]
@@ -105,24 +108,6 @@ def _named(atoms: Atoms, index: int) -> Atoms:
     return copy
 
 
-def _structure_weights(configurations: Sequence[Atoms], given: ArrayLike | None) -> Floats:
-    if given is None:
-        given = [atoms.info.get(WEIGHT, 1.0) for atoms in configurations]
-    try:
-        weights = np.array(given, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"weights of configurations ({WEIGHT}) must be numbers") from None
-    if weights.shape != (len(configurations),):
-        raise ValueError(
-            f"{len(configurations)} weights of configurations expected, not shape {weights.shape}"
-        )
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0.0)))
-    if len(bad):
-        name = frame_name(configurations[bad[0]], int(bad[0]))
-        raise ValueError(f"{name}: its weight {weights[bad[0]]} is not a number ≥ 0")
-    return weights
-
-
 def validation_set(count: int, fraction: float, seed: np.random.SeedSequence) -> Flags:
     """Choose configurations to keep out, at least one if any, never all."""
     chosen = np.zeros(count, dtype=bool)
@@ -135,8 +120,8 @@ def validation_set(count: int, fraction: float, seed: np.random.SeedSequence) ->
 def row_factors(data: TrainingSet, settings: FitSettings) -> Scales:
     """Factors of the residuals' rows, as the loss of the settings has them."""
     if settings.loss == "mean":
-        energies, force, virials = row_scales(data, settings.weights)
-        return Scales(energies, np.full(len(data), force), virials * data.has_virial[:, None])
+        energies, forces, virials = row_scales(data, settings.weights)
+        return Scales(energies, forces, virials * data.has_virial[:, None])
     weights = settings.weights
     return Scales(
         np.sqrt(weights.energy) / data.sizes,

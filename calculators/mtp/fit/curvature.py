@@ -1,13 +1,13 @@
-"""The Gauss-Newton matrix of the loss: where BFGS takes its first Hessian from.
+"""The rows of the loss as a sum of squares, and the matrices of Gauss and Newton made of them.
 
-The loss is a sum of squares, so J^T J of its rows' Jacobian J is a good Hessian from the
-first step on. Columns of the linear coefficients are exact; those of the few radial ones
-come from central differences, whose error matters only to the path, not to where it ends.
+J^T J of the rows' Jacobian J is a good Hessian from the first step on. Columns of the linear
+coefficients are exact. Those of the few radial ones come from differences, one evaluation each,
+which is cheaper than any derivative; their error of 1e-6 matters only to the path, not to where
+it ends, for gradients are exact.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,30 +24,29 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 # Of the root mean square of the radial coefficients.
-_DIFFERENCE = 1e-4
-# Rows of J held at a time.
-_BLOCK_ROWS = 30_000
+_DIFFERENCE = 1e-6
 
 
 def gauss_newton(
     potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
 ) -> Floats:
-    """Approximate the Hessian of the loss, shape (P, P)."""
-    size = potential.parameter_count
-    total = np.zeros((size, size))
-    rows = 3 * data.sizes + 7
-    blocks = np.flatnonzero(np.diff(np.cumsum(rows) // _BLOCK_ROWS)) + 1
-    edges = [0, *blocks.tolist(), len(data)]
-    for start, stop in pairwise(edges):
-        part = data.part(start, stop)
-        jacobian = np.column_stack(
-            (
-                _radial_columns(potential, part, weights, threads),
-                _linear_columns(potential, part, weights),
-            )
+    """J^T J by all parameters, shape (P, P): half of the Hessian where the fit is good."""
+    jacobian = np.column_stack(
+        (
+            radial_columns(potential, data, weights, threads),
+            linear_columns(potential, data, weights, threads),
         )
-        total += 2.0 * len(part) / len(data) * (jacobian.T @ jacobian)
-    return total
+    )
+    return np.asarray(jacobian.T @ jacobian)
+
+
+def linear_system(
+    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
+) -> Floats:
+    """[J y]^T [J y] of the linear coefficients' columns J and the labels y, (c + 1, c + 1)."""
+    columns = linear_columns(potential, data, weights, threads)
+    rows = np.column_stack((columns, labels(data, weights)))
+    return np.asarray(rows.T @ rows)
 
 
 def damped_inverse(hessian: Floats, damping: float = 1e-4) -> Floats:
@@ -56,46 +55,65 @@ def damped_inverse(hessian: Floats, damping: float = 1e-4) -> Floats:
     Redundant parameters (an MTP has some: a radial function's size can be absorbed by
     the moment coefficients) make the matrix singular.
     """
-    lengths = np.sqrt(np.diag(hessian))
-    lengths[lengths == 0.0] = 1.0
-    scaled = hessian / np.outer(lengths, lengths)
+    scaled, lengths = normalized(hessian)
     values, vectors = np.linalg.eigh(scaled)
     inverse = (vectors / (np.maximum(values, 0.0) + damping)) @ vectors.T
-    return inverse / np.outer(lengths, lengths)
+    return np.asarray(inverse / np.outer(lengths, lengths))
 
 
-def _radial_columns(
-    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int
+def normalized(matrix: Floats) -> tuple[Floats, Floats]:
+    """Give a positive semidefinite matrix a diagonal of ones; also the lengths it had."""
+    lengths = np.sqrt(np.diag(matrix))
+    lengths[lengths == 0.0] = 1.0
+    return matrix / np.outer(lengths, lengths), lengths
+
+
+def radial_columns(
+    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
 ) -> Floats:
+    """Columns of J of the radial coefficients."""
     theta = potential.parameters
     assert potential.radial_coeffs is not None  # a fit starts from a trained potential
     count = potential.radial_coeffs.size
     step = _DIFFERENCE * max(float(np.sqrt(np.mean(theta[:count] ** 2))), 1e-8)
-
-    def rows(k: int, change: float) -> Floats:
+    here = rows(potential, data, weights, threads)
+    columns = np.empty((len(here), count))
+    for k in range(count):
         moved = theta.copy()
-        moved[k] += change
-        return _rows(potential.with_parameters(moved), data, weights, threads)
-
-    columns = [(rows(k, step) - rows(k, -step)) / (2.0 * step) for k in range(count)]
-    return np.column_stack(columns)
+        moved[k] += step
+        columns[:, k] = rows(potential.with_parameters(moved), data, weights, threads) - here
+    return columns / step
 
 
-def _rows(potential: MTPotential, data: TrainingSet, weights: Weights, threads: int) -> Floats:
+def rows(potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1) -> Floats:
+    """Residuals whose squares add up to the loss."""
     delta = residuals(potential, data, threads)
-    energy, force, virial = row_scales(data, weights)
-    return np.concatenate(
-        (energy * delta.energies, force * delta.forces.ravel(), (virial * delta.virials).ravel())
-    )
+    return _scaled(delta.energies, delta.forces, delta.virials, data, weights)
 
 
-def _linear_columns(potential: MTPotential, data: TrainingSet, weights: Weights) -> Floats:
+def labels(data: TrainingSet, weights: Weights) -> Floats:
+    """Labels, scaled as the rows are."""
+    return _scaled(data.energies, data.forces, data.virials, data, weights)
+
+
+def linear_columns(
+    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
+) -> Floats:
+    """Columns of J of the species and moment coefficients, in which energies are linear."""
     kernel = potential.kernel()
     energy, force, virial = row_scales(data, weights)
     energies, forces, virials = [], [], []
     for c in range(len(data)):
-        e, f, w = kernel.linear_basis(*data.one(c))
+        e, f, w = kernel.linear_basis(*data.one(c), threads)
         energies.append(energy[c] * e)
-        forces.append(force * f)
+        forces.append(force[c] * f)
         virials.append((virial[c] * data.has_virial[c])[:, None] * w)
     return np.concatenate((np.array(energies), *forces, *virials))
+
+
+def _scaled(
+    energies: Floats, forces: Floats, virials: Floats, data: TrainingSet, weights: Weights
+) -> Floats:
+    energy, force, virial = row_scales(data, weights)
+    each = np.repeat(force, data.sizes)[:, None]
+    return np.concatenate((energy * energies, (each * forces).ravel(), (virial * virials).ravel()))

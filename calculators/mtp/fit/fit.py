@@ -1,140 +1,37 @@
-"""Fit a moment tensor potential: random starts, linear solves and BFGS."""
+"""Fit a moment tensor potential: random starts, a ladder of levels, linear solves and BFGS."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
+import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.atomic import write_atomically
-from pescape.calculators.fitting.bfgs import minimise
-from pescape.calculators.fitting.data import training_set
-from pescape.calculators.fitting.errors import Errors, errors_of
-from pescape.calculators.fitting.loss import Weights, loss
-from pescape.calculators.mtp.fit.curvature import damped_inverse, gauss_newton
-from pescape.calculators.mtp.fit.gradient import loss_and_gradient
-from pescape.calculators.mtp.fit.linear import solve_linear
+from pescape.calculators.fitting.blocks import share
+from pescape.calculators.fitting.errors import errors_from
+from pescape.calculators.fitting.ranks import Alone
+from pescape.calculators.mtp.fit import state as states
+from pescape.calculators.mtp.fit.levels import ladder, level_of, raised
+from pescape.calculators.mtp.fit.problem import Problem
+from pescape.calculators.mtp.fit.repulsion import without_repulsion
+from pescape.calculators.mtp.fit.settings import FitResult, FitSettings, Progress
+from pescape.calculators.mtp.fit.state import State
+from pescape.calculators.mtp.fit.steps import better, bfgs_cycle, projection_cycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from ase import Atoms
-    from numpy.typing import NDArray
 
-    from pescape.calculators.fitting.data import TrainingSet
+    from pescape.calculators.fitting.blocks import Share
+    from pescape.calculators.fitting.ranks import Communicator
     from pescape.calculators.mtp import MTPotential
 
-    Floats = NDArray[np.float64]
+    Tell = Callable[[Progress], None]
 
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How a fit goes about it.
-
-    Parameters
-    ----------
-    weights
-        Of energies, forces and virials in the loss.
-    iterations
-        Most BFGS iterations.
-    cycle
-        Iterations between linear solves; each cycle begins with a fresh Gauss-Newton
-        matrix, so that a fit can be continued from any of them.
-    tolerance
-        The fit has converged when a whole cycle lowers the loss by less than this fraction.
-    starts
-        Random starts of an untrained potential; the best is carried on.
-    start_iterations
-        BFGS iterations each start is given before they are compared.
-    ridge
-        Regularisation of the linear solve, relative to its largest singular value.
-    seed
-        Of the random starts.
-    threads
-        OpenMP threads; the result depends on them in the last digits.
-    """
-
-    weights: Weights = field(default_factory=Weights)
-    iterations: int = 2000
-    cycle: int = 200
-    tolerance: float = 1e-3
-    starts: int = 4
-    start_iterations: int = 60
-    ridge: float = 1e-9
-    seed: int = 0
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("iterations", "cycle", "starts", "start_iterations", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"fit: {name} {getattr(self, name)} is not at least 1")
-        if not self.tolerance >= 0.0 or not self.ridge >= 0.0:
-            raise ValueError("fit: tolerance and ridge must not be negative")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a fit tells of itself on the way: its stage, iterations so far and the loss."""
-
-    stage: str
-    iteration: int
-    loss: float
-
-
-@dataclass(frozen=True, eq=False)
-class FitResult:
-    """A fitted potential and how it came about.
-
-    Parameters
-    ----------
-    potential
-        Without an active set.
-    errors
-        Of the potential on its training data.
-    loss
-        At the end.
-    history
-        The loss after each BFGS iteration.
-    iterations
-        BFGS iterations made, those of the random starts not counted.
-    converged
-        Whether the last cycle lowered the loss by less than the tolerance.
-    energy_kind
-        Which energies it was trained on, ``"free_energy"`` or ``"energy"``.
-    """
-
-    potential: MTPotential
-    errors: Errors
-    loss: float
-    history: tuple[float, ...]
-    iterations: int
-    converged: bool
-    energy_kind: str
-
-    def summary(self) -> dict[str, Any]:
-        """Give what JSON can hold of it."""
-        return {
-            "loss": self.loss,
-            "iterations": self.iterations,
-            "converged": self.converged,
-            "energy_kind": self.energy_kind,
-            "errors": asdict(self.errors),
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class _State:
-    """Where a fit stands between two cycles."""
-
-    potential: MTPotential
-    loss: float
-    history: tuple[float, ...] = ()
-    converged: bool = False
+# Steps of BFGS that cost about as much as one of variable projection.
+_BFGS_PER_PROJECTION = 15
 
 
 def fit_mtp(
@@ -143,18 +40,20 @@ def fit_mtp(
     settings: FitSettings | None = None,
     *,
     checkpoint: Path | str | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Tell | None = None,
+    ranks: Communicator | None = None,
 ) -> FitResult:
     """Fit a potential to energies, forces and stresses.
 
     A trained potential is the starting point; an untrained one is started from several
     sets of random radial coefficients. The fit trains on free energies where the data has
-    them, because forces are their derivatives.
+    them, because forces are their derivatives. A configuration with ``info["fit_weight"]``
+    counts so many times.
 
     Parameters
     ----------
     potential
-        Must name its species.
+        Must name its species. A repulsion of its own is kept and not fitted.
     configurations
         With energy, forces and, where they are periodic, stress.
     settings
@@ -164,6 +63,10 @@ def fit_mtp(
         the same fit, the fit goes on from it and ends as if it had never stopped.
     on_progress
         Called after each iteration.
+    ranks
+        MPI ranks that share the work, ``pescape.calculators.fitting.ranks.world()``; all of
+        them make this call with the same arguments and get the same result, which does not
+        depend on how many they are. By default this process works alone.
 
     Returns
     -------
@@ -174,139 +77,142 @@ def fit_mtp(
     ValueError
         The data is not what a fit needs; names the frame.
     """
-    settings = settings or FitSettings()
+    settings, ranks = settings or FitSettings(), ranks or Alone()
     if not potential.species:
         raise ValueError("the potential names no elements: give it with_species([...])")
-    data = training_set(configurations, potential.species, potential.cutoff)
-    tell = on_progress or (lambda _: None)
-    identity = _identity(potential, data, settings)
-    state = _restored(checkpoint, potential, identity)
-    if state is None:
-        state = _first_state(potential, data, settings, tell)
-        _save(checkpoint, state, identity)
-    while not state.converged and len(state.history) < settings.iterations:
-        state = _cycle(state, data, settings, tell)
-        _save(checkpoint, state, identity)
-    return FitResult(
-        potential=state.potential,
-        errors=errors_of(state.potential, data, threads=settings.threads),
-        loss=state.loss,
-        history=state.history,
-        iterations=len(state.history),
-        converged=state.converged,
-        energy_kind=data.energy_kind,
-    )
+    part = share(configurations, potential.species, potential.cutoff, ranks)
+    part = _prepared(part, potential, settings.threads)
+    fit = _Fit(potential, part, settings, ranks, on_progress or (lambda _: None))
+    result: FitResult | None = None
+    if ranks.rank:
+        fit.problem.serve()
+    else:
+        with fit.problem.asked():
+            identity = states.identity_of(potential, configurations, settings)
+            result = fit.run(checkpoint, identity)
+    found: FitResult = ranks.bcast(result)
+    return found
 
 
-def _solved(potential: MTPotential, data: TrainingSet, settings: FitSettings) -> _State:
-    """Solve for the linear coefficients, unless those there are better (the ridge)."""
-    threads, weights = settings.threads, settings.weights
-    solved = solve_linear(potential, data, weights, ridge=settings.ridge, threads=threads)
-    before, after = (loss(p, data, weights, threads) for p in (potential, solved))
-    return _State(solved, after) if not before < after else _State(potential, before)
+def _prepared(part: Share, potential: MTPotential, threads: int) -> Share:
+    """Subtract the repulsion from what is fitted."""
+    if potential.repulsion is None:
+        return part
+    blocks = tuple((k, without_repulsion(potential, data, threads)[1]) for k, data in part.blocks)
+    return dataclasses.replace(part, blocks=blocks)
 
 
-def _first_state(
-    potential: MTPotential,
-    data: TrainingSet,
-    settings: FitSettings,
-    tell: Callable[[Progress], None],
-) -> _State:
-    if potential.is_trained:
-        return _solved(potential.with_active_set(None), data, settings)
-    best: _State | None = None
-    seeds = np.random.SeedSequence(settings.seed).spawn(settings.starts)
-    for index, seed in enumerate(seeds):
-        start = _solved(potential.randomized(seed), data, settings)
-        stage = f"start {index + 1} of {settings.starts}"
-        state = _descend(start, data, settings, settings.start_iterations, stage, tell)
-        if best is None or state.loss < best.loss:
-            best = state
-    if best is None or not np.isfinite(best.loss):
-        raise ValueError("no random start gave a finite loss: are the labels of a sane size?")
-    return _State(best.potential, best.loss)
+class _Fit:
+    """What stays the same during a fit."""
 
+    def __init__(
+        self,
+        potential: MTPotential,
+        part: Share,
+        settings: FitSettings,
+        ranks: Communicator,
+        tell: Tell,
+    ) -> None:
+        self.settings, self.tell = settings, tell
+        self.repulsion = potential.repulsion
+        bare = potential.with_active_set(None).with_repulsion(self.repulsion, added=False)
+        # Rungs are untrained but for the first, which may be where the fit starts.
+        self.rungs = ladder(bare) if settings.ladder and not bare.is_trained else (bare,)
+        self.problem = Problem(self.rungs[0], part, settings.weights, settings.threads, ranks)
 
-def _cycle(
-    state: _State, data: TrainingSet, settings: FitSettings, tell: Callable[[Progress], None]
-) -> _State:
-    iterations = min(settings.cycle, settings.iterations - len(state.history))
-    new = _descend(state, data, settings, iterations, "fit", tell)
-    gain = 1.0 - new.loss / state.loss if state.loss > 0.0 else 0.0
-    return _State(new.potential, new.loss, new.history, converged=gain < settings.tolerance)
+    def run(self, checkpoint: Path | str | None, identity: str) -> FitResult:
+        """Go on from the checkpoint, or begin."""
+        state = states.restored(checkpoint, identity)
+        if state is None:
+            state = self._first()
+            states.save(checkpoint, state, identity)
+        else:
+            self.problem.change(self._potential(state))
+        while not self._done(state):
+            state = self._next(state)
+            states.save(checkpoint, state, identity)
+        return self._result(state)
 
+    def _potential(self, state: State) -> MTPotential:
+        return self.rungs[state.rung].with_parameters(state.theta)
 
-def _descend(
-    state: _State,
-    data: TrainingSet,
-    settings: FitSettings,
-    iterations: int,
-    stage: str,
-    tell: Callable[[Progress], None],
-) -> _State:
-    """BFGS from a fresh Gauss-Newton matrix, then a linear solve."""
-    potential, threads = state.potential, settings.threads
-    history = list(state.history)
+    def _most(self, rung: int) -> int:
+        last = rung == len(self.rungs) - 1
+        return self.settings.iterations if last else self.settings.rung_iterations
 
-    def function(theta: Floats) -> tuple[float, Floats]:
-        if not np.isfinite(theta).all():
-            return np.inf, np.zeros_like(theta)
-        return loss_and_gradient(potential.with_parameters(theta), data, settings.weights, threads)
+    def _done(self, state: State) -> bool:
+        over = state.converged or state.made >= self._most(state.rung)
+        return over and state.rung == len(self.rungs) - 1
 
-    def on_step(value: float) -> None:
-        history.append(value)
-        tell(Progress(stage, len(history), value))
+    def _first(self) -> State:
+        """Solve for the linear coefficients of the best start."""
+        settings, first = self.settings, self.rungs[0]
+        if first.is_trained:
+            theta = first.parameters
+            return State(0, *better(self.problem, theta, self.problem.value(theta), settings.ridge))
+        best: State | None = None
+        projecting = settings.method != "bfgs"
+        most = settings.start_iterations * (1 if projecting else _BFGS_PER_PROJECTION)
+        for index, seed in enumerate(np.random.SeedSequence(settings.seed).spawn(settings.starts)):
+            potential = first.randomized(seed)
+            self.problem.change(potential)
+            start = State(0, *better(self.problem, potential.parameters, np.inf, settings.ridge))
+            stage = f"start {index + 1} of {settings.starts}"
+            state = self._cycle(start, most, stage, most, projecting=projecting)
+            if best is None or state.loss < best.loss:
+                best = state
+        if best is None or not np.isfinite(best.loss):
+            raise ValueError("no random start gave a finite loss: are the labels of a sane size?")
+        return State(0, best.theta, best.loss)
 
-    hessian = gauss_newton(potential, data, settings.weights, threads)
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = minimise(
-            function, potential.parameters, damped_inverse(hessian), iterations, on_step
+    def _next(self, state: State) -> State:
+        """Make one more cycle, or go up to the next rung."""
+        most = self._most(state.rung)
+        if state.converged or state.made >= most:
+            return self._raised(state)
+        last = state.rung == len(self.rungs) - 1
+        iterations = min(self.settings.cycle, most - state.made)
+        stage = "fit" if last else f"level {level_of(self.rungs[state.rung])}"
+        projecting = self.settings.method == "variable projection"
+        new = self._cycle(state, iterations, stage, most, projecting=projecting)
+        gain = 1.0 - new.loss / state.loss if state.loss > 0.0 else 0.0
+        return dataclasses.replace(new, converged=gain < self.settings.tolerance)
+
+    def _raised(self, state: State) -> State:
+        rung = state.rung + 1
+        level = level_of(self.rungs[rung])
+        assert level is not None  # ladder() made the rungs
+        potential = raised(self._potential(state), level, seed=self.settings.seed)
+        self.problem.change(potential)
+        theta, loss = better(self.problem, potential.parameters, state.loss, self.settings.ridge)
+        return State(rung, theta, loss, history=state.history)
+
+    def _cycle(
+        self, state: State, iterations: int, stage: str, most: int, *, projecting: bool
+    ) -> State:
+        history, made = list(state.history), state.made
+
+        def on_step(value: float) -> None:
+            nonlocal made
+            made += 1
+            history.append(value)
+            self.tell(Progress(stage, made, value, most))
+
+        method = projection_cycle if projecting else bfgs_cycle
+        ridge = self.settings.ridge
+        theta, loss = method(self.problem, state.theta, state.loss, iterations, ridge, on_step)
+        return State(state.rung, theta, loss, made, tuple(history))
+
+    def _result(self, state: State) -> FitResult:
+        potential = self._potential(state)
+        self.problem.change(potential)
+        delta, data = self.problem.collect()
+        return FitResult(
+            potential=potential.with_repulsion(self.repulsion),
+            errors=errors_from(delta, data),
+            loss=state.loss,
+            history=state.history,
+            iterations=len(state.history),
+            converged=state.converged,
+            energy_kind=data.energy_kind,
         )
-    solved = _solved(potential.with_parameters(found.x), data, settings)
-    return _State(solved.potential, solved.loss, tuple(history))
-
-
-def _identity(potential: MTPotential, data: TrainingSet, settings: FitSettings) -> str:
-    """Tell one fit from another."""
-    digest = hashlib.sha256(repr((settings, potential.cutoff, potential.min_dist)).encode())
-    for array in (*data.geometry, data.energies, data.forces, data.virials):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    for array in (potential.basic, potential.products, potential.scalar_moments):
-        digest.update(array.tobytes())
-    if potential.is_trained:
-        digest.update(potential.parameters.tobytes())
-    return digest.hexdigest()
-
-
-def _save(path: Path | str | None, state: _State, identity: str) -> None:
-    if path is None:
-        return
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        identity=identity,
-        parameters=state.potential.parameters,
-        loss=state.loss,
-        history=state.history,
-        converged=state.converged,
-    )
-    write_atomically(Path(path), buffer.getvalue())
-
-
-def _restored(path: Path | str | None, potential: MTPotential, identity: str) -> _State | None:
-    if path is None or not Path(path).exists():
-        return None
-    try:
-        with np.load(path) as file:
-            saved = dict(file)
-        same = str(saved["identity"]) == identity
-        history, value = tuple(saved["history"].tolist()), float(saved["loss"])
-        parameters, converged = saved["parameters"], bool(saved["converged"])
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path} is no checkpoint of a fit: {error}") from error
-    if not same:
-        raise ValueError(
-            f"{path} belongs to another fit (other data, start or settings): "
-            "remove it to start this one from the beginning"
-        )
-    return _State(potential.with_parameters(parameters), value, history, converged)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pescape.calculators.fitting.data import full
-from pescape.calculators.fitting.loss import loss_value, residuals
+from pescape.calculators.fitting.loss import factors, loss_value, residuals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,14 +29,13 @@ def loss_and_gradient(
     into the parameter gradient in one pass.
     """
     delta = residuals(potential, data, threads)
-    count, sizes = len(data), data.sizes
+    sizes = data.sizes
+    energy, force, virial = factors(data, weights)
     gradient = potential.kernel().weighted_gradient(
         *data.geometry,
-        np.repeat(2.0 * weights.energy / count * delta.energies / sizes, sizes),
-        -2.0 * weights.force / count * delta.forces,
-        np.repeat(
-            full(-2.0 * weights.stress / count * delta.virials / sizes[:, None]), sizes, axis=0
-        ),
+        np.repeat(2.0 * energy * delta.energies, sizes),
+        -2.0 * np.repeat(force, sizes)[:, None] * delta.forces,
+        np.repeat(full(-2.0 * virial[:, None] * delta.virials), sizes, axis=0),
         threads,
     )
     return loss_value(delta, data, weights), gradient

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.fitting.loss import row_scales
+from pescape.calculators.mtp.fit.curvature import normalized
+from pescape.calculators.mtp.fit.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from pescape.calculators.fitting.data import TrainingSet
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Rows gathered before they are compressed into a triangle.
-_BLOCK_ROWS = 4096
+# Least relative eigenvalue of normal equations that stands out of their round-off.
+_FLOOR = 1e-13
+_REFINEMENTS = 2
 
 
 def solve_linear(
@@ -28,7 +28,7 @@ def solve_linear(
     data: TrainingSet,
     weights: Weights,
     *,
-    ridge: float = 1e-9,
+    ridge: float = 1e-6,
     threads: int = 1,
 ) -> MTPotential:
     """Give a potential the linear coefficients that minimise the loss.
@@ -49,51 +49,42 @@ def solve_linear(
     -------
     MTPotential
     """
-    width = potential.species_count + len(potential.scalar_moments)
-    triangle = np.empty((0, width + 1))
-    gathered: list[Floats] = []
-    for rows in _design(potential, data, weights, threads):
-        gathered.append(rows)
-        if sum(map(len, gathered)) > _BLOCK_ROWS:
-            triangle = _compress(np.concatenate((triangle, *gathered)))
-            gathered = []
-    triangle = _compress(np.concatenate((triangle, *gathered)))
-    solution = _ridge_solution(triangle[:, :-1], triangle[:, -1], ridge)
-    theta = potential.parameters.copy()
-    theta[len(theta) - width :] = solution
+    problem = Problem.alone(potential, data, weights, threads)
+    theta, _ = solved(problem, potential.parameters, ridge)
     return potential.with_parameters(theta)
 
 
-def _design(
-    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int
-) -> Iterator[Floats]:
-    """Least-squares rows of each configuration: the columns, then the target."""
-    kernel = potential.kernel()
-    energy_scales, force_scale, virial_scales = row_scales(data, weights)
-    for c in range(len(data)):
-        energies, forces, virials = kernel.linear_basis(*data.one(c), threads)
-        labels = data.forces[data.first[c] : data.first[c + 1]].ravel()
-        blocks = [
-            energy_scales[c] * np.append(energies, data.energies[c])[None],
-            force_scale * np.column_stack((forces, labels)),
-        ]
-        if data.has_virial[c]:
-            rows = np.column_stack((virials, data.virials[c]))
-            blocks.append(virial_scales[c][:, None] * rows)
-        yield np.concatenate(blocks)
+def solved(problem: Problem, theta: Floats, ridge: float) -> tuple[Floats, float]:
+    """Replace the linear coefficients by the best ones, and give the loss there.
 
+    Normal equations lose half of the digits; two steps of refinement with the loss's own
+    gradient bring them back (Å. Björck, Linear Algebra Appl. 88/89, 31 (1987)).
 
-def _compress(rows: Floats) -> Floats:
-    """Replace rows by the triangle of their QR decomposition: the same normal equations."""
-    if len(rows) <= rows.shape[1]:
-        return rows
-    return np.asarray(np.linalg.qr(rows, mode="r"))
+    Parameters
+    ----------
+    problem
+        The loss.
+    theta
+        Parameters (P,); the radial ones are kept.
+    ridge
+        See `solve_linear`.
+    """
+    matrix, right = problem.linear_system(theta)
+    scaled, lengths = normalized(matrix)
+    values, vectors = np.linalg.eigh(scaled)
+    largest = max(float(values[-1]), np.finfo(float).tiny)
+    penalty = ridge**2 * largest
 
+    def correction(slope: Floats) -> Floats:
+        damped = np.maximum(values, 0.0) + max(penalty, _FLOOR * largest)
+        return np.asarray((vectors @ ((vectors.T @ (slope / lengths)) / damped)) / lengths)
 
-def _ridge_solution(matrix: Floats, target: Floats, ridge: float) -> Floats:
-    lengths = np.linalg.norm(matrix, axis=0)
-    lengths[lengths == 0.0] = 1.0
-    left, values, right = np.linalg.svd(matrix / lengths, full_matrices=False)
-    cut = ridge * values[0] if len(values) else 1.0
-    filtered = values / (values**2 + cut**2)
-    return (right.T @ (filtered * (left.T @ target))) / lengths
+    first = len(theta) - len(right)
+    theta = theta.copy()
+    theta[first:] = correction(right)
+    for _ in range(_REFINEMENTS):
+        _, gradient = problem.value_and_gradient(theta)
+        # Half of the gradient of the loss and of the ridge's term.
+        slope = 0.5 * gradient[first:] + penalty * lengths**2 * theta[first:]
+        theta[first:] -= correction(slope)
+    return theta, problem.value(theta)

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 import pescape
-from pescape.cli import data, diversity, evaluation, fitting, learning, potentials, sampling
+from pescape.cli import (
+    data,
+    diversity,
+    evaluation,
+    fitting,
+    grading,
+    learning,
+    potentials,
+    sampling,
+)
 
 app = typer.Typer(
     name="pescape",
@@ -43,8 +52,8 @@ app.command("diversity")(diversity.diversity)
 app.command("label")(data.label)
 app.add_typer(fitting.app, name="fit")
 app.command("evaluate")(evaluation.evaluate)
-app.command("grade")(potentials.grade)
-app.command("select")(potentials.select)
+app.command("grade")(grading.grade)
+app.command("select")(grading.select)
 app.command("convert")(potentials.convert)
 app.command("info")(potentials.info)
 app.command("lammps", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(

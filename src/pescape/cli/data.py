@@ -73,33 +73,51 @@ def label(
         ),
     ],
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed before.")
+    ] = False,
 ) -> None:
     """Label configurations with reference energies, forces and stresses.
 
     Each finished label is kept in the folder OUT.tasks: stopped and started again, the
-    command goes on where it was.
+    command goes on where it was. Labels that failed (not converged, crashed, timed out, …)
+    are left out of OUT and told; they are not tried again unless asked.
 
     Example: `pescape label start.xyz -o train.xyz -r eam:Zr_mm.eam.fs --workers 2`.
-    A TOML file names any ASE calculator: `calculator = "ase.calculators.emt:EMT"` and,
-    for its keyword arguments, `options = { ... }`.
+    A TOML file has a recipe's table, here GPAW's of Debian, or names any ASE calculator,
+    `calculator = "ase.calculators.emt:EMT"` with `options = { ... }`:
+
+    ```toml
+    timeout = 3600                # s; a label that takes longer is killed
+    attempts = 2                  # the second mixes less, for longer
+    [gpaw]                        # or [espresso], [vasp]
+    python = "/usr/bin/python3"
+    cutoff = 450                  # eV
+    kpoint_density = 10000        # k-points × Å³
+    ```
     """
-    from pescape.cli.output import progress_bar, say
+    from pescape.cli.output import progress_bar, say, warn
     from pescape.dataset import read_configurations, write_configurations
-    from pescape.labelling import reference_from
-    from pescape.labelling.labels import label_all
+    from pescape.labelling import LabelFailure, reference_from
+    from pescape.labelling.labels import label_all, told
 
     frames = read_configurations(source)
     calculator = reference_from(reference)
     folder = output.with_name(f"{output.name}.tasks")
     with progress_bar() as bar:
         shown = bar.add_task("label", total=len(frames), note="")
-        labelled = label_all(
+        outcomes = label_all(
             frames,
             calculator,
             folder,
             workers=workers,
             command=f"pescape label {source.name}",
+            retry_failed=retry_failed,
             on_finished=lambda done: bar.update(shown, completed=done),
         )
+    labelled = [one for one in outcomes if not isinstance(one, LabelFailure)]
+    failures = [one for one in outcomes if isinstance(one, LabelFailure)]
     write_configurations(output, labelled)
     say(f"{output}: {len(labelled)} configurations labelled by {calculator.name}")
+    if failures:
+        warn(f"{told(failures)}; {folder} tells how, --retry-failed tries again")

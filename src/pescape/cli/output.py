@@ -95,9 +95,13 @@ def errors_table(title: str, errors: Mapping[str, Errors]) -> None:
 
 def save_json(path: Path, content: Mapping[str, Any], inputs: Sequence[Path] = ()) -> None:
     """Write results for machines, with the program's version and the inputs' SHA-256."""
-    files = {
-        str(file): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in inputs
-        if file.is_file()
-    }
+    files = {str(file): _sha256(file) for file in inputs if file.is_file()}
     write_json(path, {**content, "inputs": files, "pescape": pescape.__version__})
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while part := content.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()

@@ -1,9 +1,9 @@
-"""``pescape grade``, ``select``, ``convert``, ``info`` and ``lammps``."""
+"""``pescape convert``, ``info`` and ``lammps``."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -14,15 +14,12 @@ if TYPE_CHECKING:
     from pescape.calculators.mtp import MTPotential
 
 _POTENTIALS = (".mtp", ".almtp")
-_Potential = Annotated[Path, typer.Argument(metavar="POT", help="Potential with an active set.")]
-_Species = Annotated[str | None, typer.Option(help="Elements in order, for files that name none.")]
 _LengthUnit = Annotated[
     str | None, typer.Option(help="Of an n2p2 or RuNNer folder: Angstrom, Bohr, or a value in Å.")
 ]
 _EnergyUnit = Annotated[
     str | None, typer.Option(help="Of such a folder: eV, Hartree, or a value in eV.")
 ]
-_Threads = Annotated[int, typer.Option(min=1, help="OpenMP threads.")]
 
 
 def read_potential(path: Path, species: str | None = None) -> MTPotential | BPNNPotential:
@@ -42,89 +39,6 @@ def read_potential(path: Path, species: str | None = None) -> MTPotential | BPNN
     if not potential.species:
         raise DataError(f"{path} names no elements: say which with --species, e.g. --species Zr,O")
     return potential
-
-
-def grade(
-    potential: _Potential,
-    data: Annotated[Path, typer.Argument(help="Configurations, labelled or not.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="extxyz file to write.")],
-    json: Annotated[Path | None, typer.Option(help="Write the largest grades here too.")] = None,
-    threshold: Annotated[float, typer.Option(help="Above it a grade is risky.")] = 2.1,
-    species: _Species = None,
-    threads: _Threads = 1,
-) -> None:
-    """Extrapolation grades: up to 1 a potential interpolates, above 2.1 it is risky.
-
-    The output holds each atom's grade as `extrapolation_grades` (neighbourhood mode) and
-    the largest as `extrapolation_grade`.
-
-    Example: `pescape grade zr.almtp candidates.xyz -o graded.xyz`
-    """
-    from pescape.cli.output import save_json, table
-    from pescape.dataset import read_configurations, write_configurations
-    from pescape.learning.selection import graded
-
-    fitted = read_potential(potential, species)
-    frames = graded(fitted, read_configurations(data, species=fitted.species), threads=threads)
-    write_configurations(output, frames)
-    largest = [float(atoms.info["extrapolation_grade"]) for atoms in frames]
-    risky = sum(value > threshold for value in largest)
-    rows = [(len(frames), min(largest), sorted(largest)[len(largest) // 2], max(largest), risky)]
-    columns = ["configurations", "least", "median", "largest", f"above {threshold:g}"]
-    table(f"extrapolation grades of {data}", columns, rows)
-    if json is not None:
-        save_json(json, {"grades": largest, "risky": risky}, [potential, data])
-
-
-def select(
-    potential: _Potential,
-    candidates: Annotated[Path, typer.Argument(help="Configurations without labels.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="extxyz file to write.")],
-    training: Annotated[
-        Path | None, typer.Option(help="The data the potential was trained on.")
-    ] = None,
-    min_distance: Annotated[
-        float, typer.Option(help="Å; candidates with nearer atoms are left out.")
-    ] = 0.0,
-    similarity: Annotated[
-        float, typer.Option(help="In grades; of candidates that differ less, one is kept.")
-    ] = 0.5,
-    json: Annotated[Path | None, typer.Option(help="Write what was selected here too.")] = None,
-    species: _Species = None,
-    threads: _Threads = 1,
-) -> None:
-    """Select the candidates that teach a potential most (D-optimality, MaxVol).
-
-    Example: `pescape select zr.almtp risky.xyz -o selected.xyz --training train.xyz`
-    """
-    from pescape.cli.output import save_json, say
-    from pescape.dataset import read_configurations, write_configurations
-    from pescape.errors import DataError
-    from pescape.learning.selection import choose
-
-    fitted = read_potential(potential, species)
-    frames = read_configurations(candidates, species=fitted.species)
-    known = [] if training is None else read_configurations(training, species=fitted.species)
-    choice = choose(
-        fitted,
-        frames,
-        training=known,
-        min_distance=min_distance,
-        similarity=similarity,
-        threads=threads,
-    )
-    say(
-        f"{len(choice.indices)} of {len(frames)} selected; left out: {choice.redundant} that add "
-        f"no volume, {choice.similar} similar to a selected one, {choice.unphysical} with atoms "
-        "too near each other"
-    )
-    if json is not None:
-        grades = [None if value != value else float(value) for value in choice.grades]  # noqa: PLR0124
-        content = {"selected": list(choice.indices), "grades": grades}
-        save_json(json, content, [path for path in (potential, candidates, training) if path])
-    if not choice.indices:
-        raise DataError(f"nothing selected: the potential knows all of {candidates}")
-    write_configurations(output, [frames[index] for index in choice.indices])
 
 
 def convert(
@@ -268,7 +182,14 @@ def _mtp_content(path: Path) -> dict[str, Any]:
         "basis_functions": len(read.scalar_moments),
         "parameters": read.parameter_count,
         **_active_content(read.active_set),
+        "active_parameters": _counted(read.active_set),
     }
+
+
+def _counted(active: ActiveSet | None) -> str | None:
+    if active is None:
+        return None
+    return "all" if active.counted.all() else "linear"
 
 
 def _bpnn_content(read: BPNNPotential) -> dict[str, Any]:

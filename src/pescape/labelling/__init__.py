@@ -1,6 +1,17 @@
 """Reference energies, forces and stresses, and where they come from."""
 
+from pescape.labelling.config import ReferenceConfig
+from pescape.labelling.failures import LabelError, LabelFailure
 from pescape.labelling.label import configuration_id, label
-from pescape.labelling.reference import Reference, ReferenceConfig, reference_from
+from pescape.labelling.reference import LabelPolicy, Reference, reference_from
 
-__all__ = ["Reference", "ReferenceConfig", "configuration_id", "label", "reference_from"]
+__all__ = [
+    "LabelError",
+    "LabelFailure",
+    "LabelPolicy",
+    "Reference",
+    "ReferenceConfig",
+    "configuration_id",
+    "label",
+    "reference_from",
+]

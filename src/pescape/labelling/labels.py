@@ -1,13 +1,17 @@
-"""Label many configurations, keeping each that is finished."""
+"""Label many configurations, keeping each that is finished, failures included."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from typing import TYPE_CHECKING, cast
 
 import ase.io
 
 from pescape.dataset import SOURCE
-from pescape.files import fingerprint
+from pescape.errors import DataError, TaskError
+from pescape.files import fingerprint, write_json
+from pescape.labelling.failures import LabelError, LabelFailure
 from pescape.labelling.label import configuration_id, label
 from pescape.processes import exclusive, worker_pool
 from pescape.structures import as_stored
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 
 LABEL_FILE = "label.xyz"
+FAILURE_FILE = "failed.json"
 
 
 def label_task(
@@ -36,12 +41,45 @@ def label_task(
 def _label(
     folder: Path, atoms: Atoms, reference: Reference, provenance: dict[str, str | int | float]
 ) -> None:
-    ase.io.write(folder / LABEL_FILE, label(atoms, reference, provenance), format="extxyz")
+    try:
+        made = label(atoms, reference, provenance, folder)
+    except LabelError as error:
+        write_json(folder / FAILURE_FILE, dataclasses.asdict(error.failure))
+    else:
+        ase.io.write(folder / LABEL_FILE, made, format="extxyz")
+
+
+def outcome_of_label(folder: Path) -> Atoms | LabelFailure:
+    """Read what a finished task has: the labelled configuration, or why there is none."""
+    failed = folder / FAILURE_FILE
+    if failed.exists():
+        return LabelFailure(**json.loads(failed.read_text(encoding="utf-8")))
+    return cast("Atoms", ase.io.read(folder / LABEL_FILE, format="extxyz"))
 
 
 def read_label(folder: Path) -> Atoms:
-    """Read the labelled configuration of a finished task."""
-    return cast("Atoms", ase.io.read(folder / LABEL_FILE, format="extxyz"))
+    """Read the labelled configuration of a finished task; there has to be one."""
+    outcome = outcome_of_label(folder)
+    if isinstance(outcome, LabelFailure):
+        raise DataError(f"{folder}: {outcome}")
+    return outcome
+
+
+def forget_failures(store: TaskStore, tasks: Sequence[Task]) -> int:
+    """Discard failed labels, so that they are tried again; tell how many there were."""
+    unique = {task.key: task for task in tasks}
+    failed = [task for task in unique.values() if (store.folder(task) / FAILURE_FILE).exists()]
+    for task in failed:
+        store.discard(task)
+    return len(failed)
+
+
+def told(failures: Sequence[LabelFailure]) -> str:
+    """Count failures by kind: ``2 labels failed: 1 not converged, 1 timed out``."""
+    kinds = [failure.kind for failure in failures]
+    counts = [f"{kinds.count(kind)} {kind.replace('_', ' ')}" for kind in sorted(set(kinds))]
+    noun = "label" if len(failures) == 1 else "labels"
+    return f"{len(failures)} {noun} failed: {', '.join(counts)}"
 
 
 def label_all(
@@ -51,8 +89,9 @@ def label_all(
     *,
     workers: int = 1,
     command: str = "",
+    retry_failed: bool = False,
     on_finished: Callable[[int], None] | None = None,
-) -> list[Atoms]:
+) -> list[Atoms | LabelFailure]:
     """Label configurations in several processes.
 
     Parameters
@@ -62,19 +101,30 @@ def label_all(
     reference
         The calculator.
     folder
-        Keeps finished labels, for the next call.
+        Keeps finished labels, and failures, for the next call.
     workers
         Processes.
     command
         Who asks, for the labels' provenance.
+    retry_failed
+        Try again what has failed in an earlier call.
     on_finished
         Called with the number of finished labels.
 
     Returns
     -------
-    list of Atoms
-        In the order of `frames`, with results and provenance.
+    list of Atoms or LabelFailure
+        In the order of `frames`: the configuration with results and provenance, or why there
+        is none.
+
+    Raises
+    ------
+    ConfigError
+        A program, a file or an element's data set is missing; nothing has been computed.
+    TaskError
+        Not one configuration could be labelled.
     """
+    reference.check({symbol for frame in frames for symbol in frame.symbols})
     tasks = []
     for frame in frames:
         stored = as_stored(frame)
@@ -83,5 +133,11 @@ def label_all(
         tasks.append(label_task(stored, reference, provenance))
     report = None if on_finished is None else lambda done, _: on_finished(done)
     with exclusive(folder), worker_pool(workers) as pool:
-        folders = TaskStore(folder).run(tasks, pool, report)
-    return [read_label(one) for one in folders]
+        store = TaskStore(folder)
+        if retry_failed:
+            forget_failures(store, tasks)
+        outcomes = [outcome_of_label(one) for one in store.run(tasks, pool, report)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, LabelFailure)]
+    if frames and len(failures) == len(frames):
+        raise TaskError(f"{told(failures)}; the first one: {failures[0]}")
+    return outcomes

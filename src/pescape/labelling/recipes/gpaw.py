@@ -1,0 +1,220 @@
+"""GPAW in plane-wave mode, run by the Python that has it.
+
+GPAW computes in a process of its own, `gpaw_worker.py`, under this interpreter or another
+one. Requests and answers are lines of JSON over the process's pipes: unlike the i-PI
+protocol they carry both the free energy and the one extrapolated to zero smearing. The
+process lives as long as the session: configurations near the last one take a few steps.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.calculators.calculator import CalculationFailed
+
+from pescape.errors import ConfigError
+from pescape.labelling.failures import NotConvergedError
+from pescape.labelling.recipes.common import (
+    PlaneWaveCalculator,
+    command_of,
+    completed,
+    split_settings,
+)
+from pescape.labelling.reference import Reference
+from pescape.processes import die_with_parent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
+    from pescape.labelling.config import ReferenceConfig
+    from pescape.labelling.reference import LabelPolicy
+
+EXTERNAL = True
+LOGS = ("gpaw.txt",)
+#: How the lines begin that are answers; MPI libraries like to say something, too.
+ANSWER = "pescape: "
+_WORKER = Path(__file__).with_name("gpaw_worker.py")
+_MIXING = 0.05  # GPAW's own, for periodic cells
+
+
+def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Reference:
+    """Refer to GPAW; its interpreter is asked for the version."""
+    del folder
+    assert source.gpaw is not None, "chosen by the configuration"
+    settings, local = split_settings(source.gpaw)
+    mixing = (source.gpaw.mixing or _MIXING) / 2.0
+    return Reference(
+        name=f"GPAW {source.gpaw.xc}",
+        version=_version(_python(local)),
+        recipe="gpaw",
+        settings=settings,
+        local=local,
+        policy=completed(policy, source.gpaw, mixing=mixing),
+    )
+
+
+def check(reference: Reference, elements: Sequence[str]) -> None:
+    """Look whether GPAW is there and has data sets for the elements."""
+    python = _python(reference.local)
+    command = _launcher(reference.local)
+    if command and shutil.which(command[0]) is None:
+        raise ConfigError(f"reference.gpaw.command: no executable {command[0]!r} on this machine")
+    wanted = {e: reference.settings["setups"].get(e, "paw") for e in elements}
+    ordinary = [e for e, kind in wanted.items() if kind == "paw"]
+    missing = _described(python, reference.settings["xc"], tuple(ordinary))["missing"]
+    if missing:
+        raise ConfigError(
+            f"reference.gpaw: {python} finds no {reference.settings['xc']} data set of "
+            f"{missing[0]}; install gpaw-data, or set GPAW_SETUP_PATH"
+        )
+
+
+def make(reference: Reference, directory: Path | None) -> GpawCalculator:
+    """Make the calculator; its process starts with the first configuration."""
+    return GpawCalculator(reference, Path(directory or "."))
+
+
+class GpawCalculator(PlaneWaveCalculator):
+    """Asks a process that runs GPAW."""
+
+    def __init__(self, reference: Reference, directory: Path) -> None:
+        super().__init__(reference, directory)
+        self._process: subprocess.Popen[str] | None = None
+
+    def _compute(self, atoms: Atoms) -> dict[str, float | np.ndarray]:
+        if self._process is None:
+            self._process = self._start(atoms)
+        answer = self._ask({"positions": atoms.positions.tolist(), "cell": atoms.cell.tolist()})
+        if answer.get("error") == "config":
+            raise ConfigError(f"reference.gpaw: GPAW refuses its settings: {answer['message']}")
+        if "error" in answer:
+            kind = NotConvergedError if answer["error"] == "not_converged" else CalculationFailed
+            raise kind(answer["message"])
+        self.details |= answer["details"]
+        results: dict[str, float | np.ndarray] = {
+            "energy": answer["energy"],
+            "free_energy": answer["free_energy"],
+            "forces": np.array(answer["forces"]),
+        }
+        if answer["stress"] is not None:
+            results["stress"] = np.array(answer["stress"])
+        return results
+
+    def _start(self, atoms: Atoms) -> subprocess.Popen[str]:
+        start = {
+            **self.settings,
+            **self.local,
+            "numbers": atoms.numbers.tolist(),
+            "moments": self.with_moments(atoms).get_initial_magnetic_moments().tolist(),
+            "pbc": atoms.pbc.tolist(),
+            "mesh": self.mesh,
+        }
+        python = _python(self.local)
+        command = [*_launcher(self.local), python, str(_WORKER)]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=self.folder,
+            env=_environment(python),
+            text=True,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 (one system call)
+        )
+        _send(process, start)
+        return process
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        process = self._process
+        assert process is not None
+        assert process.stdout is not None
+        _send(process, question)
+        for line in process.stdout:
+            if line.startswith(ANSWER):
+                return json.loads(line.removeprefix(ANSWER))
+        status = process.wait()
+        raise CalculationFailed(f"GPAW's process ended with status {status}")
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.close()
+            process.wait(timeout=10.0)
+        except (OSError, subprocess.TimeoutExpired):
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def _send(process: subprocess.Popen[str], content: dict[str, Any]) -> None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(json.dumps(content) + "\n")
+        process.stdin.flush()
+    except BrokenPipeError as error:
+        status = process.wait()
+        raise CalculationFailed(f"GPAW's process ended with status {status}") from error
+
+
+def _python(local: dict[str, Any]) -> str:
+    return str(local["python"] or sys.executable)
+
+
+def _launcher(local: dict[str, Any]) -> list[str]:
+    """Words before the interpreter: nothing, or how MPI is started."""
+    if local["command"] is None and local["ranks"] == 1:
+        return []
+    if local["command"] is None:
+        return ["mpiexec", "-n", str(local["ranks"])]
+    return command_of(local | {"ranks": 1}, "")
+
+
+def _environment(python: str) -> dict[str, str]:
+    """Keep this environment's packages from another interpreter, and GPAW to one thread."""
+    own = python == sys.executable
+    kept = {k: v for k, v in os.environ.items() if own or not k.startswith("PYTHON")}
+    return {"OMP_NUM_THREADS": "1", **kept}
+
+
+def _version(python: str) -> str:
+    return f"GPAW {_described(python, 'PBE', ())['version']}"
+
+
+@functools.cache
+def _described(python: str, xc: str, elements: tuple[str, ...]) -> dict[str, Any]:
+    """Ask an interpreter for GPAW's version and for elements it has no data sets of."""
+    hint = (
+        "install it there, or set reference.gpaw.python to the interpreter that has it "
+        "(Debian: apt-get install gpaw gpaw-data, then python = '/usr/bin/python3')"
+    )
+    try:
+        done = subprocess.run(
+            [python, str(_WORKER), "--describe", xc, *elements],
+            capture_output=True,
+            text=True,
+            timeout=120.0,
+            env=_environment(python),
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"reference.gpaw: {python} cannot be run: {error}; {hint}") from error
+    answers = [line for line in done.stdout.splitlines() if line.startswith(ANSWER)]
+    if done.returncode or not answers:
+        last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        raise ConfigError(f"reference.gpaw: {python} has no gpaw ({last}); {hint}")
+    described: dict[str, Any] = json.loads(answers[-1].removeprefix(ANSWER))
+    return described

@@ -1,0 +1,141 @@
+"""Compute with GPAW; run by the Python that has it, started by `gpaw.py` beside this file.
+
+    python3 gpaw_worker.py                      # settings, then configurations, on stdin
+    python3 gpaw_worker.py --describe PBE Zr O  # version, and elements without data sets
+
+Each line of stdin is JSON, and so is each answer, after the word that marks it. Imports
+nothing of pescape, which this Python need not have.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+del sys.path[0]  # this folder, where gpaw.py is not GPAW
+from ase import Atoms  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ANSWER = "pescape: "
+
+
+def describe(xc: str, elements: list[str]) -> dict[str, Any]:
+    """Tell GPAW's version and of which elements there is no data set."""
+    import gpaw
+    from gpaw.setup_data import search_for_file
+
+    missing = []
+    for element in elements:
+        try:
+            found = search_for_file(f"{element}.{xc}")[0]
+        except RuntimeError:
+            found = None
+        if found is None:
+            missing.append(element)
+    return {"version": gpaw.__version__, "missing": missing}
+
+
+def calculator(start: dict[str, Any]) -> Any:  # noqa: ANN401 (this Python's GPAW)
+    """Make GPAW's calculator from the recipe's settings."""
+    from gpaw import GPAW, PW
+
+    occupations = {"name": start["smearing"], "width": start["width"]}
+    if start["smearing"] == "methfessel-paxton":
+        occupations["order"] = 1
+    keywords = {
+        "mode": PW(start["cutoff"]),
+        "xc": start["xc"],
+        "kpts": {"size": start["mesh"], "gamma": True},
+        "occupations": occupations,
+        "spinpol": start["spin"],
+        "setups": start["setups"],
+        "maxiter": start["max_steps"],
+        "convergence": {"energy": start["tolerance"], "density": 1e-4, "eigenstates": 1e-6},
+        # Atoms that move break a crystal's symmetry; time reversal is kept by all of them.
+        "symmetry": {"point_group": False},
+        "txt": "gpaw.txt",
+    }
+    if start["mixing"] is not None:
+        keywords["mixer"] = {"beta": start["mixing"], "nmaxold": 5, "weight": 50.0}
+    if start["algorithm"] is not None:
+        keywords["eigensolver"] = start["algorithm"]
+    return GPAW(**{**keywords, **start["options"]})
+
+
+def compute(atoms: Atoms) -> dict[str, Any]:
+    """Compute energies (eV), forces (eV/Å), stress (eV/Å³), and tell how it went."""
+    free = atoms.get_potential_energy(force_consistent=True)
+    answer = {
+        "energy": atoms.get_potential_energy(),
+        "free_energy": free,
+        "forces": atoms.get_forces().tolist(),
+        "stress": atoms.get_stress().tolist() if atoms.pbc.all() else None,
+    }
+    setups = {setup.symbol: str(setup.fingerprint) for setup in atoms.calc.setups}
+    steps = int(atoms.calc.get_number_of_iterations())
+    return {**answer, "details": {"steps": steps, "setups": setups}}
+
+
+def answered(atoms: Atoms) -> dict[str, Any]:
+    """Compute, or tell what went wrong."""
+    try:
+        return compute(atoms)
+    except Exception as error:  # noqa: BLE001 (the other side tells)
+        name = type(error).__name__
+        kind = "not_converged" if "Convergence" in name else "crashed"
+        return {"error": kind, "message": f"{name}: {error}"}
+
+
+def lines() -> Iterator[dict[str, Any]]:
+    """Read the first rank's stdin on all ranks."""
+    from gpaw.mpi import broadcast, world
+
+    while True:
+        line = sys.stdin.readline() if world.rank == 0 else None
+        line = broadcast(line, 0, world)
+        if not line:
+            return
+        yield json.loads(line)
+
+
+def tell(answer: dict[str, Any]) -> None:
+    """Write one answer, from the first rank."""
+    from gpaw.mpi import world
+
+    if world.rank == 0:
+        sys.stdout.write(f"{ANSWER}{json.dumps(answer)}\n")
+        sys.stdout.flush()
+
+
+def main(arguments: list[str]) -> None:
+    """Answer until stdin ends."""
+    if arguments[:1] == ["--describe"]:
+        tell(describe(arguments[1], arguments[2:]))
+        return
+    requests = lines()
+    start = next(requests)
+    atoms = None
+    for request in requests:
+        if atoms is None:
+            atoms = Atoms(
+                start["numbers"],
+                positions=request["positions"],
+                cell=request["cell"],
+                pbc=start["pbc"],
+                magmoms=start["moments"] if start["spin"] else None,
+            )
+            try:
+                atoms.calc = calculator(start)
+            except Exception as error:  # noqa: BLE001 (the other side tells)
+                tell({"error": "config", "message": f"{type(error).__name__}: {error}"})
+                return
+        atoms.set_cell(request["cell"])
+        atoms.set_positions(request["positions"])
+        tell(answered(atoms))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

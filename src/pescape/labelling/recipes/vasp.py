@@ -1,0 +1,148 @@
+"""VASP, one run for each configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ase.calculators.calculator import CalculationFailed
+from ase.calculators.vasp import Vasp
+
+from pescape.errors import ConfigError
+from pescape.labelling.failures import NotConvergedError
+from pescape.labelling.recipes.common import (
+    PlaneWaveCalculator,
+    check_command,
+    command_of,
+    completed,
+    split_settings,
+)
+from pescape.labelling.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from ase import Atoms
+
+    from pescape.labelling.config import ReferenceConfig
+    from pescape.labelling.reference import LabelPolicy
+
+EXTERNAL = True
+LOGS = ("OUTCAR", "vasp.out")
+_PROGRAM = "vasp_std"
+_PATH = "VASP_PP_PATH"
+_MIXING = 0.4  # VASP's own
+_ISMEAR = {"fermi-dirac": -1, "methfessel-paxton": 1}
+
+
+def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Reference:
+    """Refer to VASP; what the POTCAR files hold is part of the identity."""
+    config = source.vasp
+    assert config is not None, "chosen by the configuration"
+    settings, local = split_settings(config)
+    given = config.pseudo_dir or os.environ.get(_PATH)
+    if given is None:
+        raise ConfigError(f"reference.vasp: set pseudo_dir or {_PATH} to where POTCAR folders are")
+    where = (folder / given).resolve()
+    for element, name in config.pseudopotentials.items():
+        if not name.startswith(element):
+            raise ConfigError(
+                f"reference.vasp.pseudopotentials.{element}: {name!r} does not begin with the "
+                f"element; name the folder, such as '{element}_sv'"
+            )
+    settings["pseudopotentials"] = {
+        element: _digest(where / config.pseudo_set / name / "POTCAR", element)
+        for element, name in sorted(config.pseudopotentials.items())
+    }
+    mixing = (config.mixing or _MIXING) / 2.0
+    return Reference(
+        name=f"VASP {config.xc}",
+        version="VASP",
+        recipe="vasp",
+        settings=settings,
+        local={**local, "pseudo_dir": str(where), "files": config.pseudopotentials},
+        policy=completed(policy, config, mixing=mixing, algorithm="All"),
+    )
+
+
+def check(reference: Reference, elements: Sequence[str]) -> None:
+    """Look whether VASP is there and every element has a data set."""
+    check_command(command_of(reference.local, _PROGRAM), "reference.vasp.command")
+    missing = [e for e in elements if e not in reference.settings["pseudopotentials"]]
+    if missing:
+        raise ConfigError(
+            f"reference.vasp.pseudopotentials: none for {missing[0]}; "
+            f"add {missing[0]} = '{missing[0]}'"
+        )
+
+
+def make(reference: Reference, directory: Path | None) -> VaspCalculator:
+    """Make the calculator."""
+    return VaspCalculator(reference, Path(directory or "."))
+
+
+class VaspCalculator(PlaneWaveCalculator):
+    """Runs VASP for every configuration."""
+
+    def _compute(self, atoms: Atoms) -> dict[str, float | np.ndarray]:
+        os.environ[_PATH] = self.local["pseudo_dir"]  # the only way that ASE listens to
+        inner = Vasp(
+            directory=str(self.folder),
+            command=f"{shlex.join(command_of(self.local, _PROGRAM))} > vasp.out 2>&1",
+            txt=None,
+            **self._keywords(len(atoms)),
+        )
+        try:
+            inner.calculate(self.with_moments(atoms))
+        except CalculationFailed as error:
+            raise CalculationFailed(f"VASP: {error}") from error
+        except Exception as error:
+            raise CalculationFailed(
+                f"VASP's output cannot be read: {type(error).__name__}: {error}"
+            ) from error
+        if not inner.converged:
+            raise NotConvergedError(f"VASP did not converge in {self.local['max_steps']} steps")
+        self.details["version"] = f"VASP {inner.version}"
+        found = inner.results
+        if found.get("stress") is None:
+            raise CalculationFailed("VASP gave no stress")
+        names = ("energy", "free_energy", "forces", "stress")
+        return {name: found[name] for name in names}
+
+    def _keywords(self, atoms: int) -> dict[str, Any]:
+        settings, local = self.settings, self.local
+        keywords = {
+            "xc": settings["xc"],
+            "pp": settings["pseudo_set"],
+            "setups": {e: name.removeprefix(e) for e, name in local["files"].items()},
+            "kpts": self.mesh,
+            "gamma": True,
+            "encut": settings["cutoff"],
+            "ediff": settings["tolerance"] * atoms,
+            "ismear": _ISMEAR[settings["smearing"]],
+            "sigma": settings["width"],
+            "ispin": 2 if settings["spin"] else 1,
+            "nelm": local["max_steps"],
+            "amix": local["mixing"],
+            "algo": local["algorithm"] or "Normal",
+            "prec": "Accurate",
+            "lreal": False,
+            "ibrion": -1,
+            "nsw": 0,
+            "isif": 2,  # stress is computed, nothing moves
+            "isym": 0,
+            "lwave": False,
+            "lcharg": False,
+        }
+        given = {key: value for key, value in keywords.items() if value is not None}
+        return {**given, **settings["options"]}
+
+
+def _digest(path: Path, element: str) -> str:
+    if not path.is_file():
+        raise ConfigError(f"reference.vasp.pseudopotentials.{element}: no file {path}")
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,175 @@
+"""Crystals that properties are computed of: how they are named, built and relaxed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from ase.data import atomic_numbers, reference_states
+from ase.filters import FrechetCellFilter
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from pescape.config import Strict
+from pescape.plugins.structures import crystal
+from pescape.plugins.structures.hosts import Host
+from pescape.validation.relaxation import minimised
+from pescape.validation.result import PropertyError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from ase.calculators.calculator import BaseCalculator
+
+Repeat = tuple[PositiveInt, PositiveInt, PositiveInt]
+
+HEXAGONAL = ("hcp", "omega")
+#: Atoms in the cube of edge a, for cubic lattices.
+_PER_CUBE = {"sc": 1, "bcc": 2, "fcc": 4, "diamond": 8}
+#: Atoms in the primitive cell of hexagonal ones, and the c/a they are built with.
+_PER_PRISM = {"hcp": (2, (8 / 3) ** 0.5), "omega": (3, 0.62)}
+_PER_CONVENTIONAL = {**_PER_CUBE, "hcp": 4, "omega": 3}
+
+
+class Crystal(Strict):
+    """An elemental crystal; its lattice parameters are first guesses, to be relaxed."""
+
+    element: str
+    lattice: Literal["bcc", "diamond", "fcc", "hcp", "omega", "sc"]
+    a: PositiveFloat | None = Field(
+        None, description="Å; from the element's experimental volume per atom if unset"
+    )
+    c_over_a: PositiveFloat | None = Field(None, description="of hcp and omega")
+    name: str | None = Field(None, description="in names of values; the lattice if unset")
+
+    @model_validator(mode="after")
+    def _known(self) -> Crystal:
+        if self.element not in atomic_numbers:
+            raise ValueError(f"element {self.element!r} is no chemical symbol")
+        if self.c_over_a is not None and self.lattice not in HEXAGONAL:
+            raise ValueError(f"c_over_a goes with hcp and omega, not with {self.lattice}")
+        if self.a is None and _reference_volume(self.element) is None:
+            raise ValueError(f"a: the crystal of {self.element} is not tabulated, give a = ... Å")
+        return self
+
+    @property
+    def title(self) -> str:
+        """How values name it."""
+        return self.name or self.lattice
+
+    @property
+    def hexagonal(self) -> bool:
+        """Whether it has a c axis, along z; the others are cubic."""
+        return self.lattice in HEXAGONAL
+
+    def primitive(self) -> Atoms:
+        """Build the primitive cell with the guessed lattice parameters."""
+        return crystal(self.element, self.lattice, self._guess(), c_over_a=self.c_over_a)
+
+    def _guess(self) -> float:
+        if self.a is not None:
+            return self.a
+        volume = _reference_volume(self.element)
+        assert volume is not None, "validated"
+        if not self.hexagonal:
+            return float((volume * _PER_CUBE[self.lattice]) ** (1 / 3))
+        count, ratio = _PER_PRISM[self.lattice]
+        ratio = self.c_over_a or ratio
+        return float((2 * count * volume / (3**0.5 * ratio)) ** (1 / 3))
+
+    def parameters(self, atoms: Atoms) -> dict[str, float]:
+        """Lattice parameters (Å) of a primitive cell of this lattice: a, and c if it has one."""
+        if self.hexagonal:
+            lengths = atoms.cell.lengths()
+            return {"a": float(lengths[0]), "c": float(lengths[2])}
+        volume = atoms.get_volume() / len(atoms)
+        return {"a": float((volume * _PER_CUBE[self.lattice]) ** (1 / 3))}
+
+    def host(self, relaxed: Atoms) -> Host:
+        """Describe the crystal of a relaxed primitive cell, for builders of defects."""
+        found = self.parameters(relaxed)
+        ratio = found["c"] / found["a"] if self.hexagonal else None
+        return Host(self.element, self.lattice, found["a"], ratio)
+
+    def count(self, repeat: Repeat) -> int:
+        """Count the atoms of a supercell of the conventional cell, orthorhombic for hcp."""
+        return _PER_CONVENTIONAL[self.lattice] * int(np.prod(repeat))
+
+
+def check_titles(crystals: tuple[Crystal, ...]) -> None:
+    """See to it that values of different crystals have different names."""
+    titles = [one.title for one in crystals]
+    twice = {title for title in titles if titles.count(title) > 1}
+    if twice:
+        raise ValueError(f"two crystals are called {twice.pop()!r}: tell them apart by name = ...")
+
+
+Crystals = Annotated[tuple[Crystal, ...], Field(min_length=1)]
+
+
+def relaxed_crystal(
+    of: Crystal,
+    calculator: BaseCalculator,
+    *,
+    fmax: float = 0.001,
+    steps: int = 200,
+    volume: float | None = None,
+) -> Atoms:
+    """Relax a primitive cell without leaving its crystal system.
+
+    A crystal that is mechanically unstable, as bcc Zr is, stays what it is: shear is left out,
+    and cubic cells change their volume only.
+
+    Parameters
+    ----------
+    of
+        The crystal.
+    calculator
+        With stress.
+    fmax
+        Largest force (eV/Å) and virial per atom (eV) that may be left.
+    steps
+        Most optimiser steps.
+    volume
+        Keep to this, Å³/atom, and relax the rest.
+
+    Returns
+    -------
+    Atoms
+        The primitive cell, with the calculator.
+    """
+    atoms = of.primitive()
+    if volume is not None:
+        scale = (volume * len(atoms) / atoms.get_volume()) ** (1 / 3)
+        atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
+    atoms.calc = calculator
+    fixed = volume is not None
+    if fixed and not of.hexagonal:
+        atoms.get_potential_energy()
+        return atoms
+    options: dict[str, Any] = (
+        {"mask": [1, 1, 1, 0, 0, 0], "constant_volume": fixed}
+        if of.hexagonal
+        else {"hydrostatic_strain": True}
+    )
+    minimised(atoms, FrechetCellFilter(atoms, **options), fmax=fmax, steps=steps, what=of.title)
+    _check_sane(of, atoms)
+    return atoms
+
+
+def _check_sane(of: Crystal, relaxed: Atoms) -> None:
+    """Refuse what has left the lattice it began as."""
+    ratio = relaxed.get_volume() / of.primitive().get_volume()
+    if not 0.4 < ratio < 2.5:
+        raise PropertyError(f"{of.title}: its volume went to {ratio:.2g} times the guess")
+
+
+def _reference_volume(element: str) -> float | None:
+    """Volume per atom (Å³) of the element's crystal as ASE tabulates it."""
+    state = reference_states[atomic_numbers[element]] or {}
+    lattice, a = state.get("symmetry"), state.get("a")
+    if a is None:
+        return None
+    if lattice in _PER_CUBE:
+        return float(a**3 / _PER_CUBE[lattice])
+    if lattice == "hcp":
+        return float(3**0.5 / 4 * a**3 * state["c/a"])
+    return None

@@ -1,0 +1,89 @@
+"""All properties by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Discriminator, Tag
+
+from pescape.config import tag_of
+from pescape.validation.elastic import ElasticConfig, elastic
+from pescape.validation.eos import EosConfig, eos
+from pescape.validation.interstitial import InterstitialConfig, interstitial
+from pescape.validation.lattice import LatticeConfig, lattice
+from pescape.validation.vacancy import VacancyConfig, vacancy
+from pescape.validation.vacancy_migration import VacancyMigrationConfig, vacancy_migration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pescape.validation.base import PropertyConfig
+    from pescape.validation.result import PropertyResult
+
+
+@dataclass(frozen=True)
+class Property:
+    """A property that can be asked for.
+
+    Parameters
+    ----------
+    config
+        The model of its configuration; the default of its field ``kind`` is the name.
+    compute
+        Takes an ASE calculator and a configuration.
+    version
+        To be raised when equal configurations begin to give other numbers, so that kept
+        results are computed anew.
+    """
+
+    config: type[PropertyConfig]
+    compute: Callable[..., PropertyResult]
+    version: int = 1
+
+
+PROPERTIES: dict[str, Property] = {
+    "lattice": Property(LatticeConfig, lattice),
+    "eos": Property(EosConfig, eos),
+    "elastic": Property(ElasticConfig, elastic),
+    "vacancy": Property(VacancyConfig, vacancy),
+    "vacancy_migration": Property(VacancyMigrationConfig, vacancy_migration),
+    "interstitial": Property(InterstitialConfig, interstitial),
+}
+
+
+def _kind_tag(given: Any) -> str | None:  # noqa: ANN401 (whatever stands in the file)
+    """Name the model that a table asks for."""
+    kind = given.get("kind") if isinstance(given, dict) else getattr(given, "kind", None)
+    return tag_of(PROPERTIES[kind].config) if kind in PROPERTIES else None
+
+
+#: Any of the configurations, to pydantic.
+AnyProperty = Annotated[
+    Annotated[LatticeConfig, Tag(tag_of(LatticeConfig))]
+    | Annotated[EosConfig, Tag(tag_of(EosConfig))]
+    | Annotated[ElasticConfig, Tag(tag_of(ElasticConfig))]
+    | Annotated[VacancyConfig, Tag(tag_of(VacancyConfig))]
+    | Annotated[VacancyMigrationConfig, Tag(tag_of(VacancyMigrationConfig))]
+    | Annotated[InterstitialConfig, Tag(tag_of(InterstitialConfig))],
+    Discriminator(
+        _kind_tag,
+        custom_error_type="kind",
+        custom_error_message=f"kind has to be one of {', '.join(PROPERTIES)}",
+    ),
+]
+
+
+def known_values(configs: Sequence[PropertyConfig]) -> tuple[str, ...]:
+    """Give the full names of all values that properties will give."""
+    return tuple(f"{one.title}.{name}" for one in configs for name in one.value_names)
+
+
+def check_names(configs: Sequence[PropertyConfig]) -> None:
+    """See to it that values of different properties have different names."""
+    titles = [one.title for one in configs]
+    twice = {title for title in titles if titles.count(title) > 1}
+    if twice:
+        raise ValueError(
+            f"two properties are called {twice.pop()!r}: tell them apart by name = ..."
+        )

@@ -1,0 +1,91 @@
+"""What a property is computed with: a potential's file or a reference, by value."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pescape.errors import DataError
+from pescape.files import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ase.calculators.calculator import BaseCalculator
+
+
+class CalculatorSource(Protocol):
+    """Makes calculators, in whichever process; `pescape.labelling.Reference` is one too."""
+
+    @property
+    def name(self) -> str:
+        """How people call it."""
+
+    @property
+    def identity(self) -> str:
+        """Fingerprint of all that its results depend on."""
+
+    def session(
+        self, directory: Path | None = None
+    ) -> contextlib.AbstractContextManager[BaseCalculator]:
+        """Give a calculator, which writes its files, if any, into a folder."""
+
+
+@dataclass(frozen=True)
+class PotentialFile:
+    """A moment tensor potential or a network in a file.
+
+    Parameters
+    ----------
+    name
+        How tables call it.
+    path
+        The file, or the folder of an n2p2 or SIMPLE-NN network.
+    digest
+        SHA-256 of what it holds.
+    species
+        Elements in order, for files that name none.
+    """
+
+    name: str
+    path: str
+    digest: str
+    species: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, path: Path | str, name: str | None = None, species: Sequence[str] = ()
+    ) -> PotentialFile:
+        """Refer to a potential as its file is now."""
+        path = Path(path)
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
+        return cls(name or path.stem, str(path.resolve()), _digest(path), tuple(species))
+
+    @property
+    def identity(self) -> str:
+        """Fingerprint of the file's content, wherever it lies."""
+        return fingerprint("potential", self.digest, list(self.species))
+
+    @contextlib.contextmanager
+    def session(self, directory: Path | None = None) -> Iterator[BaseCalculator]:  # noqa: ARG002
+        """Give a calculator; it writes no files."""
+        from pescape.calculators import BPNN, MTP
+
+        if _digest(Path(self.path)) != self.digest:
+            raise DataError(f"{self.path} has changed meanwhile: start again")
+        if Path(self.path).suffix in (".mtp", ".almtp"):
+            yield MTP(self.path, species=self.species or None)
+        else:
+            yield BPNN(self.path)
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
