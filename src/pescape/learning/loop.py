@@ -360,6 +360,7 @@ def _teach(campaign: _Campaign, folders: list[Path], one: Round) -> Round:
         unphysical=left_out["unphysical"],
         redundant=left_out["redundant"],
         similar=left_out["similar"],
+        known=left_out["known"],
         labelled=len(added),
         failed=len(chosen) - len(added),
         surprise_energy=surprise.energy_rmse,

@@ -29,8 +29,8 @@ class Round:
         MD runs; those the guard ended; those whose atoms flew apart.
     risky
         Configurations the guard saved.
-    unphysical, redundant, similar
-        Risky configurations that were not labelled, and why.
+    unphysical, redundant, similar, known
+        Risky configurations that were not labelled, and why; see `Choice`.
     labelled, failed
         Configurations added to the data set, and those the reference failed on.
     largest_grade
@@ -56,6 +56,7 @@ class Round:
     unphysical: int = 0
     redundant: int = 0
     similar: int = 0
+    known: int = 0
     labelled: int = 0
     failed: int = 0
     largest_grade: float | None = None

@@ -150,14 +150,14 @@ def _select(
         min_distance=min_distance,
         similarity=guard.similarity,
     )
-    chosen = [candidates[index] for index in choice.indices]
-    if chosen:
-        ase.io.write(folder / CHOSEN_FILE, chosen, format="extxyz")
+    if choice.configurations:
+        ase.io.write(folder / CHOSEN_FILE, choice.configurations, format="extxyz")
     summary = {
         "candidates": len(candidates),
         "unphysical": choice.unphysical,
         "redundant": choice.redundant,
         "similar": choice.similar,
+        "known": choice.known,
     }
     write_json(folder / CHOICE_FILE, summary)
 
