@@ -46,6 +46,8 @@ def _label(
     except LabelError as error:
         write_json(folder / FAILURE_FILE, dataclasses.asdict(error.failure))
     else:
+        # Read back from extxyz, an empty entry would swallow the one after it.
+        made.info = {key: value for key, value in made.info.items() if str(value) != ""}
         ase.io.write(folder / LABEL_FILE, made, format="extxyz")
 
 

@@ -24,14 +24,14 @@ ANSWER = "pescape: "
 
 def describe(xc: str, elements: list[str]) -> dict[str, Any]:
     """Tell GPAW's version and of which elements there is no data set."""
-    import gpaw
-    from gpaw.setup_data import search_for_file
+    import gpaw  # type: ignore[import-not-found]
+    from gpaw.setup_data import search_for_file  # type: ignore[import-not-found]
 
     missing = []
     for element in elements:
         try:
             found = search_for_file(f"{element}.{xc}")[0]
-        except RuntimeError:
+        except (RuntimeError, FileNotFoundError):
             found = None
         if found is None:
             missing.append(element)
@@ -91,7 +91,7 @@ def answered(atoms: Atoms) -> dict[str, Any]:
 
 def lines() -> Iterator[dict[str, Any]]:
     """Read the first rank's stdin on all ranks."""
-    from gpaw.mpi import broadcast, world
+    from gpaw.mpi import broadcast, world  # type: ignore[import-not-found]
 
     while True:
         line = sys.stdin.readline() if world.rank == 0 else None
