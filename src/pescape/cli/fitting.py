@@ -44,6 +44,14 @@ def fit_mtp(
         float | None, typer.Option(help="Å (just below the shortest distance in TRAIN).")
     ] = None,
     radial_basis_size: Annotated[int, typer.Option(help="Chebyshev polynomials.")] = 8,
+    zbl: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="INNER OUTER",
+            help="Å: add a short-range (ZBL) repulsion, switched off from INNER to OUTER, to the "
+            "potential and subtract it from the labels (that of --start).",
+        ),
+    ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Start from this potential, of this level or a lower one.")
     ] = None,
@@ -70,6 +78,7 @@ def fit_mtp(
     `pescape fit mtp train.xyz -o zr20.almtp --level 20 --start zr.almtp`
     """
     from pescape.calculators.mtp.fit import FitSettings, Weights, evaluate
+    from pescape.calculators.zbl import ZBL
     from pescape.cli.output import errors_table, save_json, say
     from pescape.dataset import read_configurations
 
@@ -87,6 +96,8 @@ def fit_mtp(
     potential = _starting_point(
         frames, start, level, given, cutoff, min_dist, radial_basis_size, seed
     )
+    if zbl is not None:
+        potential = potential.with_repulsion(ZBL(*zbl))
     result = _fit_with_progress(potential, frames, settings, output, resume=resume)
     say(f"trained on {result.energy_kind.replace('_', ' ')} values, forces and stresses")
     _write(result, frames, output, mode, threads)

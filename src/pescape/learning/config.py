@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from ase.data import atomic_numbers
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from pescape.calculators.mtp.fit import FitSettings, Weights
+from pescape.calculators.zbl import ZBL
 from pescape.config import Strict
 from pescape.labelling import ReferenceConfig  # noqa: TC001 (pydantic reads it)
 from pescape.structures import CrystalConfig, Recipe
@@ -46,7 +54,17 @@ class FitConfig(Strict):
     iterations: PositiveInt = Field(1000, description="most BFGS iterations")
     tolerance: NonNegativeFloat = Field(1e-3, description="least gain of a cycle, relative")
     starts: PositiveInt = Field(4, description="random starts of the first fit")
+    zbl: tuple[float, float] | None = Field(
+        None, description="Å; where a short-range repulsion begins to be switched off, and ends"
+    )
     threads: PositiveInt = 1
+
+    @field_validator("zbl")
+    @classmethod
+    def _switched_off(cls, zbl: tuple[float, float] | None) -> tuple[float, float] | None:
+        if zbl is not None:
+            ZBL(*zbl)  # which refuses distances that make no sense
+        return zbl
 
     def settings(self, seed: int) -> FitSettings:
         """Make the settings of one fit."""
@@ -114,6 +132,15 @@ class LearnConfig(Strict):
     fit: FitConfig = FitConfig()  # type: ignore[call-arg]
     guard: GuardConfig = GuardConfig()  # type: ignore[call-arg]
     md: DynamicsConfig
+
+    @model_validator(mode="after")
+    def _repulsion_within_cutoff(self) -> LearnConfig:
+        if self.fit.zbl is not None and self.fit.zbl[1] > self.potential.cutoff:
+            raise ValueError(
+                f"fit.zbl ends at {self.fit.zbl[1]:g} Å, beyond potential.cutoff = "
+                f"{self.potential.cutoff:g} Å"
+            )
+        return self
 
     @model_validator(mode="after")
     def _species(self) -> LearnConfig:

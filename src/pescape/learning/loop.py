@@ -186,7 +186,7 @@ def _begin(campaign: _Campaign) -> None:
         )
     added = _label(campaign, "label initial structures", structures, "structures", 0)
     level = config.potential.levels[0]
-    _fit(campaign, FitStart.new(config.potential), level, 0)
+    _fit(campaign, FitStart.new(config.potential, config.fit.zbl), level, 0)
     _close_round(campaign, Round(0, level, labelled=len(added)))
 
 
@@ -337,7 +337,8 @@ def _plain(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _continued(campaign: _Campaign, level: int) -> FitStart:
-    start = FitStart.new(campaign.config.potential)
+    config = campaign.config
+    start = FitStart.new(config.potential, config.fit.zbl)
     return dataclasses.replace(start, level=level, path=str(_potential(campaign)))
 
 
