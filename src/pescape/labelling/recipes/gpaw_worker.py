@@ -65,6 +65,17 @@ def calculator(start: dict[str, Any]) -> Any:  # noqa: ANN401 (this Python's GPA
     return GPAW(**{**keywords, **start["options"]})
 
 
+def check_ranks(expected: int) -> None:
+    """Refuse processes that an mpiexec of another MPI has started: each thinks it is alone."""
+    from gpaw.mpi import world
+
+    if expected > 1 and world.size != expected:
+        raise RuntimeError(
+            f"{expected} ranks were asked for and GPAW finds {world.size}; name the mpiexec "
+            "of GPAW's own MPI: command = '/usr/bin/mpiexec -n N'"
+        )
+
+
 def compute(atoms: Atoms) -> dict[str, Any]:
     """Compute energies (eV), forces (eV/Å), stress (eV/Å³), and tell how it went."""
     free = atoms.get_potential_energy(force_consistent=True)
@@ -128,6 +139,7 @@ def main(arguments: list[str]) -> None:
                 magmoms=start["moments"] if start["spin"] else None,
             )
             try:
+                check_ranks(start["ranks"])
                 atoms.calc = calculator(start)
             except Exception as error:  # noqa: BLE001 (the other side tells)
                 tell({"error": "config", "message": f"{type(error).__name__}: {error}"})
