@@ -258,6 +258,17 @@ def test_leaving_the_repulsion_out_on_both_sides_changes_no_residual(least):
         assert gradient[k] == pytest.approx((up - down) / (2 * step), rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.parametrize("least", [0.92, 0.75])
+def test_a_fit_lowers_the_loss_of_the_whole_even_for_data_below_min_dist(least):
+    frames = labelled(4, seed=3, least=least)
+    start = ZIRCONIUM.randomized(seed=1).with_repulsion(WIDE)
+    data = training_set(frames, start.species, start.cutoff)
+    assert (data.shortest < start.min_dist) == (least < 0.8)
+    result = fit_mtp(start, frames, replace(SETTINGS, iterations=20))
+    assert result.loss == pytest.approx(loss(result.potential, data, SETTINGS.weights), rel=1e-9)
+    assert result.loss < 0.1 * loss(start, data, SETTINGS.weights)
+
+
 def test_a_fit_beside_the_repulsion_reports_errors_of_the_whole(tmp_path):
     frames = labelled(12, seed=3)
     result = fit_mtp(ZIRCONIUM.with_repulsion(WIDE), frames, SETTINGS)
