@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from pescape.cli.app import app
 from pescape.dataset import read_configurations, write_configurations
-from pescape.errors import ConfigError, DataError, TaskError
+from pescape.errors import ConfigError, DataError, PescapeError, TaskError
 from pescape.labelling import LabelError, LabelFailure, label, reference_from
 from pescape.labelling.labels import (
     forget_failures,
@@ -124,7 +124,7 @@ def test_a_process_that_crashes_harms_nobody(moody, copper):
 def test_errors_in_a_program_stop_everything(moody, copper):
     with pytest.raises(AttributeError, match="no_such_thing"):
         label(copper, moody("bug"))
-    with pytest.raises(TaskError, match="no_such_thing"):
+    with pytest.raises(PescapeError, match="no_such_thing"):
         label(copper, moody("bug", "timeout = 60"))
 
 
@@ -252,6 +252,12 @@ def test_tasks_keep_failures_apart_from_labels(moody, copper, tmp_path):
     assert forget_failures(store, [task, task]) == 1
     assert forget_failures(store, [task]) == 0
     assert not store.finished(task)
+
+
+def test_tasks_take_the_cores_of_their_ranks(pw, espresso_config, zirconium):
+    task = label_task(zirconium, reference_from(espresso_config(pw(), "ranks = 4")), {})
+    assert task.cores == 4
+    assert label_task(zirconium, reference_from("eam:Zr_mm.eam.fs"), {}).cores == 1
 
 
 def test_elements_a_reference_lacks_stop_before_anything_runs(copper, tmp_path):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from pescape.errors import ConfigError, PescapeError, TaskError
+from pescape.errors import ConfigError, PescapeError
 from pescape.files import write_json
 from pescape.labelling.evaluation import Answer, AttemptError, evaluate
 from pescape.labelling.guard import TIMED_OUT
@@ -113,7 +113,7 @@ def _read_answer(answer: Mapping[str, Any]) -> Answer:
     if "config" in answer:
         raise ConfigError(answer["config"])
     if "bug" in answer:
-        raise TaskError(f"the reference's own code is wrong:\n{answer['bug']}")
+        raise PescapeError(f"the reference's own code is wrong:\n{answer['bug']}")
     results = {
         name: np.array(value) if isinstance(value, list) else value
         for name, value in answer["results"].items()

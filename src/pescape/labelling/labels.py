@@ -35,7 +35,8 @@ def label_task(
 ) -> Task:
     """Label one configuration; who asks for it does not change the result's key."""
     key = fingerprint(configuration_id(atoms), reference.identity)
-    return Task("label", key, _label, (atoms, reference, dict(provenance)))
+    arguments = atoms, reference, dict(provenance)
+    return Task("label", key, _label, arguments, cores=reference.cores)
 
 
 def _label(
