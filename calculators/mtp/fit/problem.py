@@ -13,7 +13,7 @@ import numpy as np
 
 from pescape.calculators.fitting.blocks import whole
 from pescape.calculators.fitting.loss import Residuals, loss, residuals
-from pescape.calculators.fitting.ranks import Alone, OrderedSum, SharedError
+from pescape.calculators.fitting.ranks import Alone, OrderedSum, SharedError, now_known
 from pescape.calculators.mtp.fit import curvature
 from pescape.calculators.mtp.fit.gradient import loss_and_gradient
 
@@ -118,6 +118,7 @@ class Problem:
             yield
         except BaseException as error:
             message = str(error) or type(error).__name__
+            now_known(error)
             raise
         finally:
             if self.ranks.size > 1:
