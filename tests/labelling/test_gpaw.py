@@ -83,8 +83,10 @@ def test_gpaw_that_does_not_converge_is_told(gpaw):
 
 @needs_gpaw
 def test_what_gpaw_lacks_is_told_before_anything_runs(gpaw):
-    with pytest.raises(ConfigError, match="finds no PBE data set of Pu"):
+    with pytest.raises(ConfigError, match=r"finds no data set Pu\.PBE"):
         gpaw().check(["Al", "Pu"])
+    with pytest.raises(ConfigError, match=r"finds no data set Al\.soft\.PBE"):
+        gpaw('setups = { Al = "soft" }').check(["Al"])
     with pytest.raises(ConfigError, match="GPAW refuses its settings"):
         label(bulk("Al", "fcc", a=4.05), gpaw("options = { no_such = 1 }"))
 

@@ -1,7 +1,7 @@
 """Compute with GPAW; run by the Python that has it, started by `gpaw.py` beside this file.
 
     python3 gpaw_worker.py                      # settings, then configurations, on stdin
-    python3 gpaw_worker.py --describe PBE Zr O  # version, and elements without data sets
+    python3 gpaw_worker.py --describe Zr.PBE    # version, and data sets that are missing
 
 Each line of stdin is JSON, and so is each answer, after the word that marks it. Imports
 nothing of pescape, which this Python need not have.
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 ANSWER = "pescape: "
 
 
-def describe(xc: str, elements: list[str]) -> dict[str, Any]:
-    """Tell GPAW's version and of which elements there is no data set."""
+def describe(data_sets: list[str]) -> dict[str, Any]:
+    """Tell GPAW's version and which data sets it does not find."""
     import gpaw  # type: ignore[import-not-found]
     from gpaw.setup_data import search_for_file  # type: ignore[import-not-found]
 
     missing = []
-    for element in elements:
+    for name in data_sets:
         try:
-            found = search_for_file(f"{element}.{xc}")[0]
+            found = search_for_file(name)[0]
         except (RuntimeError, FileNotFoundError):
             found = None
         if found is None:
-            missing.append(element)
+            missing.append(name)
     return {"version": gpaw.__version__, "missing": missing}
 
 
@@ -124,7 +124,7 @@ def tell(answer: dict[str, Any]) -> None:
 def main(arguments: list[str]) -> None:
     """Answer until stdin ends."""
     if arguments[:1] == ["--describe"]:
-        tell(describe(arguments[1], arguments[2:]))
+        tell(describe(arguments[1:]))
         return
     requests = lines()
     start = next(requests)
