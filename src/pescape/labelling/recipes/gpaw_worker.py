@@ -67,7 +67,7 @@ def calculator(start: dict[str, Any]) -> Any:  # noqa: ANN401 (this Python's GPA
 
 def check_ranks(expected: int) -> None:
     """Refuse processes that an mpiexec of another MPI has started: each thinks it is alone."""
-    from gpaw.mpi import world
+    from gpaw.mpi import world  # type: ignore[import-not-found]
 
     if expected > 1 and world.size != expected:
         raise RuntimeError(
@@ -102,7 +102,7 @@ def answered(atoms: Atoms) -> dict[str, Any]:
 
 def lines() -> Iterator[dict[str, Any]]:
     """Read the first rank's stdin on all ranks."""
-    from gpaw.mpi import broadcast, world  # type: ignore[import-not-found]
+    from gpaw.mpi import broadcast, world
 
     while True:
         line = sys.stdin.readline() if world.rank == 0 else None
