@@ -1,16 +1,23 @@
-"""Fitting moment tensor potentials: seconds for a gradient of the loss, and for MaxVol.
+"""Fitting moment tensor potentials: accuracy, seconds for a gradient of the loss, and for MaxVol.
 
-    python benchmarks/mtp_fit.py FOLDER [--element Mo] [--levels 8,16,20] [--candidates 100000]
+    python benchmarks/mtp_fit.py FOLDER [--elements Mo] [--levels 8,16,20] [--candidates 100000]
+    python benchmarks/mtp_fit.py FOLDER --fit [--elements Mo,Li,Si,Ni,Cu] [--levels 16,20,24]
+    python benchmarks/mtp_fit.py FOLDER --curve [--elements Mo] [--levels 16] [--figure curve.png]
 
 FOLDER holds ``Mo_train.extxyz`` and so on: the data of Zuo et al., J. Phys. Chem. A 124, 731
 (2020), github.com/materialsvirtuallab/mlearn. CPU seconds; set OMP_NUM_THREADS=1. A gradient is
 that of the whole loss (energies, forces, stresses of all configurations) by all parameters; its
 ratio is to energies and forces alone, from the same kernel.
+
+With --fit: test errors of fits with default settings, beside the published ones of moment tensor
+potentials; each level starts from the one before, and its CPU seconds include that one's.
+With --curve: loss against CPU seconds from the same random starts, for each method.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,16 +30,34 @@ from pescape.calculators.fitting.data import training_set
 from pescape.calculators.fitting.loss import Weights, residuals
 from pescape.calculators.maxvol import maxvol
 from pescape.calculators.mtp import MTPotential
+from pescape.calculators.mtp.fit import FitSettings, evaluate, fit_mtp, raised
 from pescape.calculators.mtp.fit.gradient import loss_and_gradient
 from pescape.dataset import read_configurations
+from pescape.plotting import COLORS, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
 
+    from pescape.calculators.mtp.fit import Progress
+
 #: Others on molybdenum, one core of an AMD EPYC with AVX-512: CPU seconds for one iteration.
 PEERS = {"MLIP-2": {8: 0.85, 16: 10.0}, "motep": {8: 0.55, 16: 7.2}}
+#: Test errors of moment tensor potentials, Zuo et al. 2020: meV/atom, eV/Å.
+PUBLISHED = {
+    "Mo": ("2.83", "0.09"),
+    "Li": ("0.49", "0.01"),
+    "Si": ("2.21", "0.06"),
+    "Ni": ("0.48", "0.01"),
+    "Cu": ("0.41", "0.01"),
+}
+#: Ways to fit that --curve compares.
+METHODS = {
+    "BFGS, all parameters": {"method": "bfgs", "ladder": False},
+    "variable projection": {"method": "variable projection", "ladder": False},
+    "default": {},
+}
 
 
 def untrained(level: int, element: str, cutoff: float) -> MTPotential:
@@ -41,6 +66,78 @@ def untrained(level: int, element: str, cutoff: float) -> MTPotential:
         level=level, species=[element], cutoff=cutoff, min_dist=2.0, radial_basis_size=8
     )
     return potential.randomized(seed=1)
+
+
+def blank(level: int, element: str, cutoff: float, frames: Sequence[Atoms]) -> MTPotential:
+    """Make the untrained potential that ``pescape fit mtp`` begins with."""
+    shortest = training_set(frames, [element], cutoff).shortest
+    return MTPotential.untrained(level, [element], cutoff, math.floor(10.0 * shortest) / 10.0, 8)
+
+
+def fit_elements(
+    folder: Path, elements: Sequence[str], levels: Sequence[int], cutoff: float
+) -> None:
+    """Print test errors of fits."""
+    print(
+        f"{'':3}{'level':>6}{'parameters':>11}{'energy MAE':>12}{'force MAE':>11}"
+        f"{'published':>14}{'CPU s':>8}\n{'':20}{'meV/atom':>12}{'eV/Å':>11}"
+    )
+    for element in elements:
+        train, test = (
+            read_configurations(folder / f"{element}_{part}.extxyz") for part in ("train", "test")
+        )
+        begun, potential = time.process_time(), None
+        for level in levels:
+            start = (
+                blank(level, element, cutoff, train)
+                if potential is None
+                else raised(potential, level)
+            )
+            potential = fit_mtp(start, train, FitSettings()).potential
+            spent = time.process_time() - begun
+            errors = evaluate(potential, test)
+            energy, force = PUBLISHED.get(element, ("-", "-"))
+            print(
+                f"{element:3}{level:6}{potential.parameter_count:11}{errors.energy_mae:12.2f}"
+                f"{errors.force_mae:11.3f}{energy:>8}{force:>6}{spent:8.0f}",
+                flush=True,
+            )
+
+
+def draw_curves(
+    frames: Sequence[Atoms], element: str, level: int, cutoff: float, figure: Path
+) -> None:
+    """Print and draw the loss on the way, for each method."""
+    start = blank(level, element, cutoff, frames)
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for name, options in METHODS.items():
+        curve = curves.setdefault(name, [])
+        begun = time.process_time()
+
+        def note(now: Progress, curve: list = curve, begun: float = begun) -> None:
+            best = min(now.loss, curve[-1][1]) if curve else now.loss
+            curve.append((time.process_time() - begun, best))
+
+        fit_mtp(start, frames, FitSettings(**options), on_progress=note)
+    times = [10, 20, 30, 60, 90, 120, 180, 300]
+    print(f"{element}, level {level}: lowest loss after CPU seconds (-: ended before)")
+    print(f"{'':22}" + "".join(f"{t:>9}" for t in times) + f"{'end':>9}{'after':>8}")
+    for name, curve in curves.items():
+        shown = [[loss for t, loss in curve if t <= limit] for limit in times]
+        cells = [
+            f"{found[-1]:9.4f}" if found and limit <= curve[-1][0] else f"{'-':>9}"
+            for found, limit in zip(shown, times, strict=True)
+        ]
+        print(f"{name:22}" + "".join(cells) + f"{curve[-1][1]:9.4f}{curve[-1][0]:6.0f} s")
+    with drawn(figure, (5.0, 3.6)) as canvas:
+        axes = canvas.subplots()
+        for (name, curve), color in zip(curves.items(), COLORS, strict=False):
+            axes.loglog(*zip(*curve, strict=True), color=color, label=name)
+        axes.set_xlabel("CPU seconds")
+        axes.set_ylabel("lowest loss so far (eV²)")
+        axes.set_title(f"{element}, level {level}, from four random starts")
+        axes.legend()
+    print(f"drawn in {figure}")
 
 
 def measure_gradients(
@@ -96,15 +193,28 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--element", default="Mo")
-    parser.add_argument("--levels", default="8,16,20")
+    parser.add_argument("--elements", default=None, help="Mo; with --fit: Mo,Li,Si,Ni,Cu")
+    parser.add_argument("--levels", default=None, help="8,16,20; --fit: 16,20,24; --curve: 16")
+    parser.add_argument("--fit", action="store_true", help="accuracy")
+    parser.add_argument("--curve", action="store_true", help="loss against time")
+    parser.add_argument("--figure", type=Path, default=Path("mtp_fit_curve.png"))
     parser.add_argument("--cutoff", type=float, default=5.0, help="Å")
     parser.add_argument("--candidates", type=int, default=100_000)
     given = parser.parse_args()
-    frames = read_configurations(given.folder / f"{given.element}_train.extxyz")
-    levels = [int(level) for level in given.levels.split(",")]
-    measure_gradients(frames, given.element, levels, given.cutoff)
-    measure_maxvol(frames, given.element, 16, given.cutoff, given.candidates)
+    default = ("Mo,Li,Si,Ni,Cu", "16,20,24") if given.fit else ("Mo", "8,16,20")
+    elements = (given.elements or default[0]).split(",")
+    levels = [int(level) for level in (given.levels or default[1]).split(",")]
+    if given.fit:
+        fit_elements(given.folder, elements, levels, given.cutoff)
+        return
+    for element in elements:
+        frames = read_configurations(given.folder / f"{element}_train.extxyz")
+        if given.curve:
+            level = levels[0] if given.levels else 16
+            draw_curves(frames, element, level, given.cutoff, given.figure)
+            continue
+        measure_gradients(frames, element, levels, given.cutoff)
+        measure_maxvol(frames, element, 16, given.cutoff, given.candidates)
 
 
 if __name__ == "__main__":

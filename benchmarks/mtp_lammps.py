@@ -26,10 +26,13 @@ from rich.table import Table
 from pescape.calculators import MTP
 from pescape.calculators.activeset import ActiveSet
 from pescape.calculators.mtp import MTPotential
+from pescape.calculators.zbl import ZBL
 
 CRYSTAL = zirconium((10, 10, 5))
 CUTOFF, MIN_DIST, BASIS = 5.0, 2.0, 8
 GRADED_LEVELS = (16, 26)
+# Switched off below where atoms of the crystal come: what a repulsion costs that does not act.
+REPULSION = ZBL(0.8, 1.8)
 ASE_LEVEL = 16
 
 
@@ -64,6 +67,7 @@ def write_potentials(folder: Path, levels: tuple[int, ...]) -> None:
         identity = np.eye(potential.parameter_count)
         active = ActiveSet(matrix=identity, inverse=identity)
         potential.with_active_set(active).write(folder / f"{level}.almtp")
+        potential.with_repulsion(REPULSION).write(folder / f"{level}_zbl.mtp")
 
 
 @dataclass
@@ -76,21 +80,23 @@ class Level:
     pair: float = 0.0
     ratio: float = 0.0
     pair_ratio: float = 0.0
+    repulsion_overhead: float = 0.0
     grade_overhead: float | None = None
     two_ranks: float | None = None
 
 
 def measure(folder: Path, level: int, rounds: int, seconds: float) -> tuple[Level, list[Timing]]:
-    """Alternate eam/fs, the potential, the potential with grades and on two ranks."""
+    """Alternate eam/fs, the potential, with a repulsion, with grades and on two ranks."""
     file = f"{level}.almtp"
     result = Level(level, MTPotential.read(folder / file).parameter_count)
     probe = lammps(folder, CRYSTAL, "mtp", file, 5)
     steps = max(20, 10 * round(seconds * 1e5 / (probe.loop * CRYSTAL.atoms)))
     eam_steps = max(20, 10 * round(seconds * 1e5 / (1.5 * CRYSTAL.atoms)))
-    eam, mtp, graded, pairs = [], [], [], []
+    eam, mtp, repulsive, graded, pairs = [], [], [], [], []
     for _ in range(rounds):
         eam.append(lammps(folder, CRYSTAL, "eam/fs", str(eam_file()), eam_steps))
         mtp.append(lammps(folder, CRYSTAL, "mtp", file, steps))
+        repulsive.append(lammps(folder, CRYSTAL, "mtp", f"{level}_zbl.mtp", steps))
         if level in GRADED_LEVELS:
             graded.append(lammps(folder, CRYSTAL, "mtp", file, steps, fix=GRADES))
         pairs.append(lammps(folder, CRYSTAL, "mtp", file, steps, ranks=2))
@@ -99,6 +105,9 @@ def measure(folder: Path, level: int, rounds: int, seconds: float) -> tuple[Leve
     result.pair = median(t.pair for t in mtp)
     result.ratio = median(a.loop / b.loop for a, b in zip(mtp, eam, strict=True))
     result.pair_ratio = median(a.pair / b.pair for a, b in zip(mtp, eam, strict=True))
+    result.repulsion_overhead = (
+        median(a.loop / b.loop for a, b in zip(repulsive, mtp, strict=True)) - 1.0
+    )
     if graded:
         result.grade_overhead = (
             median(a.loop / b.loop for a, b in zip(graded, mtp, strict=True)) - 1.0
@@ -136,15 +145,17 @@ def show(levels: list[Level], eam: float, ase: dict[int, float]) -> None:
     """Print the tables."""
     console = Console()
     console.print(
-        "µs per atom and step, whole MD loop and pair style alone; what grades every 10 steps add;"
-        " how much faster the pair style is on two ranks"
+        "µs per atom and step, whole MD loop and pair style alone; what a repulsion adds of which"
+        " no atom is in reach, and grades every 10 steps; how much faster the pair style is on two"
+        " ranks"
     )
     table = Table(
         title=f"LAMMPS, {CRYSTAL.atoms} atoms of hcp Zr, {CUTOFF:g} Å, radial basis {BASIS}"
     )
-    for name in ("level", "params", "µs", "/ eam/fs", "pair µs", "/ eam/fs", "grades", "2 ranks"):
+    names = ("level", "params", "µs", "/ eam/fs", "pair µs", "/ eam/fs", "zbl", "grades", "2 ranks")
+    for name in names:
         table.add_column(name, justify="right")
-    table.add_row("eam/fs", "", f"{eam:.2f}", "1.00", "", "1.00", "", "")
+    table.add_row("eam/fs", "", f"{eam:.2f}", "1.00", "", "1.00", "", "", "")
     for r in levels:
         table.add_row(
             str(r.level),
@@ -153,6 +164,7 @@ def show(levels: list[Level], eam: float, ase: dict[int, float]) -> None:
             f"{r.ratio:.2f}",
             f"{r.pair:.2f}",
             f"{r.pair_ratio:.2f}",
+            f"{100 * r.repulsion_overhead:+.1f} %",
             "" if r.grade_overhead is None else f"{100 * r.grade_overhead:+.1f} %",
             f"{r.two_ranks:.2f}×",
         )

@@ -39,18 +39,19 @@ class Share:
         The configurations of its blocks; None if it has none.
     blocks
         The number of each block and its part of the data.
-    count
-        Blocks of all ranks.
+    count, rows
+        Blocks of all ranks, and rows of the least-squares problem in them.
     """
 
     data: TrainingSet | None
     blocks: tuple[tuple[int, TrainingSet], ...]
     count: int
+    rows: int
 
 
 def whole(data: TrainingSet) -> Share:
     """Take a data set as one block, for a process alone."""
-    return Share(data, ((0, data),), 1)
+    return Share(data, ((0, data),), 1, int(np.sum(3 * data.sizes + 7)))
 
 
 def share(
@@ -64,16 +65,17 @@ def share(
     def part() -> Share:
         if not configurations:
             return whole(training_set(configurations, species, cutoff))  # says what is missing
-        edges = block_edges(np.array([3 * len(atoms) + 7 for atoms in configurations]))
+        rows = np.array([3 * len(atoms) + 7 for atoms in configurations])
+        edges, total = block_edges(rows), int(rows.sum())
         costs = np.array([_cost(atoms) for atoms in configurations])
         first, last = rank_edges(np.add.reduceat(costs, edges[:-1]), ranks.size)[ranks.rank :][:2]
         if first == last:
-            return Share(None, (), len(edges) - 1)
+            return Share(None, (), len(edges) - 1, total)
         own = edges[first : last + 1]
         data = training_set(configurations, species, cutoff, chosen=range(own[0], own[-1]))
         cuts = [int(edge - own[0]) for edge in own]
         blocks = [data.part(a, b) for a, b in pairwise(cuts)]
-        return Share(data, tuple(enumerate(blocks, start=int(first))), len(edges) - 1)
+        return Share(data, tuple(enumerate(blocks, start=int(first))), len(edges) - 1, total)
 
     return agreed(ranks, part)
 

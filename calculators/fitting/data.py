@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 EnergyKind = Literal["free_energy", "energy"]
 
+# Most configurations have two atoms so near, Å.
+_NEAR = 3.0
 #: Entry of ``atoms.info`` that says how much a configuration counts.
 WEIGHT = "fit_weight"
 
@@ -345,6 +347,18 @@ def _virial(atoms: Atoms, name: str) -> Floats | None:
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: stress is not finite")
     return -array * atoms.get_volume()
+
+
+def shortest_distance(atoms: Atoms, cutoff: float, name: str) -> float:
+    """Shortest distance between two atoms, Å; infinite if none are within the cut-off."""
+    for reach in (min(_NEAR, cutoff), cutoff):
+        try:
+            near = neighbors(atoms, reach)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        if len(near.indices):
+            break
+    return _shortest(atoms, near, name, None)
 
 
 def _shortest(atoms: Atoms, near: Neighbors, name: str, min_dist: float | None) -> float:

@@ -6,12 +6,14 @@ data alone fixes, so that they do not depend on how many ranks there are, to the
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     Node = tuple[int, int]
 
 Result = TypeVar("Result")
+
+_INTERRUPTED = 130
 
 # What launchers (MPICH's and Intel's, Open MPI's, SLURM's) tell the processes they start.
 _LAUNCHED = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
@@ -45,6 +49,9 @@ class Communicator(Protocol):
     def allgather(self, value: Any) -> list[Any]:  # noqa: ANN401
         """Give all ranks the values of all."""
 
+    def Abort(self, errorcode: int = 0) -> Any:  # noqa: ANN401, N802 (MPI's name)
+        """End all ranks now."""
+
 
 class Alone:
     """A communicator of one process, for which MPI need not be there."""
@@ -64,6 +71,10 @@ class Alone:
         """Return the value in a list."""
         return [value]
 
+    def Abort(self, errorcode: int = 0) -> Any:  # noqa: ANN401, N802
+        """End this process."""
+        raise SystemExit(errorcode)
+
 
 def world() -> Communicator:
     """All ranks if an MPI launcher started this process; otherwise this process alone."""
@@ -76,22 +87,59 @@ def world() -> Communicator:
 
 
 class SharedError(ValueError):
-    """An error that all ranks know of and raise: one of them telling it is enough."""
+    """An error on another rank, or on all of them."""
+
+
+_KNOWN = "known_to_all_ranks"
+
+
+def now_known(error: BaseException) -> None:
+    """Note that all ranks raise an error because of this one."""
+    setattr(error, _KNOWN, True)
+
+
+@contextlib.contextmanager
+def ending_together(ranks: Communicator) -> Iterator[None]:
+    """Let an error on one rank end all of them, and be told once.
+
+    Errors that all ranks know of leave this block on rank 0 and end the others silently. With
+    any other error the rank that has it tells it and ends all at once: nobody waits for it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if ranks.size == 1 or (ranks.rank == 0 and _is_known(error)):
+            raise
+        if not _is_known(error):
+            interrupted = isinstance(error, KeyboardInterrupt)
+            if ranks.rank == 0 or not interrupted:
+                text = "stopped" if interrupted else str(error) or type(error).__name__
+                sys.stderr.write(f"Error: rank {ranks.rank}: {text}\n")
+                sys.stderr.flush()
+            ranks.Abort(_INTERRUPTED if interrupted else 1)
+        raise SystemExit(1) from None
+
+
+def _is_known(error: BaseException) -> bool:
+    return isinstance(error, SharedError) or hasattr(error, _KNOWN)
 
 
 def agreed(ranks: Communicator, work: Callable[[], Result]) -> Result:
     """Do the same kind of work on all ranks; an error on any of them is raised on all."""
     if ranks.size == 1:
         return work()
-    result, message = None, None
+    result, failure = None, None
     try:
         result = work()
     except Exception as error:  # noqa: BLE001 (the others must not wait for ever)
-        message = str(error) or type(error).__name__
-    messages = ranks.allgather(message)
-    first = next((one for one in messages if one is not None), None)
+        failure = error
+    messages = ranks.allgather(failure and (str(failure) or type(failure).__name__))
+    first = next((rank for rank, one in enumerate(messages) if one is not None), None)
+    if first == ranks.rank and failure is not None:
+        now_known(failure)
+        raise failure
     if first is not None:
-        raise SharedError(first)
+        raise SharedError(messages[first])
     return result  # type: ignore[return-value]
 
 

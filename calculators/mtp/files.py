@@ -1,4 +1,9 @@
-"""Reading and writing of ``.mtp`` (MLIP-2) and ``.almtp`` (MLIP-3) files."""
+"""Reading and writing of ``.mtp`` (MLIP-2) and ``.almtp`` (MLIP-3) files.
+
+What MLIP's format has no place for is in ``potential_tag``, which other programs skip:
+``species: Zr O; zbl: 0.8 1.8; any text`` names the elements and adds a ZBL repulsion that is
+switched off from 0.8 to 1.8 Å.
+"""
 
 from __future__ import annotations
 

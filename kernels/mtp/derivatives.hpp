@@ -20,7 +20,7 @@ struct DerivativeWorkspace {
 namespace detail {
 
 /// Unit vectors, distances and radial functions with their change along the pair tangents.
-template <class T, class Group, class Tangent>
+template <bool saturating, class T, class Group, class Tangent>
 void load_dual_slots(const Plan<T>& plan, Scratch<Dual<Pack<T>>>& w, const Group& group, int zi,
                      const Tangent& tangent) {
   using P = Pack<T>;
@@ -47,8 +47,7 @@ void load_dual_slots(const Plan<T>& plan, Scratch<Dual<Pack<T>>>& w, const Group
     V* unit = &w.unit[std::size_t(3 * (slot / slot_group)) * slot_group + slot % slot_group];
     for (int axis = 0; axis < 3; ++axis)
       unit[axis * slot_group] = V(n[axis], (change[axis] - n[axis] * stretch) * inverse);
-    radial_functions<false>(plan, w, slot, zi, group.species(slot), V(length, stretch),
-                            plan.saturates());
+    radial_functions<false, saturating>(plan, w, slot, zi, group.species(slot), V(length, stretch));
   }
   clear_padding(plan, w);
 }
@@ -68,7 +67,10 @@ void add_weighted_gradient(const Plan<T>& plan, DerivativeWorkspace<T>& work, co
   work.parameters.resize(plan.parameter_count());
   for_each_group(work.pending, plan.species_count(), plan.cutoff(), atoms, count, list,
                  [&](const Neighborhoods<Pack<T>::lanes>& group, int zi) {
-                   detail::load_dual_slots(plan, w, group, zi, tangent);
+                   if (plan.saturates())
+                     detail::load_dual_slots<true>(plan, w, group, zi, tangent);
+                   else
+                     detail::load_dual_slots<false>(plan, w, group, zi, tangent);
                    basic_moments(plan, w);
                    contract(plan, w);
                    energy_and_adjoints(plan, w);
@@ -128,7 +130,10 @@ class BasisJacobian {
     const T inverse = T(1.0 / r);
     phi_.resize(size);
     slope_.resize(size);
-    radial_basis(plan_, P(T(r)), phi_.data(), slope_.data(), plan_.saturates());
+    if (plan_.saturates())
+      radial_basis<true>(plan_, P(T(r)), phi_.data(), slope_.data());
+    else
+      radial_basis<false>(plan_, P(T(r)), phi_.data(), slope_.data());
     f_.assign(channels, T(0));
     df_.assign(channels, T(0));
     const T* c = plan_.radial_coeffs(zi, around_.species(k));

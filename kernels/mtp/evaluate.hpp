@@ -53,9 +53,8 @@ void for_each_group(std::vector<Neighborhoods<lanes>>& pending, int species_coun
 
 namespace detail {
 
-template <class T, class Group>
-void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi,
-                bool saturating) {
+template <bool saturating, class T, class Group>
+void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi) {
   using V = Pack<T>;
   w.prepare(plan, group.slots());
   for (int slot = 0; slot < w.slots; ++slot) {
@@ -66,7 +65,7 @@ void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, in
     V* unit = &w.unit[std::size_t(3 * (slot / slot_group)) * slot_group + slot % slot_group];
     for (int axis = 0; axis < 3; ++axis) unit[axis * slot_group] = r[axis] * inverse;
     w.inverse_r[slot] = inverse;
-    radial_functions<true>(plan, w, slot, zi, group.species(slot), length, saturating);
+    radial_functions<true, saturating>(plan, w, slot, zi, group.species(slot), length);
   }
   clear_padding(plan, w);
 }
@@ -108,9 +107,16 @@ double shortest_distance(const Scratch<Pack<T>>& w) {
   return 1.0 / double(all);
 }
 
+// Rare work stays out of line, where it does not hinder the compiler with the rest.
+template <class T, class Group>
+[[gnu::noinline]] void saturate_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group,
+                                      int zi) {
+  load_slots<true>(plan, w, group, zi);
+}
+
 template <class T, class Group, class Sink>
-void repel(const ZBL& repulsion, const Scratch<Pack<T>>& w, const Group& group, int zi,
-           Sink& sink) {
+[[gnu::noinline]] void repel(const ZBL& repulsion, const Scratch<Pack<T>>& w, const Group& group,
+                             int zi, Sink& sink) {
   for (int slot = 0; slot < w.slots; ++slot) {
     if (!any_less(Pack<T>(T(1.0 / repulsion.outer())), w.inverse_r[slot])) continue;
     for (int lane = 0; lane < group.used(); ++lane)
@@ -128,10 +134,10 @@ void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, i
   Scratch<V>& w = work.scratch;
   for_each_group(work.pending, plan.species_count(), plan.cutoff(), atoms, count, list,
                  [&](const Neighborhoods<V::lanes>& group, int zi) {
-                   load_slots(plan, w, group, zi, false);
+                   load_slots<false>(plan, w, group, zi);
                    const double shortest = plan.saturates() ? shortest_distance(w) : plan.cutoff();
                    const bool saturated = plan.saturates() && shortest < plan.min_dist();
-                   if (saturated) load_slots(plan, w, group, zi, true);
+                   if (saturated) saturate_slots(plan, w, group, zi);
                    moments_and_adjoints(plan, w);
                    pull_slots<true>(plan, w);
                    hand_over(plan, w, group, zi, sink);
@@ -140,7 +146,7 @@ void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, i
                    if constexpr (with_parameters) {
                      if (saturated) {
                        // Grades have to tell how far below min_dist neighbours are.
-                       load_slots(plan, w, group, zi, false);
+                       load_slots<false>(plan, w, group, zi);
                        moments_and_adjoints(plan, w);
                        pull_slots<false>(plan, w);
                      }

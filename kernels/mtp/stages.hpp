@@ -125,25 +125,24 @@ PESCAPE_INLINE Pack<T> value_of(Dual<Pack<T>> a) {
 }
 
 /// phi_n, and their derivatives where `slope` is given; below min_dist they saturate if asked to.
-template <class P, class V>
-PESCAPE_INLINE void radial_basis(const P& plan, V r, V* phi, V* slope, bool saturating) {
+template <bool saturating, class P, class V>
+PESCAPE_INLINE void radial_basis(const P& plan, V r, V* phi, V* slope) {
   using T = typename Numeric<V>::Scalar;
-  if (saturating && any_less(value_of(r), Pack<T>(T(plan.min_dist()))))
-    saturated_basis(plan, r, phi, slope);
-  else
-    chebyshev_basis(plan, r, phi, slope);
+  if constexpr (saturating)
+    if (any_less(value_of(r), Pack<T>(T(plan.min_dist()))))
+      return saturated_basis(plan, r, phi, slope);
+  chebyshev_basis(plan, r, phi, slope);
 }
 
 /// f_mu of one slot; the slopes too where forces are wanted.
-template <bool with_slope, class P, class V>
-void radial_functions(const P& plan, Scratch<V>& w, int slot, int zi, int zj, V r,
-                      bool saturating) {
+template <bool with_slope, bool saturating, class P, class V>
+void radial_functions(const P& plan, Scratch<V>& w, int slot, int zi, int zj, V r) {
   using T = typename Numeric<V>::Scalar;
   const int size = plan.radial_size(), channels = plan.radial_channels();
   const T* coeffs = plan.radial_coeffs(zi, zj);
   V* phi = &w.basis[std::size_t(slot) * size];
   V* slope = w.slope.data();
-  radial_basis(plan, r, phi, with_slope ? slope : nullptr, saturating);
+  radial_basis<saturating>(plan, r, phi, with_slope ? slope : nullptr);
   const std::size_t at = std::size_t(slot / slot_group) * channels * slot_group + slot % slot_group;
   for (int mu = 0; mu < channels; ++mu, coeffs += size) {
     V f = scale(coeffs[0], phi[0]), df = f;

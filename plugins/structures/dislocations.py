@@ -111,8 +111,8 @@ def dislocation_dipole(
         Repetitions of the orthorhombic cell (x = a, y = [01-10], z = c); along glide they are
         even. `dipole_repeat` finds them for a number of atoms.
     arrangement
-        ``quadrupole``: dislocations of opposite sign above each other in the next period along
-        the normal, which is least stressed; ``dipole``: of equal sign.
+        What lies above a dislocation in the next period along the normal: one of opposite
+        sign in a ``quadrupole``, of equal sign in a ``dipole``.
     poisson
         Poisson's ratio, which displacements of edges depend on.
 

@@ -94,8 +94,8 @@ class VacancyPair:
 def divacancy_pairs(host: Host, within: float | None = None) -> tuple[VacancyPair, ...]:
     """Find inequivalent pairs of sites around an atom.
 
-    Two pairs are equivalent when they are equally long and the distances of all atoms around
-    from the pair's middle, and from its ends, are the same.
+    Two pairs are equivalent when they are equally long and atoms around lie at the same
+    distances from the pair's middle.
 
     Parameters
     ----------
@@ -251,29 +251,37 @@ def _hcp_offset(host: Host, site: str) -> tuple[np.ndarray, bool]:
 
 @functools.lru_cache(maxsize=256)
 def _pairs(host: Host, within: float) -> tuple[VacancyPair, ...]:
-    unit = host.atoms(cubic=False)
+    unit = host.atoms()
     first, vectors = neighbor_list("iD", unit, within + 2.0 * host.nearest)
     around = vectors[first == 0]
     lengths = np.linalg.norm(around, axis=1)
-    found: dict[tuple[float, ...], np.ndarray] = {}
-    for vector in around[(lengths <= within * (1.0 + 1e-9))]:
-        key = _environment(around, vector, 2.0 * host.nearest)
-        # Among equivalent pairs the choice must not hang on the order of a list of neighbours.
-        best = found.get(key)
-        if best is None or tuple(np.round(vector, 6)) > tuple(np.round(best, 6)):
-            found[key] = vector
-    ordered = sorted(found.values(), key=lambda v: (round(float(np.linalg.norm(v)), 6), abs(v[2])))
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    # Sorted, so that the choice among equivalent pairs hangs on no order of neighbours.
+    near = around[lengths <= within * (1.0 + 1e-9)]
+    for vector in near[np.lexsort(-near.T.round(6))]:
+        own = _environment(around, vector, host.nearest)
+        if not any(np.allclose(own, known, rtol=0.0, atol=1e-6) for known, _ in found):
+            found.append((own, vector))
+    ordered = sorted(
+        (vector for _, vector in found),
+        key=lambda v: (round(float(np.linalg.norm(v)), 6), round(abs(float(v[2])), 6)),
+    )
     return tuple(
         VacancyPair(kind, (float(v[0]), float(v[1]), float(v[2])), float(np.linalg.norm(v)))
         for kind, v in zip(_kinds(host, ordered), ordered, strict=True)
     )
 
 
-def _environment(around: np.ndarray, vector: np.ndarray, reach: float) -> tuple[float, ...]:
-    """Describe a pair by its length and the distances of atoms from its middle, rounded."""
-    from_middle = np.linalg.norm(around - vector / 2.0, axis=1)
-    from_middle = np.sort(from_middle[from_middle < reach])
-    return (round(float(np.linalg.norm(vector)), 4), *np.round(from_middle, 4).tolist())
+def _environment(around: np.ndarray, vector: np.ndarray, nearest: float) -> np.ndarray:
+    """Describe a pair by its length and by sums over distances of atoms from its middle, (4,).
+
+    The sums end smoothly: rounding must not move an atom across an edge.
+    """
+    square = ((around - vector / 2.0) ** 2).sum(axis=1) / nearest**2
+    inside = square[square < 4.0]
+    weights = (1.0 - inside / 4.0) ** 2
+    sums = [float((weights * np.exp(-power * inside)).sum()) for power in (0.5, 1.0, 2.0)]
+    return np.array([np.linalg.norm(vector) / nearest, *sums])
 
 
 def _kinds(host: Host, vectors: Sequence[np.ndarray]) -> list[str]:

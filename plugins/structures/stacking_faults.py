@@ -127,7 +127,7 @@ def stacking_fault(
         "opening": opening,
         "min_distance": min_distance,
     }
-    known = {indices: name for name, indices in SLIP_PLANES.items()}
+    known: dict[tuple[int, ...], str] = {indices: name for name, indices in SLIP_PLANES.items()}
     where = known.get(tuple(plane), plane_name(plane))
     moved = ", ".join(f"{part:.3f}" for part in displacement)
     name = f"stacking fault {where} ({moved}) {host.lattice} {host.element}{len(atoms)}"

@@ -258,16 +258,16 @@ def _oriented(host: Host, indices: tuple[int, int, int]) -> Atoms:
     order = np.lexsort((*(-components.T), lengths))
     height = components @ plane
     flat = [index for index in order if height[index] == 0 and lengths[index] > 0.0]
-    first = flat[0]
-    second = next(i for i in flat if np.linalg.norm(np.cross(vectors[first], vectors[i])) > _FLAT)
-    third = next((index for index in order if height[index] == 1), None)
-    if third is None:
-        raise ValueError(f"plane {indices}: indices above {_REACH} are not supported")
-    basis = components[[first, second, third]]
-    determinant = round(float(np.linalg.det(basis)))
+    second = (i for i in flat if np.linalg.norm(np.cross(vectors[flat[0]], vectors[i])) > _FLAT)
+    third = (index for index in order if height[index] == 1)
+    found = [*flat[:1], *(index for index in (next(second, None), next(third, None)) if index)]
+    basis = components[found]
+    if len(found) < 3 or abs(determinant := round(float(np.linalg.det(basis)))) != 1:
+        raise ValueError(
+            f"plane {indices} is not spanned by lattice vectors of components up to {_REACH}: "
+            "give lower indices"
+        )
     basis[1] *= determinant
-    if abs(determinant) != 1:
-        raise ValueError(f"plane {indices}: indices above {_REACH} are not supported")
     atoms = make_supercell(primitive, basis)
     atoms.set_cell(atoms.cell.standard_form()[0], scale_atoms=True)
     return atoms

@@ -1,4 +1,4 @@
-"""The figure that shows a fit: its errors on the way, and prediction against label at the end."""
+"""The figures that show a fit: errors or loss on the way, prediction against label at the end."""
 
 from __future__ import annotations
 
@@ -50,6 +50,38 @@ def draw_fit(
         points = {name: _points(potential, frames) for name, frames in data.items()}
         _draw_parity(panels[1, 0], {k: v[0] for k, v in points.items()}, "Energy (eV/atom)")
         _draw_parity(panels[1, 1], {k: v[1] for k, v in points.items()}, "Force component (eV/Å)")
+
+
+def draw_loss(
+    history: Sequence[float],
+    potential: SitePotential,
+    data: Mapping[str, Sequence[Atoms]],
+    path: Path | str,
+) -> None:
+    """Draw the loss after each iteration, and predictions against labels.
+
+    Parameters
+    ----------
+    history
+        The loss.
+    potential
+        The result.
+    data
+        Labelled configurations by name, at most two: training and test.
+    path
+        A PNG, PDF or SVG file.
+    """
+    with drawn(path, (10.0, 3.2)) as figure:
+        panels = figure.subplots(1, 3)
+        panels[0].set_title("Loss (eV²)")
+        positive = np.where(np.array(history) > 0.0, history, np.nan)
+        panels[0].plot(np.arange(1, len(history) + 1), positive, color=BLUE, lw=1.2)
+        if np.isfinite(positive).any():
+            panels[0].set_yscale("log")
+        panels[0].set_xlabel("iteration")
+        points = {name: _points(potential, frames) for name, frames in data.items()}
+        _draw_parity(panels[1], {k: v[0] for k, v in points.items()}, "Energy (eV/atom)")
+        _draw_parity(panels[2], {k: v[1] for k, v in points.items()}, "Force component (eV/Å)")
 
 
 def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, title: str) -> None:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
-import multiprocessing
 import os
 import signal
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from socket import gethostname
+from typing import IO, TYPE_CHECKING
 
 from pescape.errors import TaskError
+from pescape.workers import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 # Libraries that start threads of their own; one worker is one thread unless a task says more.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# What file systems that keep no locks answer (Lustre without `flock`, NFS without its daemon).
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 def die_with_parent() -> Callable[[], None]:
@@ -42,40 +45,16 @@ def die_with_parent() -> Callable[[], None]:
     return tie
 
 
-def _start_worker(parent: int) -> None:
-    # The terminal sends Ctrl-C to the whole group; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-
 @contextlib.contextmanager
-def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Give processes for tasks; they are gone when the block ends, however it ends.
+def one_thread_each() -> Iterator[None]:
+    """Have the processes that start inside the block use one thread each for BLAS.
 
-    They are started afresh (not forked), because threads and MPI do not survive a fork,
-    and with one thread each for BLAS, so that results do not depend on the machine's load.
+    So results do not depend on the machine's load, and workers do not get in each other's way.
     """
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(os.getpid(),),
-    )
-    others = set(multiprocessing.active_children())
     try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - others:
-            child.kill()
-        raise
-    else:
-        pool.shutdown()
+        yield
     finally:
         for name, value in before.items():
             if value is None:
@@ -85,26 +64,76 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 @contextlib.contextmanager
+def worker_pool(workers: int) -> Iterator[WorkerPool]:
+    """Give processes for tasks; they are gone when the block ends, however it ends."""
+    with one_thread_each():
+        pool = WorkerPool(workers)
+        try:
+            yield pool
+        except BaseException:
+            pool.end()
+            raise
+        pool.shutdown()
+
+
+@contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold a folder alone; the operating system releases it when the process ends.
+
+    Where the file system keeps no locks, the name of the holder in the lock file has to do.
 
     Raises
     ------
     TaskError
-        Another process holds it.
+        Another process holds it, on this machine or another.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
+    path = folder / ".lock"
+    with path.open("a+") as file:
+        owner = _owner_of(file)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise TaskError(
-                f"{folder}: another pescape process ({owner}) works here; wait for it or stop it"
-            ) from error
+            if error.errno not in _NO_LOCKS:
+                raise TaskError(
+                    f"{folder}: another pescape process ({_told(owner)}) works here; "
+                    "wait for it or stop it"
+                ) from error
+            if _may_live(owner):
+                raise TaskError(
+                    f"{folder}: another pescape process ({_told(owner)}) works here, or was killed "
+                    f"here; if it is gone, remove {path} (this file system keeps no locks)"
+                ) from error
         file.seek(0)
         file.truncate()
-        file.write(f"pid {os.getpid()}")
+        file.write(f"pid {os.getpid()} on {gethostname()}")
         file.flush()
         yield
+        file.truncate(0)
+
+
+def _owner_of(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read().strip()
+
+
+def _told(owner: str) -> str:
+    """Say who holds a folder; the machine only if it is another one."""
+    return owner.removesuffix(f" on {gethostname()}") or "unknown"
+
+
+def _may_live(owner: str) -> bool:
+    """Whether the holder of a folder may be alive, as far as one can tell from here."""
+    told = _told(owner).split()
+    if len(told) != 2 or not told[1].isdigit():  # nobody, or a process of another machine
+        return bool(owner)
+    return int(told[1]) != os.getpid() and process_lives(int(told[1]))
+
+
+def process_lives(process: int) -> bool:
+    """Whether a process of this machine is there and not dead already, waiting to be buried."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in {"Z", "X"}

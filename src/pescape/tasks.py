@@ -2,7 +2,8 @@
 
 A task's key is a fingerprint of everything its result depends on, its folder is named by
 the key, and the folder appears, whole, by one rename when the task has finished. A task
-whose folder is there is never run again, and a kill loses running tasks only.
+whose folder is there is never run again, and a kill loses running tasks only. Nothing in a
+store depends on where it is or on the machine, so it may be copied and continued elsewhere.
 """
 
 from __future__ import annotations
@@ -11,57 +12,80 @@ import os
 import secrets
 import shutil
 import time
-from concurrent.futures import FIRST_COMPLETED, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pescape.dispatch import Dispatcher, Policy, listed
 from pescape.errors import TaskError
+from pescape.execution import Task, read_mark
 from pescape.files import TEMPORARY, append_line, close_line, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Executor
     from pathlib import Path
+
+__all__ = ["KindSummary", "Policy", "Task", "TaskStore"]
+
+_WORKING = ".running"
 
 
 @dataclass(frozen=True)
-class Task:
-    """One piece of work.
+class KindSummary:
+    """How the tasks of one kind are doing.
 
     Parameters
     ----------
-    kind
-        What it does: ``"label"``, ``"fit"``, ``"md"``, …; the folder above its own.
-    key
-        Fingerprint of all its result depends on.
-    function
-        Called with an empty folder to fill and the arguments, perhaps in another process.
-    arguments
-        What it is given; they have to be what `key` was made from.
+    finished
+        Tasks whose result is there.
+    running
+        Tasks that have started and neither finished nor failed; after a kill, those that
+        were running then.
+    failed
+        Attempts that failed for outer reasons.
+    seconds
+        The finished ones took, in all.
     """
 
-    kind: str
-    key: str
-    function: Callable[..., None]
-    arguments: tuple[Any, ...]
+    finished: int
+    running: int
+    failed: int
+    seconds: float
+
+    @property
+    def mean(self) -> float:
+        """Seconds of one finished task; 0 without any."""
+        return self.seconds / self.finished if self.finished else 0.0
 
 
 class TaskStore:
     """Finished tasks of one folder, and the index that lists them.
 
+    One process at a time may run tasks (see `pescape.processes.exclusive`); it alone writes
+    the index, wherever the tasks run.
+
     Parameters
     ----------
     root
-        The folder. ``root/KIND/KEY`` holds the result of a task, ``root/index.jsonl`` a
-        line for each start and each end.
+        The folder. ``root/KIND/KEY`` holds the result of a task, ``root/index.jsonl`` a line
+        for each start, each end and each failure.
+    policy
+        How much trouble is put up with.
+    read_only
+        Leave everything as it is, to look at a store in which another process works.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, policy: Policy | None = None, *, read_only: bool = False
+    ) -> None:
         self.root = root
-        root.mkdir(parents=True, exist_ok=True)
+        self.policy = policy or Policy()
         self.index = root / "index.jsonl"
-        self._tidy()
+        self._read_only = read_only
+        self._swept = False
+        if not read_only:
+            root.mkdir(parents=True, exist_ok=True)
+            self._tidy()
 
     def folder(self, task: Task) -> Path:
         """Where the result of a task is or will be."""
@@ -84,7 +108,9 @@ class TaskStore:
         tasks
             Equal tasks are run once.
         executor
-            Where they run; their order does not matter.
+            Where they run; their order does not matter. Any executor of
+            `concurrent.futures` will do whose workers see the folder. Workers may die: what
+            they were doing is done again.
         on_finished
             Called after each with the number that is finished by now.
 
@@ -92,31 +118,29 @@ class TaskStore:
         -------
         list of Path
             The folders of the results, in the order of `tasks`.
+
+        Raises
+        ------
+        TaskError
+            A task failed for outer reasons as often as `Policy.attempts` allows; all others
+            have been finished. Any other error of a task is raised at once, as it is.
         """
-        missing = {task.key: task for task in tasks if not self.finished(task)}
+        if self._read_only:
+            raise TaskError(f"{self.root}: this store was opened to look at only")
+        self._sweep(executor)
+        there = {kind: set(listed(self.root / kind)) for kind in {task.kind for task in tasks}}
+        missing = {(t.kind, t.key): t for t in tasks if t.key not in there[t.kind]}
         done = len(tasks) - len(missing)
-        running: dict[Future[None], Task] = {
-            executor.submit(_execute, task, self.folder(task), self.index): task
-            for task in missing.values()
-        }
-        while running:
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                task = running.pop(future)
-                try:
-                    future.result()
-                except BrokenProcessPool as error:
-                    raise TaskError(
-                        f"a worker process died during a {task.kind} task (out of memory?); "
-                        "what had finished is kept: start again to continue"
-                    ) from error
-                except BaseException:
-                    for other in running:
-                        other.cancel()
-                    raise
-                done += 1
-                if on_finished is not None:
-                    on_finished(done, task)
+
+        def ended(task: Task) -> None:
+            nonlocal done
+            done += 1
+            if on_finished is not None:
+                on_finished(done, task)
+
+        working = self.root / _WORKING
+        dispatcher = Dispatcher(executor, self.root, working, self.policy, self._note, ended)
+        dispatcher.run(list(missing.values()))
         return [self.folder(task) for task in tasks]
 
     def discard(self, task: Task) -> None:
@@ -125,44 +149,55 @@ class TaskStore:
         gone = folder.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
         folder.rename(gone)
         shutil.rmtree(gone)
-        _note(self.index, "discarded", task.kind, task.key)
+        self._note("discarded", task)
 
     def records(self) -> list[dict[str, Any]]:
         """Read the index."""
         return read_lines(self.index)
 
+    def summary(self) -> dict[str, KindSummary]:
+        """Sum up, by kind, what the index says."""
+        records = self.records()
+        last = {(record["kind"], record["key"]): record for record in records}
+        found = {}
+        for kind in dict.fromkeys(record["kind"] for record in records):
+            own = [record for (its, _), record in last.items() if its == kind]
+            finished = [record for record in own if record["event"] == "finished"]
+            found[kind] = KindSummary(
+                finished=len(finished),
+                running=sum(record["event"] == "started" for record in own),
+                failed=sum(r["event"] == "failed" for r in records if r["kind"] == kind),
+                seconds=sum(record.get("seconds", 0.0) for record in finished),
+            )
+        return found
+
+    def _note(self, event: str, task: Task, at: float | None = None, **more: Any) -> None:  # noqa: ANN401
+        self._write(event, task.kind, task.key, at, **more)
+
+    def _write(self, event: str, kind: str, key: str, at: float | None = None, **more: Any) -> None:  # noqa: ANN401
+        when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(at))
+        append_line(self.index, {"event": event, "kind": kind, "key": key, "time": when, **more})
+
     def _tidy(self) -> None:
-        """Remove what a kill left half done and index what it left unindexed."""
+        """Index what a kill left unindexed and remove what it left half discarded."""
         close_line(self.index)
-        ended = {(r["kind"], r["key"]) for r in self.records() if r["event"] == "finished"}
+        ended = {
+            (record["kind"], record["key"])
+            for record in {(r["kind"], r["key"]): r for r in self.records()}.values()
+            if record["event"] == "finished"
+        }
         for kind in sorted(path for path in self.root.iterdir() if path.is_dir()):
+            if kind.name == _WORKING:
+                continue
             for folder in sorted(kind.iterdir()):
                 if folder.name.startswith(TEMPORARY):
                     shutil.rmtree(folder)
                 elif (kind.name, folder.name) not in ended:
-                    _note(self.index, "finished", kind.name, folder.name)
+                    seconds = read_mark(folder).get("seconds", 0.0)
+                    self._write("finished", kind.name, folder.name, seconds=seconds)
 
-
-def _note(index: Path, event: str, kind: str, key: str, **more: float) -> None:
-    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    append_line(index, {"event": event, "kind": kind, "key": key, "time": now, **more})
-
-
-def _execute(task: Task, final: Path, index: Path) -> None:
-    """Run a task in a folder of its own, then put the folder in its place."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    folder = final.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
-    folder.mkdir()
-    _note(index, "started", task.kind, task.key)
-    begin = time.perf_counter()
-    try:
-        task.function(folder, *task.arguments)
-        for file in folder.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        folder.rename(final)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    seconds = round(time.perf_counter() - begin, 3)
-    _note(index, "finished", task.kind, task.key, seconds=seconds)
+    def _sweep(self, executor: Executor) -> None:
+        """Remove what workers of a killed process left half done, unless they may be alive."""
+        if not self._swept and not getattr(executor, "detached", False):
+            shutil.rmtree(self.root / _WORKING, ignore_errors=True)
+        self._swept = True

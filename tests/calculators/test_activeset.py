@@ -2,8 +2,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
+from pescape.calculators import MTP
 from pescape.calculators.activeset import (
     EMPTY,
     ActiveSet,
@@ -13,6 +15,8 @@ from pescape.calculators.activeset import (
     maxvol,
     select,
 )
+from pescape.calculators.bpnn import BPNNPotential
+from pescape.calculators.maxvol import MaxVol
 from pescape.calculators.mtp import MTPotential
 
 
@@ -111,6 +115,44 @@ def test_it_starts_from_what_it_is_given(rng):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.parametrize("size", [1, 7, 64, 90])
+def test_the_volume_never_falls_and_the_inverse_keeps_up(rng, size):
+    volume = MaxVol.empty(size)
+    logarithm = -np.inf
+    for first in range(0, 2000, 100):
+        rows = rng.normal(size=(100, size)) * np.exp(rng.normal(size=(100, 1)))
+        volume.take_in(rows, np.arange(first, first + 100))
+        grown = np.linalg.slogdet(volume.matrix)[1]
+        assert grown >= logarithm - 1e-9
+        logarithm = grown
+        assert np.abs(rows @ volume.inverse).max() <= 1.001
+        np.testing.assert_allclose(volume.matrix @ volume.inverse, np.eye(size), atol=1e-8)
+
+
+def test_settled_after_one_pass_no_row_exceeds_the_stated_bound(rng):
+    rows = rng.normal(size=(3000, 12)) * np.exp(rng.normal(size=(3000, 1)))
+    volume = MaxVol.empty(12)
+    for first in range(0, 3000, 50):
+        volume.take_in(rows[first : first + 50], np.arange(first, first + 50))
+    volume.settle()
+    assert np.abs(rows @ volume.inverse).max() <= 12 * 1.001**2
+    remembered = np.array(list(volume.remembered.values()))
+    assert np.abs(remembered @ volume.inverse).max() <= 1.001
+    assert len(remembered) < len(rows) / 3
+
+
+def test_what_does_as_well_and_is_known_is_preferred(rng):
+    rows = rng.normal(size=(40, 5))
+    volume = MaxVol.empty(5)
+    volume.take_in(rows, np.arange(100, 140))
+    holders = volume.held.copy()
+    volume.remember(rows, np.arange(40))
+    before = np.linalg.slogdet(volume.matrix)[1]
+    volume.prefer_below(100)
+    np.testing.assert_array_equal(np.sort(volume.held), np.sort(holders - 100))
+    assert np.linalg.slogdet(volume.matrix)[1] == pytest.approx(before)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_rows_that_are_not_finite_are_refused(rng, bad):
     rows = rng.normal(size=(5, 3))
@@ -180,6 +222,84 @@ def test_after_learning_the_selected_none_of_the_candidates_extrapolates(potenti
 def test_nothing_is_selected_from_nothing(potential):
     made = build_active_set(potential, crystals(5, seed=1))
     assert select(potential, made, []).indices == ()
+
+
+def test_iterators_and_lists_give_the_same_within_what_one_pass_can_guarantee(potential):
+    training = crystals(40, seed=1)
+    once = build_active_set(potential, iter(training))
+    again = build_active_set(potential, training)
+    rows, _ = gradient_rows(potential, training)
+    assert grades(rows, again).max() <= 1.001
+    assert grades(rows, once).max() <= once.size * 1.001**2
+    assert once.filled == again.filled
+
+
+@pytest.mark.parametrize("mode", ["neighborhood", "configuration"])
+def test_sets_about_linear_parameters_look_at_nothing_else(potential, mode, tmp_path):
+    training = crystals(40, seed=1)
+    made = build_active_set(potential, training, mode, parameters="linear")
+    radial = potential.radial_coeffs.size
+    assert made.size == potential.parameter_count
+    np.testing.assert_array_equal(made.counted, np.arange(made.size) >= radial)
+    assert (made.origins[:radial] == -1).all()
+    rows, _ = gradient_rows(potential, crystals(9, seed=3, rattle=0.4), mode)
+    inverse = np.linalg.inv(made.matrix[radial:, radial:])
+    expected = np.abs(rows[:, radial:] @ inverse).max(axis=1)
+    np.testing.assert_allclose(grades(rows, made), expected, rtol=1e-6)
+    # It is an ordinary active set to all that reads it.
+    potential.with_active_set(made).write(tmp_path / "linear.almtp")
+    atoms = crystals(1, seed=3, rattle=0.4)[0]
+    read = MTP(tmp_path / "linear.almtp")
+    assert not read.potential.active_set.counted.all()
+    assert read.get_property("extrapolation_grade", atoms) == pytest.approx(
+        grades(gradient_rows(potential, [atoms], mode)[0], made).max()
+    )
+
+
+def test_selection_with_a_linear_set_stays_linear(potential):
+    training, new = crystals(60, 1, rattle=0.05), crystals(8, 9, rattle=0.4)
+    made = build_active_set(potential, training, parameters="linear")
+    selection = select(potential, made, new, training=training)
+    assert selection.indices
+    chosen = [new[index] for index in selection.indices]
+    grown = build_active_set(potential, training + chosen, parameters="linear")
+    assert grades(gradient_rows(potential, new)[0], grown).max() < 2.1
+
+
+def test_networks_have_sets_about_their_output_layers_or_all():
+    network = BPNNPotential.untrained(["Zr"], hidden=(3,)).randomized(seed=1)
+    training = crystals(6, seed=1)
+    linear = build_active_set(network, training, parameters="linear")
+    assert linear.size == 4
+    assert build_active_set(network, training).size == 4
+    whole = build_active_set(network, training, parameters="all")
+    assert whole.size == network.parameter_count
+    network.with_active_set(whole, "all")
+
+
+def test_unknown_kinds_of_parameters_are_refused(potential):
+    with pytest.raises(ValueError, match="'all' or 'linear', not 'radial'"):
+        build_active_set(potential, crystals(3, seed=1), parameters="radial")
+
+
+def test_an_active_set_needs_an_atom(potential):
+    for nothing in ([], [Atoms()]):
+        with pytest.raises(ValueError, match="at least one with an atom"):
+            build_active_set(potential, nothing)
+
+
+def test_single_atoms_without_neighbours_are_graded(potential):
+    made = build_active_set(potential, [Atoms("Zr"), *crystals(5, seed=1)])
+    assert made.filled > 1
+    rows, _ = gradient_rows(potential, [Atoms("Zr")])
+    assert grades(rows, made)[0] <= 1.001
+
+
+def test_positions_that_are_not_finite_are_named(potential):
+    bad = crystals(3, seed=1)
+    bad[1].positions[1, 2] = np.nan
+    with pytest.raises(ValueError, match="configuration 1: the position of atom 1 is not finite"):
+        build_active_set(potential, bad)
 
 
 def test_an_element_the_potential_does_not_know_is_named(potential):

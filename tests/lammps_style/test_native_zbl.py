@@ -139,6 +139,21 @@ def test_ase_and_lammps_agree_below_min_dist_too(lammps, potentials):
     np.testing.assert_allclose(results[0].forces, close.get_forces(), rtol=1e-10, atol=1e-9)
 
 
+def test_grades_change_no_forces_and_are_those_without_the_repulsion(lammps, potentials):
+    bare = potentials.read(potentials.metal())
+    bare.with_repulsion(ZBL(INNER, OUTER)).write(lammps.folder / "zbl.almtp")
+    close = crystal()
+    close.symbols[:] = "Cu"
+    close.positions[1] = close.positions[0] + [0.9, 0.3, 0.2]
+    (plain,) = lammps.evaluate([close], "zbl.almtp", ["Cu"])
+    (graded,) = lammps.evaluate([close], "zbl.almtp", ["Cu"], grades=True)
+    assert graded.energy == pytest.approx(plain.energy, rel=1e-13)
+    np.testing.assert_array_equal(graded.forces, plain.forces)
+    expected = MTP(bare).get_property("extrapolation_grades", close)
+    np.testing.assert_allclose(graded.grades, expected, rtol=1e-6)
+    assert graded.grade > 100.0
+
+
 def test_precision_single_has_the_repulsion_in_double(lammps, potentials):
     repulsive(lammps, potentials)
     close = crystal()

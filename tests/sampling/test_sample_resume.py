@@ -32,13 +32,9 @@ def test_a_campaign_killed_within_each_sampler_ends_with_the_same_sets(
         killed.start()
         killed.join()
         assert killed.exitcode == -signal.SIGKILL
-    (tmp_path / "kill").write_text("41")
-    ended = command(config)
-    assert ended.returncode == 1
-    assert "a worker process died during a trajectory task" in ended.stderr
-    assert "start again to continue" in ended.stderr
-    assert not (tmp_path / "kill").exists()
+    (tmp_path / "kill").write_text("41")  # this time a worker only: it is replaced
     ended = command(config, "--workers", "2")  # nor does the number of processes matter
+    assert not (tmp_path / "kill").exists()
     assert ended.returncode == 0, ended.stderr
     for name in SETS:
         again = (tmp_path / "sampled" / name).read_bytes()

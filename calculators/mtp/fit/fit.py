@@ -156,14 +156,15 @@ class _Fit:
         for index, seed in enumerate(np.random.SeedSequence(settings.seed).spawn(settings.starts)):
             potential = first.randomized(seed)
             self.problem.change(potential)
-            start = State(0, *better(self.problem, potential.parameters, np.inf, settings.ridge))
+            few = self.problem.thinned()
+            start = State(0, *better(few, potential.parameters, np.inf, settings.ridge))
             stage = f"start {index + 1} of {settings.starts}"
-            state = self._cycle(start, most, stage, most, projecting=projecting)
+            state = self._cycle(start, most, stage, most, projecting=projecting, problem=few)
             if best is None or state.loss < best.loss:
                 best = state
         if best is None or not np.isfinite(best.loss):
             raise ValueError("no random start gave a finite loss: are the labels of a sane size?")
-        return State(0, best.theta, best.loss)
+        return State(0, *better(self.problem, best.theta, np.inf, settings.ridge))
 
     def _next(self, state: State) -> State:
         """Make one more cycle, or go up to the next rung."""
@@ -188,7 +189,14 @@ class _Fit:
         return State(rung, theta, loss, history=state.history)
 
     def _cycle(
-        self, state: State, iterations: int, stage: str, most: int, *, projecting: bool
+        self,
+        state: State,
+        iterations: int,
+        stage: str,
+        most: int,
+        *,
+        projecting: bool,
+        problem: Problem | None = None,
     ) -> State:
         history, made = list(state.history), state.made
 
@@ -200,7 +208,8 @@ class _Fit:
 
         method = projection_cycle if projecting else bfgs_cycle
         ridge = self.settings.ridge
-        theta, loss = method(self.problem, state.theta, state.loss, iterations, ridge, on_step)
+        problem = problem or self.problem
+        theta, loss = method(problem, state.theta, state.loss, iterations, ridge, on_step)
         return State(state.rung, theta, loss, made, tuple(history))
 
     def _result(self, state: State) -> FitResult:

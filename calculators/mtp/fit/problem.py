@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import signal
 import threading
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 
 from pescape.calculators.fitting.blocks import whole
 from pescape.calculators.fitting.loss import Residuals, loss, residuals
-from pescape.calculators.fitting.ranks import Alone, OrderedSum, SharedError
+from pescape.calculators.fitting.ranks import Alone, OrderedSum, SharedError, now_known
 from pescape.calculators.mtp.fit import curvature
 from pescape.calculators.mtp.fit.gradient import loss_and_gradient
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _STOP = "stop"
+# A thinned data set keeps so many rows for each parameter, and so many blocks.
+_ROWS_PER_PARAMETER = 50
+_FEWEST_BLOCKS = 8
 
 
 class Problem:
@@ -62,6 +66,7 @@ class Problem:
     ) -> None:
         self.potential, self.share, self.weights = potential, share, weights
         self.threads, self.ranks = threads, ranks or Alone()
+        self.stride = 1
 
     @classmethod
     def alone(
@@ -79,6 +84,13 @@ class Problem:
         both = self._total("_value_and_gradient", theta)
         return float(both[0]), both[1:]
 
+    def thinned(self) -> Problem:
+        """Take every n-th block alone: enough to compare starts and for a first Hessian."""
+        other = copy.copy(self)
+        rows = self.share.rows / (_ROWS_PER_PARAMETER * self.potential.parameter_count)
+        other.stride = max(1, int(min(rows, self.share.count / _FEWEST_BLOCKS)))
+        return other
+
     def linear_system(self, theta: Floats) -> tuple[Floats, Floats]:
         """Matrix and right side of the normal equations of species and moment coefficients."""
         both = self._total("_linear_system", theta)
@@ -90,11 +102,11 @@ class Problem:
 
     def change(self, potential: MTPotential) -> None:
         """Go on with another potential, of another level."""
-        self._ask("_change", potential)
+        self._ask("_change", potential, 1)
 
     def collect(self) -> tuple[Residuals, TrainingSet]:
         """Residuals of all data, and the labels without their geometry."""
-        parts = [part for part in self._ask("_collect", self.potential.parameters) if part]
+        parts = [part for part in self._ask("_collect", self.potential.parameters, 1) if part]
         deltas, labels = zip(*parts, strict=True)
         return _joined_residuals(deltas), _joined_labels(labels)
 
@@ -106,10 +118,11 @@ class Problem:
             yield
         except BaseException as error:
             message = str(error) or type(error).__name__
+            now_known(error)
             raise
         finally:
             if self.ranks.size > 1:
-                self.ranks.bcast((_STOP, message))
+                self.ranks.bcast((_STOP, message, 1))
 
     def serve(self) -> None:
         """Answer until rank 0 has no more questions, which alone listens to Ctrl-C.
@@ -121,7 +134,7 @@ class Problem:
         """
         with _uninterrupted():
             while True:
-                name, argument = self.ranks.bcast(None)
+                name, argument, self.stride = self.ranks.bcast(None)
                 if name == _STOP:
                     break
                 self._answer(name, argument)
@@ -129,15 +142,15 @@ class Problem:
             raise SharedError(argument)
 
     def _total(self, name: str, theta: Floats) -> Floats:
-        total = OrderedSum(self.share.count)
-        for nodes in self._ask(name, theta):
+        total = OrderedSum(-(-self.share.count // self.stride))
+        for nodes in self._ask(name, theta, self.stride):
             for (level, index), value in nodes.items():
                 total.add(level, index, value)
-        return total.total()
+        return total.total() * self.stride
 
-    def _ask(self, name: str, argument: Any) -> list[Any]:  # noqa: ANN401 (each its own)
+    def _ask(self, name: str, argument: Any, stride: int) -> list[Any]:  # noqa: ANN401 (each its own)
         if self.ranks.size > 1:
-            self.ranks.bcast((name, argument))
+            self.ranks.bcast((name, argument, stride))
         return self._answer(name, argument)
 
     def _answer(self, name: str, argument: Any) -> list[Any]:  # noqa: ANN401
@@ -163,10 +176,11 @@ class Problem:
 
     def _sums(self, theta: Floats, work: Callable[..., Any]) -> dict[tuple[int, int], Floats]:
         potential = self.potential.with_parameters(theta)
-        total = OrderedSum(self.share.count)
+        total = OrderedSum(-(-self.share.count // self.stride))
         for index, data in self.share.blocks:
-            found = work(potential, data, self.weights, self.threads)
-            total.add(0, index, np.asarray(found))
+            if index % self.stride == 0:
+                found = work(potential, data, self.weights, self.threads)
+                total.add(0, index // self.stride, np.asarray(found))
         return total.nodes
 
     def _value(self, theta: Floats) -> dict[tuple[int, int], Floats]:

@@ -44,7 +44,7 @@ def bfgs_cycle(
             return np.inf, np.zeros_like(theta)
         return problem.value_and_gradient(theta)
 
-    hessian = 2.0 * problem.gauss_newton(theta)
+    hessian = 2.0 * problem.thinned().gauss_newton(theta)
     if not np.isfinite(hessian).all():
         return theta, loss
     with np.errstate(over="ignore", invalid="ignore"):

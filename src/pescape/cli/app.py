@@ -10,6 +10,7 @@ import pescape
 from pescape.cli import (
     data,
     diversity,
+    ensemble,
     evaluation,
     fitting,
     grading,
@@ -46,6 +47,7 @@ def root(
 
 
 app.command("learn")(learning.learn)
+app.command("ensemble")(ensemble.ensemble)
 app.command("structures")(data.structures)
 app.command("sample")(sampling.sample)
 app.command("diversity")(diversity.diversity)

@@ -52,7 +52,8 @@ def convert(
 ) -> None:
     """Convert between file formats: potentials or data sets (.cfg, .xyz, …).
 
-    Moment tensor potentials are .mtp and .almtp. Behler-Parrinello networks are read from
+    Moment tensor potentials are .mtp and .almtp; only this program reads the ZBL repulsion that
+    they may hold. Behler-Parrinello networks are read from
     .bpnn, Amp, SIMPLE-NN and n2p2 or RuNNer folders, and written as .bpnn or, to a name without
     a suffix, as a folder for n2p2.
 
@@ -122,6 +123,7 @@ def _listed(species: str) -> list[str]:
 
 def _convert_mtp(source: Path, target: Path, species: str | None) -> int:
     from pescape.calculators.mtp import MTPotential
+    from pescape.cli.output import say
     from pescape.errors import DataError
 
     potential = MTPotential.read(source)
@@ -135,6 +137,11 @@ def _convert_mtp(source: Path, target: Path, species: str | None) -> int:
             "make one with pescape fit mtp"
         )
     potential.write(target)
+    if potential.repulsion is not None:
+        say(
+            f"{target.name} has a ZBL repulsion, which MLIP and other programs ignore: their "
+            "energies and forces of near atoms will lack it"
+        )
     return potential.parameter_count
 
 
@@ -157,7 +164,7 @@ def info(
         content = _bpnn_content(read)
     else:
         content = _mtp_content(potential)
-    units = {"cutoff": " (Å)", "min_dist": " (Å)"}
+    units = {"cutoff": " (Å)", "min_dist": " (Å)", "zbl": " repulsion, from and to (Å)"}
     rows = [(key.replace("_", " ") + units.get(key, ""), value) for key, value in content.items()]
     table(str(potential), ["", ""], rows)
     if json is not None:
@@ -175,6 +182,7 @@ def _mtp_content(path: Path) -> dict[str, Any]:
         "trained": read.is_trained,
         "cutoff": read.cutoff,
         "min_dist": read.min_dist,
+        "zbl": None if read.repulsion is None else [read.repulsion.inner, read.repulsion.outer],
         "radial_functions": read.radial_funcs_count,
         "radial_basis_size": read.radial_basis_size,
         "basic_moments": len(read.basic),

@@ -108,6 +108,9 @@ class Family(Strict):
     @model_validator(mode="after")
     def _possible(self) -> Family:
         """Find wrong sizes, sites, planes, … while the table is read."""
+        for name, value in self:
+            if value == ():
+                raise ValueError(f"{name} = [] is empty")
         self.check()
         return self
 
@@ -128,6 +131,11 @@ class HostFamily(Family):
     def host(self) -> Host:
         """The perfect crystal."""
         return Host(self.element, self.lattice, self.a, self.c_over_a)
+
+    def check(self) -> None:
+        """Raise ValueError where host or table ask for what cannot be built."""
+        self.host.atoms()
+        super().check()
 
     def _plan(self, function: Callable[..., Atoms], *given: Any, **named: Any) -> Plan:  # noqa: ANN401 (arguments of builders)
         return lambda volume: function(self.host.scaled(volume), *given, **named)

@@ -43,10 +43,13 @@ class CrystalStart(HostFamily):
     cubic: bool = Field(False, description="conventional instead of primitive cell")
     repeat: Annotated[tuple[Repeat, ...], Field(min_length=1)] = ((1, 1, 1),)
 
-    def plans(self, folder: Path) -> list[Plan]:  # noqa: ARG002
-        """Give what builds the supercells."""
+    def check(self) -> None:
+        """Raise ValueError where there is no such element; c_over_a may be idle."""
         if self.element not in atomic_numbers:
             raise ValueError(f"{self.element!r} is no chemical symbol")
+
+    def plans(self, folder: Path) -> list[Plan]:  # noqa: ARG002
+        """Give what builds the supercells."""
         return [partial(_scaled, _supercell(self, repeat)) for repeat in self.repeat]
 
 

@@ -120,7 +120,7 @@ class StackingFaultStart(StackFamily):
 
     def plans(self, folder: Path) -> list[Plan]:  # noqa: ARG002
         """Give what builds each displacement of each plane and stack."""
-        options = {
+        options: dict[str, Any] = {
             "termination": self.termination,
             "vacuum": self.vacuum,
             "opening": self.opening,

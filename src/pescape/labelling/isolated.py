@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from pescape.errors import ConfigError, PescapeError, TaskError
+from pescape.errors import ConfigError, PescapeError
 from pescape.files import write_json
 from pescape.labelling.evaluation import Answer, AttemptError, evaluate
 from pescape.labelling.guard import TIMED_OUT
@@ -66,7 +66,7 @@ def evaluate_isolated(
 
 def _run_guarded(directory: Path, timeout: float | None) -> int:
     mine, theirs = os.pipe()
-    command = [sys.executable, "-m", "pescape.labelling.isolated"]
+    command = [sys.executable, "-c", "from pescape.labelling.isolated import main; main()"]
     try:
         with (directory / OUTPUT_FILE).open("wb") as output:
             guard = subprocess.Popen(
@@ -113,7 +113,7 @@ def _read_answer(answer: Mapping[str, Any]) -> Answer:
     if "config" in answer:
         raise ConfigError(answer["config"])
     if "bug" in answer:
-        raise TaskError(f"the reference's own code is wrong:\n{answer['bug']}")
+        raise PescapeError(f"the reference's own code is wrong:\n{answer['bug']}")
     results = {
         name: np.array(value) if isinstance(value, list) else value
         for name, value in answer["results"].items()
@@ -130,7 +130,7 @@ def _plain(answer: Answer) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer the request in this folder."""
+    """Answer the request in the current folder; what the process of its own runs."""
     request = json.loads(Path(REQUEST_FILE).read_text(encoding="utf-8"))
     sys.path[:] = request["path"]
     atoms = Atoms(
@@ -153,7 +153,3 @@ def main() -> None:
     except Exception:  # noqa: BLE001 (the other process tells)
         answer = {"bug": traceback.format_exc()}
     write_json(ANSWER_FILE, answer)
-
-
-if __name__ == "__main__":
-    main()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: What is known of a label besides the label: settings, program, attempts, time.
 RECORD_FILE = "label.json"
 _COMPRESS_ABOVE = 1_000_000  # bytes
-_TAIL = 3000  # characters
+_TAIL = 6000  # characters; GPAW's table of timings takes half of them
 # Another attempt would say the same.
 _FINAL = {"beyond_limits"}
 

@@ -35,7 +35,8 @@ def label_task(
 ) -> Task:
     """Label one configuration; who asks for it does not change the result's key."""
     key = fingerprint(configuration_id(atoms), reference.identity)
-    return Task("label", key, _label, (atoms, reference, dict(provenance)))
+    arguments = atoms, reference, dict(provenance)
+    return Task("label", key, _label, arguments, cores=reference.cores)
 
 
 def _label(
@@ -46,6 +47,8 @@ def _label(
     except LabelError as error:
         write_json(folder / FAILURE_FILE, dataclasses.asdict(error.failure))
     else:
+        # Read back from extxyz, an empty entry would swallow the one after it.
+        made.info = {key: value for key, value in made.info.items() if str(value) != ""}
         ase.io.write(folder / LABEL_FILE, made, format="extxyz")
 
 

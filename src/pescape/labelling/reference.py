@@ -101,6 +101,11 @@ class Reference:
         return bool(self._module.EXTERNAL)
 
     @property
+    def cores(self) -> int:
+        """Cores that the MPI ranks of its program take."""
+        return int(self.local.get("ranks", 1))
+
+    @property
     def logs(self) -> tuple[str, ...]:
         """Names or patterns of the text files worth keeping, the most telling first."""
         return tuple(self._module.LOGS)

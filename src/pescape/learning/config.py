@@ -12,10 +12,12 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
 from pescape.calculators.mtp.fit import FitSettings, Weights
+from pescape.calculators.zbl import ZBL
 from pescape.config import Strict
 from pescape.families import StartConfig  # noqa: TC001
 from pescape.labelling import ReferenceConfig  # noqa: TC001 (pydantic reads it)
@@ -56,7 +58,17 @@ class FitConfig(Strict):
     iterations: PositiveInt = Field(1000, description="most BFGS iterations")
     tolerance: NonNegativeFloat = Field(1e-3, description="least gain of a cycle, relative")
     starts: PositiveInt = Field(4, description="random starts of the first fit")
+    zbl: tuple[float, float] | None = Field(
+        None, description="Å; where a short-range repulsion begins to be switched off, and ends"
+    )
     threads: PositiveInt = 1
+
+    @field_validator("zbl")
+    @classmethod
+    def _switched_off(cls, zbl: tuple[float, float] | None) -> tuple[float, float] | None:
+        if zbl is not None:
+            ZBL(*zbl)  # which refuses distances that make no sense
+        return zbl
 
     def settings(self, seed: int) -> FitSettings:
         """Make the settings of one fit."""
@@ -155,6 +167,15 @@ class LearnConfig(Strict):
     def sampler_names(self) -> tuple[str, ...]:
         """What may take a turn in a stage; ``"md"`` first."""
         return ("md", *(sampler.name or sampler.method for sampler in self.samplers))
+
+    @model_validator(mode="after")
+    def _repulsion_within_cutoff(self) -> LearnConfig:
+        if self.fit.zbl is not None and self.fit.zbl[1] > self.potential.cutoff:
+            raise ValueError(
+                f"fit.zbl ends at {self.fit.zbl[1]:g} Å, beyond potential.cutoff = "
+                f"{self.potential.cutoff:g} Å"
+            )
+        return self
 
     @model_validator(mode="after")
     def _species(self) -> LearnConfig:

@@ -224,7 +224,7 @@ def _begin(campaign: _Campaign) -> None:
             f"see failed.json in the folders of {campaign.folder / 'tasks' / 'label'}"
         )
     level = config.potential.levels[0]
-    _fit(campaign, FitStart.new(config.potential), level, 0)
+    _fit(campaign, FitStart.new(config.potential, config.fit.zbl), level, 0)
     failed = len(structures) - len(added)
     _close_round(campaign, Round(0, level, labelled=len(added), failed=failed))
 
@@ -441,7 +441,8 @@ def _plain(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _continued(campaign: _Campaign, level: int) -> FitStart:
-    start = FitStart.new(campaign.config.potential)
+    config = campaign.config
+    start = FitStart.new(config.potential, config.fit.zbl)
     return dataclasses.replace(start, level=level, path=str(campaign.fitted.path))
 
 

@@ -13,6 +13,7 @@ import ase.io
 from pescape.calculators.activeset import build_active_set
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp, raised
+from pescape.calculators.zbl import ZBL
 from pescape.files import fingerprint, write_json
 from pescape.labelling import configuration_id
 from pescape.learning.dynamics import Run, risky_of, run_dynamics
@@ -46,6 +47,8 @@ class FitStart:
         Of a new potential.
     path
         A fitted potential, of this level or a lower one; None for random starts.
+    zbl
+        Å; from where to where the repulsion beside it is switched off. None: it has none.
     """
 
     level: int
@@ -54,9 +57,10 @@ class FitStart:
     min_dist: float
     radial_basis_size: int
     path: str | None = None
+    zbl: tuple[float, float] | None = None
 
     @classmethod
-    def new(cls, config: PotentialConfig) -> FitStart:
+    def new(cls, config: PotentialConfig, zbl: tuple[float, float] | None = None) -> FitStart:
         """Start at random, at the first of the levels."""
         return cls(
             level=config.levels[0],
@@ -64,16 +68,18 @@ class FitStart:
             cutoff=config.cutoff,
             min_dist=config.min_dist,
             radial_basis_size=config.radial_basis_size,
+            zbl=zbl,
         )
 
     def potential(self, seed: int) -> MTPotential:
         """Make the potential the fit is given."""
+        repulsion = None if self.zbl is None else ZBL(*self.zbl)
         untrained = MTPotential.untrained(
             self.level, self.species, self.cutoff, self.min_dist, self.radial_basis_size
-        )
+        ).with_repulsion(repulsion)
         if self.path is None:
             return untrained
-        fitted = MTPotential.read(self.path)
+        fitted = MTPotential.read(self.path).with_repulsion(repulsion)
         if fitted.parameter_count == untrained.parameter_count:
             return fitted
         return raised(fitted, self.level, seed=seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from ase.calculators.calculator import Calculator, all_changes
 
@@ -39,7 +39,12 @@ class PlaneWaveCalculator(Calculator):
     energies of one session are those of one continuous surface. A label has its own session.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties = [  # noqa: RUF012 - so ASE declares it
+        "energy",
+        "free_energy",
+        "forces",
+        "stress",
+    ]
 
     def __init__(self, reference: Reference, directory: Path) -> None:
         super().__init__()

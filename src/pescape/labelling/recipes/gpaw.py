@@ -44,6 +44,8 @@ LOGS = ("gpaw.txt",)
 #: How the lines begin that are answers; MPI libraries like to say something, too.
 ANSWER = "pescape: "
 _WORKER = Path(__file__).with_name("gpaw_worker.py")
+# Not PAW, and made without a file or from one that GPAW ships.
+_WITHOUT_FILE = {"ae", "ghost", "hgh", "hgh.sc"}
 _MIXING = 0.05  # GPAW's own, for periodic cells
 
 
@@ -69,13 +71,18 @@ def check(reference: Reference, elements: Sequence[str]) -> None:
     command = _launcher(reference.local)
     if command and shutil.which(command[0]) is None:
         raise ConfigError(f"reference.gpaw.command: no executable {command[0]!r} on this machine")
-    wanted = {e: reference.settings["setups"].get(e, "paw") for e in elements}
-    ordinary = [e for e, kind in wanted.items() if kind == "paw"]
-    missing = _described(python, reference.settings["xc"], tuple(ordinary))["missing"]
+    xc, setups = reference.settings["xc"], reference.settings["setups"]
+    kinds = {element: setups.get(element, "paw") for element in elements}
+    wanted = {
+        element: f"{element}.{xc}" if kind == "paw" else f"{element}.{kind}.{xc}"
+        for element, kind in kinds.items()
+        if kind not in _WITHOUT_FILE
+    }
+    missing = _described(python, tuple(wanted.values()))["missing"]
     if missing:
         raise ConfigError(
-            f"reference.gpaw: {python} finds no {reference.settings['xc']} data set of "
-            f"{missing[0]}; install gpaw-data, or set GPAW_SETUP_PATH"
+            f"reference.gpaw: {python} finds no data set {missing[0]}; install gpaw-data, set "
+            "GPAW_SETUP_PATH, or name another one in setups"
         )
 
 
@@ -191,19 +198,19 @@ def _environment(python: str) -> dict[str, str]:
 
 
 def _version(python: str) -> str:
-    return f"GPAW {_described(python, 'PBE', ())['version']}"
+    return f"GPAW {_described(python, ())['version']}"
 
 
 @functools.cache
-def _described(python: str, xc: str, elements: tuple[str, ...]) -> dict[str, Any]:
-    """Ask an interpreter for GPAW's version and for elements it has no data sets of."""
+def _described(python: str, data_sets: tuple[str, ...]) -> dict[str, Any]:
+    """Ask an interpreter for GPAW's version and for the data sets that it does not find."""
     hint = (
         "install it there, or set reference.gpaw.python to the interpreter that has it "
         "(Debian: apt-get install gpaw gpaw-data, then python = '/usr/bin/python3')"
     )
     try:
         done = subprocess.run(
-            [python, str(_WORKER), "--describe", xc, *elements],
+            [python, str(_WORKER), "--describe", *data_sets],
             capture_output=True,
             text=True,
             timeout=120.0,

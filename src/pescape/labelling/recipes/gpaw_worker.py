@@ -1,7 +1,7 @@
 """Compute with GPAW; run by the Python that has it, started by `gpaw.py` beside this file.
 
     python3 gpaw_worker.py                      # settings, then configurations, on stdin
-    python3 gpaw_worker.py --describe PBE Zr O  # version, and elements without data sets
+    python3 gpaw_worker.py --describe Zr.PBE    # version, and data sets that are missing
 
 Each line of stdin is JSON, and so is each answer, after the word that marks it. Imports
 nothing of pescape, which this Python need not have.
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 ANSWER = "pescape: "
 
 
-def describe(xc: str, elements: list[str]) -> dict[str, Any]:
-    """Tell GPAW's version and of which elements there is no data set."""
-    import gpaw
-    from gpaw.setup_data import search_for_file
+def describe(data_sets: list[str]) -> dict[str, Any]:
+    """Tell GPAW's version and which data sets it does not find."""
+    import gpaw  # type: ignore[import-not-found]
+    from gpaw.setup_data import search_for_file  # type: ignore[import-not-found]
 
     missing = []
-    for element in elements:
+    for name in data_sets:
         try:
-            found = search_for_file(f"{element}.{xc}")[0]
-        except RuntimeError:
+            found = search_for_file(name)[0]
+        except (RuntimeError, FileNotFoundError):
             found = None
         if found is None:
-            missing.append(element)
+            missing.append(name)
     return {"version": gpaw.__version__, "missing": missing}
 
 
@@ -63,6 +63,17 @@ def calculator(start: dict[str, Any]) -> Any:  # noqa: ANN401 (this Python's GPA
     if start["algorithm"] is not None:
         keywords["eigensolver"] = start["algorithm"]
     return GPAW(**{**keywords, **start["options"]})
+
+
+def check_ranks(expected: int) -> None:
+    """Refuse processes that an mpiexec of another MPI has started: each thinks it is alone."""
+    from gpaw.mpi import world  # type: ignore[import-not-found]
+
+    if expected > 1 and world.size != expected:
+        raise RuntimeError(
+            f"{expected} ranks were asked for and GPAW finds {world.size}; name the mpiexec "
+            "of GPAW's own MPI: command = '/usr/bin/mpiexec -n N'"
+        )
 
 
 def compute(atoms: Atoms) -> dict[str, Any]:
@@ -113,7 +124,7 @@ def tell(answer: dict[str, Any]) -> None:
 def main(arguments: list[str]) -> None:
     """Answer until stdin ends."""
     if arguments[:1] == ["--describe"]:
-        tell(describe(arguments[1], arguments[2:]))
+        tell(describe(arguments[1:]))
         return
     requests = lines()
     start = next(requests)
@@ -128,6 +139,7 @@ def main(arguments: list[str]) -> None:
                 magmoms=start["moments"] if start["spin"] else None,
             )
             try:
+                check_ranks(start["ranks"])
                 atoms.calc = calculator(start)
             except Exception as error:  # noqa: BLE001 (the other side tells)
                 tell({"error": "config", "message": f"{type(error).__name__}: {error}"})

@@ -61,7 +61,9 @@ class GpawConfig(PlaneWaveConfig):
         "runs under /usr/bin/python3",
     )
     command: str | None = Field(
-        None, description="what starts the interpreter, such as 'mpiexec -n 4'; see ranks"
+        None,
+        description="what starts the interpreter in parallel, such as '/usr/bin/mpiexec -n 4'; "
+        "mpiexec on PATH if unset and ranks asks for it",
     )
 
 

@@ -93,7 +93,7 @@ class VaspCalculator(PlaneWaveCalculator):
         inner = Vasp(
             directory=str(self.folder),
             command=f"{shlex.join(command_of(self.local, _PROGRAM))} > vasp.out 2>&1",
-            txt=None,
+            txt=os.devnull,  # the line above keeps it, also of a run that is killed
             **self._keywords(len(atoms)),
         )
         try:

@@ -1,0 +1,193 @@
+"""``pescape ensemble``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pescape.labelling import Reference
+    from pescape.learning.ensemble import EnsembleReport
+    from pescape.learning.ensemble_run import EnsembleRunConfig
+
+#: Most lines of the decision tree, and rows of a table, on the screen.
+_LINES = 40
+
+
+def ensemble(
+    training: Annotated[Path, typer.Argument(metavar="TRAIN", help="Labelled configurations.")],
+    config: Annotated[Path, typer.Argument(help="TOML file with [potential], [[properties]].")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "-r",
+            "--reference",
+            help="What members are compared with: eam:FILE, MODULE:CLASS of an ASE calculator, "
+            "FILE.py:FUNCTION that makes one, or a TOML file.",
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Labelled configurations that nothing is fitted to.")
+    ] = None,
+    members: Annotated[int | None, typer.Option(min=1, help="Instead of those in CONFIG.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the seed in CONFIG.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Compute again the properties that failed.")
+    ] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show what is finished.")] = False,
+) -> None:
+    """Fit potentials from many seeds and show which of them satisfy which property.
+
+    Leaves in the output folder the decision tree (tree.txt, tree.png), the distributions of
+    values (histograms.png), all numbers (ensemble.json, members.csv, values.csv) and the member
+    that satisfies most (best.almtp). Killed at any moment and started again, the command goes on
+    where it was.
+
+    Example: `pescape ensemble train.xyz ensemble.toml -o ensemble -r eam:Zr_mm.eam.fs`, where
+    ensemble.toml holds
+
+    ```toml
+    members = 100
+    workers = 2
+
+    [potential]
+    species = ["Zr"]
+    level = 16
+    cutoff = 5.0                  # Å
+
+    [[properties]]
+    kind = "lattice"              # also: eos, elastic, vacancy, vacancy_migration, interstitial
+    phases = [{ element = "Zr", lattice = "hcp" }, { element = "Zr", lattice = "bcc" }]
+
+    [[properties]]
+    kind = "vacancy_migration"
+    crystal = { element = "Zr", lattice = "hcp" }
+
+    [predicates]                  # in the order of the tree
+    "hcp is stable" = "lattice.bcc.relative > 0"
+    "a is right" = "lattice.hcp.a = reference.lattice.hcp.a +- 0.02"
+    "jumps in plane" = "vacancy_migration.basal < vacancy_migration.out_of_basal"
+    ```
+    """
+    from pescape.cli.output import say
+    from pescape.config import load_config
+    from pescape.labelling import reference_from
+    from pescape.learning.ensemble_run import EnsembleRunConfig
+
+    settings = load_config(config, EnsembleRunConfig)
+    changes = {"members": members, "seed": seed, "workers": workers}
+    settings = settings.model_copy(
+        update={key: value for key, value in changes.items() if value is not None}
+    )
+    known = None if reference is None else reference_from(reference)
+    if status:
+        _print_status(settings, training, output, known)
+        return
+    begin = time.perf_counter()
+    report = _run_with_progress(settings, training, output, known, test, retry_failed=retry_failed)
+    print_report(report)
+    for name in ("ensemble.json", "histograms.png", "tree.png", "best.almtp"):
+        if (output / name).exists():
+            say(f"{output / name}")
+    say(f"{len(report.members)} members in {time.perf_counter() - begin:.0f} s")
+
+
+def _run_with_progress(
+    settings: EnsembleRunConfig,
+    training: Path,
+    output: Path,
+    reference: Reference | None,
+    test: Path | None,
+    *,
+    retry_failed: bool,
+) -> EnsembleReport:
+    from pescape.cli.output import progress_bar
+    from pescape.learning.ensemble_run import ensemble_of_files
+
+    with progress_bar() as bar:
+        shown = bar.add_task("start", total=1, note="")
+
+        class Screen:
+            """Shows how far an ensemble is."""
+
+            def stage(self, what: str, done: int, total: int) -> None:
+                bar.update(shown, description=what, completed=done, total=total)
+
+        return ensemble_of_files(
+            settings,
+            training,
+            output,
+            reference=reference,
+            test=test,
+            watcher=Screen(),
+            retry_failed=retry_failed,
+        )
+
+
+def print_report(report: EnsembleReport) -> None:
+    """Print the tree, what members predict and which are the best."""
+    from pescape.cli.output import say, table, warn
+    from pescape.learning.decision_tree import drawn_tree
+
+    rows: list[tuple[object, ...]] = [
+        (
+            _named(one.name, one.unit),
+            one.count,
+            one.mean,
+            one.std,
+            one.least,
+            one.largest,
+            one.reference,
+        )
+        for one in report.spreads
+    ]
+    columns = ["value", "members", "mean", "std", "least", "largest", "reference"]
+    table(f"{len(report.members)} members", columns, rows)
+    if report.satisfied:
+        counts = [(one.name, one.alone, one.together, one.unknown) for one in report.satisfied]
+        table("predicates", ["satisfied by", "members", "and all\nbefore it", "unknown"], counts)
+        lines = drawn_tree(report.tree).splitlines()
+        say("\n".join(lines[:_LINES]))
+        if len(lines) > _LINES:
+            say(f"… {len(lines) - _LINES} more lines in {report.folder / 'tree.txt'}")
+        best = report.members[report.best[0] - 1]
+        others = f", as do {len(report.best) - 1} more" if len(report.best) > 1 else ""
+        say(
+            f"best: member {best.number} (seed {best.seed}) satisfies {best.satisfied} of "
+            f"{len(report.satisfied)}{others}"
+        )
+    for name, why in _failures(report).items():
+        warn(f"{name} {why}")
+
+
+def _named(name: str, unit: str) -> str:
+    return f"{name} ({unit})" if unit else name
+
+
+def _failures(report: EnsembleReport) -> dict[str, str]:
+    """Say for each property how many members failed, and why the first did."""
+    told: dict[str, str] = {}
+    for title in dict.fromkeys(name for m in report.members for name in m.failures):
+        failed = [m for m in report.members if title in m.failures]
+        why = failed[0].failures[title]
+        told[title] = f"failed for {len(failed)} members, for member {failed[0].number}: {why}"
+    for one in report.reference:
+        if one.failure is not None:
+            told[f"{one.title} of the reference"] = f"failed: {one.failure}"
+    return told
+
+
+def _print_status(
+    settings: EnsembleRunConfig, training: Path, output: Path, reference: Reference | None
+) -> None:
+    from pescape.cli.output import say
+    from pescape.learning.ensemble_run import ensemble_progress
+
+    fitted, computed, wanted = ensemble_progress(settings, training, output, reference)
+    say(f"{fitted} of {settings.members} members fitted")
+    say(f"{computed} of {wanted} properties computed")

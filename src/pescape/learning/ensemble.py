@@ -1,0 +1,492 @@
+"""Ensembles: potentials fitted to the same data from different seeds, and what they predict.
+
+What no configuration of the data set fixes, such as a migration barrier, differs from fit to
+fit. An ensemble shows how much, and which of its members get which property right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import numpy as np
+from pydantic import Field, PositiveInt, model_validator
+
+from pescape.calculators.mtp import MTPotential
+from pescape.calculators.mtp.fit import evaluate
+from pescape.config import Strict
+from pescape.errors import ConfigError, DataError
+from pescape.files import fingerprint, write_json
+from pescape.labelling.label import configuration_id
+from pescape.learning.decision_tree import Verdicts, count_satisfied, decision_tree
+from pescape.learning.work import POTENTIAL_FILE, FitStart, fit_task, read_fit
+from pescape.tasks import Task
+from pescape.validation.predicates import Predicate
+from pescape.validation.registry import AnyProperty, check_names, known_values
+from pescape.validation.runner import Outcome, run_properties
+from pescape.validation.sources import PotentialFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from pescape.calculators.activeset import Mode
+    from pescape.calculators.mtp.fit import FitSettings
+    from pescape.learning.decision_tree import Branch, Satisfied
+    from pescape.tasks import TaskStore
+    from pescape.validation.sources import CalculatorSource
+
+REFERENCE = "reference."
+ERRORS_FILE = "errors.json"
+
+
+class EnsembleConfig(Strict):
+    """An ensemble: how many members, which properties, and what is asked of them."""
+
+    members: PositiveInt = Field(10, description="potentials fitted from random seeds")
+    level: PositiveInt | None = Field(
+        None, description="of the members; the last one of the campaign if unset"
+    )
+    starts: PositiveInt = Field(1, description="random starts of each member; the best is fitted")
+    seed: int = Field(0, ge=0)
+    properties: Annotated[tuple[AnyProperty, ...], Field(min_length=1)]
+    predicates: dict[str, str] = Field(
+        default_factory=dict,
+        description="by name, in the order of the tree; reference.NAME is the reference's value",
+    )
+    histograms: tuple[str, ...] | None = Field(
+        None, description="values to draw; those that predicates are about if unset"
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> EnsembleConfig:
+        if self.level is not None and (self.level % 2 or not 2 <= self.level <= 28):
+            raise ValueError(f"level {self.level} is not an even number from 2 to 28")
+        check_names(self.properties)
+        known = known_values(self.properties)
+        try:
+            for predicate in self.parsed:
+                predicate.check([*known, *(REFERENCE + name for name in known)])
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        for name in self.histograms or ():
+            if name not in known:
+                raise ValueError(f"histograms: no value {name!r} among those of the properties")
+        return self
+
+    @property
+    def parsed(self) -> tuple[Predicate, ...]:
+        """The predicates, in order."""
+        return tuple(Predicate.parse(text, name) for name, text in self.predicates.items())
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Values to draw histograms of."""
+        if self.histograms is not None:
+            return self.histograms
+        about = [name for one in self.parsed for name in one.names]
+        names = dict.fromkeys(name.removeprefix(REFERENCE) for name in about)
+        return tuple(names) or known_values(self.properties)[:12]
+
+
+class StageWatcher(Protocol):
+    """Told how far an ensemble is."""
+
+    def stage(self, what: str, done: int, total: int) -> None:
+        """Hear how many tasks of a stage are done."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One potential of an ensemble.
+
+    Parameters
+    ----------
+    number
+        From 1.
+    seed
+        Of its random start.
+    potential
+        Its file.
+    errors
+        Root mean square errors by name (meV/atom, eV/Å, GPa): on the training set, and on the
+        test set if there is one.
+    outcomes
+        Of the properties.
+    verdicts
+        Which predicates hold.
+    """
+
+    number: int
+    seed: int
+    potential: Path
+    errors: dict[str, dict[str, float | None]]
+    outcomes: tuple[Outcome, ...]
+    verdicts: Verdicts
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Numbers by full name, without those of properties that failed."""
+        return {name: value for one in self.outcomes for name, value in one.values.items()}
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why properties failed."""
+        return {one.title: one.failure for one in self.outcomes if one.failure is not None}
+
+    @property
+    def satisfied(self) -> int:
+        """How many predicates hold."""
+        return sum(verdict is True for verdict in self.verdicts.values())
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """What members are ordered by: predicates satisfied, then the error of forces."""
+        force = self.errors.get("test", self.errors["training"])["force_rmse"]
+        return -self.satisfied, np.inf if force is None else force
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a value is distributed over an ensemble.
+
+    Parameters
+    ----------
+    name, unit
+        Of the value.
+    count
+        Members that have it.
+    mean, std, least, largest
+        Over these; the standard deviation of a sample, 0 of a single member.
+    reference
+        The reference's value, if known.
+    """
+
+    name: str
+    unit: str
+    count: int
+    mean: float | None
+    std: float | None
+    least: float | None
+    largest: float | None
+    reference: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class EnsembleReport:
+    """What an ensemble has shown.
+
+    Parameters
+    ----------
+    folder
+        Where the files are.
+    members
+        In order of their numbers.
+    reference
+        Outcomes of the reference; empty without one.
+    satisfied
+        Counts of each predicate.
+    tree
+        Which members satisfy which predicates together.
+    spreads
+        Of all values.
+    best
+        Numbers of the members that satisfy the most predicates, least error of forces first.
+    """
+
+    folder: Path
+    members: tuple[Member, ...]
+    reference: tuple[Outcome, ...]
+    satisfied: tuple[Satisfied, ...]
+    tree: Branch
+    spreads: tuple[Spread, ...]
+    best: tuple[int, ...]
+
+
+def run_ensemble(
+    config: EnsembleConfig,
+    training: Sequence[Atoms],
+    fit_settings: FitSettings,
+    potential_start: FitStart,
+    store: TaskStore,
+    executor: Executor,
+    reference: CalculatorSource | None,
+    folder: Path,
+    watcher: StageWatcher | None = None,
+    *,
+    test: Sequence[Atoms] = (),
+    mode: Mode = "neighborhood",
+    retry_failed: bool = False,
+) -> EnsembleReport:
+    """Fit an ensemble, compute properties of all members and report, or go on with that.
+
+    Parameters
+    ----------
+    config
+        The ensemble.
+    training
+        Labelled configurations.
+    fit_settings
+        Of every fit; seed and starts are the ensemble's.
+    potential_start
+        What is fitted; level and start are the ensemble's.
+    store
+        Keeps fits and properties.
+    executor
+        Where they run.
+    reference
+        Gives the values that members' are compared with.
+    folder
+        For the report: JSON, CSV, figures, the best member's potential.
+    watcher
+        Told of progress.
+    test
+        Labelled configurations that nothing was fitted to.
+    mode
+        Of the members' active sets.
+    retry_failed
+        Compute again the properties that failed.
+
+    Returns
+    -------
+    EnsembleReport
+        It is in the folder too.
+    """
+    from pescape.learning.ensemble_report import write_report
+
+    _need_reference(config, reference)
+    fits = fit_ensemble(
+        config, training, fit_settings, potential_start, store, executor, folder, watcher, mode=mode
+    )
+    seeds = member_seeds(config)
+    sources: list[CalculatorSource] = [
+        PotentialFile.of(path / POTENTIAL_FILE, f"member {number}")
+        for number, path in enumerate(fits, 1)
+    ]
+    sources += [] if reference is None else [reference]
+    computed = run_properties(
+        sources,
+        config.properties,
+        store,
+        executor,
+        retry_failed=retry_failed,
+        on_finished=_telling(watcher, "properties of the ensemble"),
+    )
+    known = computed.pop() if reference is not None else []
+    errors = _errors(fits, test, store, executor, watcher)
+    members = [
+        _member(config, number, seed, path, error, outcomes, known)
+        for number, (seed, path, error, outcomes) in enumerate(
+            zip(seeds, fits, errors, computed, strict=True), 1
+        )
+    ]
+    report = report_of(config, members, known, folder)
+    write_report(report, config)
+    return report
+
+
+def _need_reference(config: EnsembleConfig, reference: CalculatorSource | None) -> None:
+    about = {name: one.text for one in config.parsed for name in one.names}
+    for name, text in about.items():
+        if reference is None and name.startswith(REFERENCE):
+            raise ConfigError(f"predicate {text!r} needs a reference calculator, and there is none")
+
+
+def member_seeds(config: EnsembleConfig) -> list[int]:
+    """Give the seeds of the members; more members leave those of the first as they are."""
+    return [
+        int(np.random.SeedSequence(config.seed, spawn_key=(number,)).generate_state(1)[0])
+        for number in range(config.members)
+    ]
+
+
+def fit_ensemble(
+    config: EnsembleConfig,
+    training: Sequence[Atoms],
+    fit_settings: FitSettings,
+    potential_start: FitStart,
+    store: TaskStore,
+    executor: Executor,
+    folder: Path,
+    watcher: StageWatcher | None = None,
+    *,
+    mode: Mode = "neighborhood",
+) -> list[Path]:
+    """Fit all members; parameters are those of `run_ensemble`.
+
+    Returns
+    -------
+    list of Path
+        The folders of the finished fits.
+    """
+    checkpoints = folder / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    tasks = ensemble_tasks(config, training, fit_settings, potential_start, checkpoints, mode=mode)
+    tell = _telling(watcher, f"fit {len(tasks)} members to {len(training)} configurations")
+    tell(0, len(tasks))
+    return store.run(tasks, executor, lambda done, _: tell(done, len(tasks)))
+
+
+def ensemble_tasks(
+    config: EnsembleConfig,
+    training: Sequence[Atoms],
+    fit_settings: FitSettings,
+    potential_start: FitStart,
+    checkpoints: Path,
+    *,
+    mode: Mode = "neighborhood",
+) -> list[Task]:
+    """Give the task of each member's fit."""
+    level = config.level or potential_start.level
+    start = dataclasses.replace(potential_start, level=level, path=None)
+    identified = [_identified(atoms) for atoms in training]
+    return [
+        fit_task(
+            start,
+            identified,
+            dataclasses.replace(fit_settings, seed=seed, starts=config.starts),
+            mode,
+            checkpoints,
+        )
+        for seed in member_seeds(config)
+    ]
+
+
+def _identified(atoms: Atoms) -> Atoms:
+    """Copy a labelled configuration and say what it is, where its data set does not."""
+    if "configuration_id" in atoms.info and "reference_id" in atoms.info:
+        return atoms
+    if atoms.calc is None:
+        raise DataError(f"{atoms.info.get('source_frame', 'a configuration')} has no labels")
+    new = atoms.copy()
+    new.calc = atoms.calc
+    labels = {
+        name: np.asarray(value, dtype=float).tolist()
+        for name, value in atoms.calc.results.items()
+        if name in ("energy", "free_energy", "forces", "stress")
+    }
+    new.info["configuration_id"] = configuration_id(atoms)
+    new.info["reference_id"] = fingerprint(labels)
+    return new
+
+
+def _telling(watcher: StageWatcher | None, what: str) -> Any:  # noqa: ANN401 (a function)
+    def tell(done: int, total: int) -> None:
+        if watcher is not None:
+            watcher.stage(what, done, total)
+
+    return tell
+
+
+def _errors(
+    fits: Sequence[Path],
+    test: Sequence[Atoms],
+    store: TaskStore,
+    executor: Executor,
+    watcher: StageWatcher | None,
+) -> list[dict[str, dict[str, float | None]]]:
+    """Errors of each member on the training set and, if there is one, on the test set."""
+    found: list[dict[str, Any]] = [{"training": read_fit(path)["errors"]} for path in fits]
+    if test:
+        frames = [_identified(atoms) for atoms in test]
+        ids = [(a.info["configuration_id"], a.info["reference_id"]) for a in frames]
+        tasks = []
+        for path in fits:
+            potential = path / POTENTIAL_FILE
+            key = fingerprint(potential.read_bytes(), ids)
+            tasks.append(Task("errors", key, _evaluate, (str(potential), frames)))
+        tell = _telling(watcher, "errors of the ensemble")
+        folders = store.run(tasks, executor, lambda done, _: tell(done, len(tasks)))
+        for one, where in zip(found, folders, strict=True):
+            one["test"] = json.loads((where / ERRORS_FILE).read_text())
+    return [
+        {on: {name: errors[name] for name in _SHOWN_ERRORS} for on, errors in one.items()}
+        for one in found
+    ]
+
+
+_SHOWN_ERRORS = ("energy_rmse", "force_rmse", "stress_rmse")
+
+
+def _evaluate(folder: Path, potential: str, frames: list[Atoms]) -> None:
+    errors = evaluate(MTPotential.read(potential), frames)
+    write_json(folder / ERRORS_FILE, dataclasses.asdict(errors))
+
+
+def _member(
+    config: EnsembleConfig,
+    number: int,
+    seed: int,
+    fit: Path,
+    errors: dict[str, dict[str, float | None]],
+    outcomes: Sequence[Outcome],
+    reference: Sequence[Outcome],
+) -> Member:
+    values = {name: value for one in outcomes for name, value in one.values.items()}
+    values |= {REFERENCE + name: v for one in reference for name, v in one.values.items()}
+    verdicts = {one.name: one.holds(values) for one in config.parsed}
+    return Member(number, seed, fit / POTENTIAL_FILE, errors, tuple(outcomes), verdicts)
+
+
+def report_of(
+    config: EnsembleConfig, members: Sequence[Member], reference: Sequence[Outcome], folder: Path
+) -> EnsembleReport:
+    """Sum up what members predict.
+
+    Parameters
+    ----------
+    config
+        The ensemble's.
+    members
+        With their verdicts.
+    reference
+        Its outcomes; empty without one.
+    folder
+        Where the files of the report will be.
+    """
+    verdicts = {member.number: member.verdicts for member in members}
+    ordered = sorted(members, key=lambda member: member.rank)
+    most = ordered[0].satisfied
+    return EnsembleReport(
+        folder=folder,
+        members=tuple(members),
+        reference=tuple(reference),
+        satisfied=count_satisfied(verdicts, config.predicates),
+        tree=decision_tree(verdicts, list(config.predicates)),
+        spreads=_spreads(known_values(config.properties), members, reference),
+        best=tuple(member.number for member in ordered if member.satisfied == most),
+    )
+
+
+def _spreads(
+    names: Sequence[str], members: Sequence[Member], reference: Sequence[Outcome]
+) -> tuple[Spread, ...]:
+    known = {name: value for one in reference for name, value in one.values.items()}
+    units = {
+        name: unit
+        for outcomes in (reference, *(member.outcomes for member in members))
+        for one in outcomes
+        for name, unit in one.units.items()
+    }
+    found = []
+    for name in names:
+        values = np.array([m.values[name] for m in members if name in m.values])
+        some = len(values) > 0
+        found.append(
+            Spread(
+                name,
+                units.get(name, ""),
+                len(values),
+                mean=float(values.mean()) if some else None,
+                std=float(values.std(ddof=min(1, len(values) - 1))) if some else None,
+                least=float(values.min()) if some else None,
+                largest=float(values.max()) if some else None,
+                reference=known.get(name),
+            )
+        )
+    return tuple(found)

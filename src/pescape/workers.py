@@ -1,0 +1,232 @@
+"""A pool of processes in which the death of one costs the others nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pescape.errors import TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
+_PR_SET_PDEATHSIG = 1
+_SPAWN = multiprocessing.get_context("spawn")
+Result = TypeVar("Result")
+
+
+class WorkerError(TaskError):
+    """A worker process died during a call."""
+
+
+class RemoteTraceback(Exception):  # noqa: N818 (the cause of an error, not one itself)
+    """Where in another process an error was raised; its text is that traceback."""
+
+
+@dataclass(eq=False)
+class _Call:
+    """What is to be called, and what its caller holds."""
+
+    content: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class WorkerPool(Executor):
+    """Processes that wait for work, each with a channel of its own.
+
+    The pool of the standard library is broken, and kills what runs, once one of its
+    processes dies. Here the call that was running fails with `WorkerError`, a new process
+    takes the place of the dead one and the others never notice. Processes start when they
+    are needed; they are started afresh (not forked), because threads and MPI do not survive
+    a fork, and they die with the process that started them.
+
+    Parameters
+    ----------
+    workers
+        How many.
+    """
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise ValueError(f"workers has to be at least 1, not {workers}")
+        self.workers = workers
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._idle = threading.Semaphore(0)
+        self._busy: dict[Future[Any], _Worker] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def submit(
+        self,
+        function: Callable[..., Result],
+        /,
+        *arguments: Any,  # noqa: ANN401
+        **named: Any,  # noqa: ANN401
+    ) -> Future[Result]:
+        """Call a function in one of the processes."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the pool was shut down")
+            call = _Call((function, arguments, named))
+            self._calls.put(call)
+            if not self._idle.acquire(blocking=False) and len(self._threads) < self.workers:
+                # The kernel ties a process to the thread that started it: the thread stays.
+                thread = threading.Thread(target=self._serve, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        return call.future
+
+    def kill(self, future: Future[Any]) -> None:
+        """Kill the process that works on a call; the call fails with `WorkerError`."""
+        with self._lock:
+            worker = self._busy.get(future)
+        if worker is not None:
+            worker.process.kill()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the processes finish what was submitted, then end them."""
+        with self._lock:
+            if cancel_futures:
+                self._cancel()
+            if not self._closed:
+                self._closed = True
+                for _ in self._threads:
+                    self._calls.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def end(self) -> None:
+        """Kill the processes, with whatever they are doing."""
+        self.shutdown(wait=False, cancel_futures=True)
+        while any(thread.is_alive() for thread in self._threads):
+            with self._lock:
+                workers = list(self._busy.values())
+            for worker in workers:
+                worker.process.kill()
+            for thread in self._threads:
+                thread.join(0.05)
+
+    def _cancel(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                call = self._calls.get_nowait()
+                if call is not None:
+                    call.future.cancel()
+                    call.future.set_running_or_notify_cancel()
+
+    def _serve(self) -> None:
+        worker: _Worker | None = None
+        while (call := self._calls.get()) is not None:
+            try:
+                if worker is None or not worker.process.is_alive():
+                    worker = _Worker()
+                if self._begin(call, worker):
+                    answer = worker.ask(call.content)
+                    self._forget(call)
+                    call.future.set_result(answer)
+            except BaseException as error:  # noqa: BLE001 (it is for who waits)
+                self._forget(call)
+                call.future.set_exception(error)
+            del call
+            self._idle.release()
+        if worker is not None:
+            worker.end()
+
+    def _begin(self, call: _Call, worker: _Worker) -> bool:
+        """Have a call known as running; False if it was cancelled."""
+        with self._lock:
+            begins = call.future.set_running_or_notify_cancel()
+            if begins:
+                self._busy[call.future] = worker
+        return begins
+
+    def _forget(self, call: _Call) -> None:
+        with self._lock:
+            self._busy.pop(call.future, None)
+
+
+class _Worker:
+    """One process and the channel to it."""
+
+    _starting = threading.Lock()
+
+    def __init__(self) -> None:
+        self._channel, other = _SPAWN.Pipe()
+        with self._starting:
+            self.process: SpawnProcess = _SPAWN.Process(target=_work, args=(other, os.getpid()))
+            self.process.start()
+        other.close()
+
+    def ask(self, content: Any) -> Any:  # noqa: ANN401 (whatever the function returns)
+        """Have it make a call and give the answer, or raise what was raised there."""
+        request = ForkingPickler.dumps(content)
+        try:
+            self._channel.send_bytes(request)
+            result, error, trace = self._channel.recv()
+        except (EOFError, OSError) as failure:
+            self.process.join()
+            raise WorkerError(f"a worker process died ({_cause(self.process)})") from failure
+        if error is not None:
+            raise error from RemoteTraceback(trace)
+        return result
+
+    def end(self) -> None:
+        self._channel.close()
+        self.process.join()
+
+
+def _cause(process: SpawnProcess) -> str:
+    code = process.exitcode or 0
+    if code == -signal.SIGKILL:
+        return "killed by SIGKILL: out of memory?"
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"it exited with code {code}"
+
+
+def _work(channel: Connection, parent: int) -> None:
+    """Make the calls that come through a channel, until it is closed."""
+    # The terminal sends Ctrl-C to the whole group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+    while True:
+        try:
+            request = channel.recv_bytes()
+        except (EOFError, OSError):
+            return
+        channel.send_bytes(_answer(request))
+
+
+def _answer(request: bytes) -> Any:  # noqa: ANN401 (a buffer)
+    try:
+        function, arguments, named = ForkingPickler.loads(request)
+        return ForkingPickler.dumps((function(*arguments, **named), None, ""))
+    except BaseException as error:  # noqa: BLE001 (it is for who waits)
+        return ForkingPickler.dumps((None, sendable(error), traceback.format_exc()))
+
+
+def sendable(error: BaseException) -> BaseException:
+    """Give the error, or one that says the same where it cannot go to another process."""
+    try:
+        ForkingPickler.loads(ForkingPickler.dumps(error))
+    except Exception:  # noqa: BLE001 (constructors raise what they like)
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
