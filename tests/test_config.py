@@ -78,7 +78,7 @@ def test_learning_starts_from_structures_of_any_builder(tmp_path):
         ('["Zr"]', '["Zr"]\nlevels = [8, 9]', "levels [8, 9] are not even"),
         ('["Zr"]', '["Zr"]\nlevels = [12, 8]', "levels [12, 8] do not rise"),
         ('["Zr"]', '["O"]', "element 'Zr' of a structure is not among the potential's species"),
-        ('eam = "Zr_mm.eam.fs"', "", "give either eam = 'FILE' or calculator"),
+        ('eam = "Zr_mm.eam.fs"', "", "give exactly one of eam = 'FILE', a table"),
         ("[md]", "[guard]\nselect = 5\nstop = 3\n[md]", "stop = 3.0 is below select = 5.0"),
         ("count = 4", "count = 4\nvolume = [1.1, 0.9]", "volume = [1.1, 0.9] is not a range"),
     ],

@@ -60,7 +60,7 @@ def test_defaults_are_those_of_the_paper(load):
             '[limits]\nforce = 9.0\npairs = [["Cu", "Cu"]]\n[relaxation]',
             "pairs goes with multiple or file",
         ),
-        ('calculator = "calc.py:counted"', "", "give either eam = 'FILE' or calculator = "),
+        ('calculator = "calc.py:counted"', "", "give exactly one of eam = 'FILE', a table"),
         ('lattice = "fcc"', 'builder = "file"', "'rattled', 'polymorph', 'packing' or 'files'"),
     ],
 )

@@ -48,6 +48,7 @@ def learn(
     Examples: `pescape learn examples/zirconium/learn.toml`, then
     `pescape learn examples/zirconium/learn.toml --status`
     """
+    from pescape.cli.ensemble import print_report
     from pescape.cli.learning_tables import describe, print_levels, print_rounds, print_status
     from pescape.cli.output import say, warn
     from pescape.config import load_config
@@ -74,7 +75,9 @@ def learn(
     print_rounds(result.rounds)
     print_levels(read_levels(result.folder))
     say(f"{result.potential}  ({time.perf_counter() - begin:.0f} s)")
-    for name in ("learn.png", "levels.png"):
+    if result.ensemble is not None:
+        print_report(result.ensemble)
+    for name in ("learn.png", "levels.png", "ensemble/tree.png", "ensemble/histograms.png"):
         if (result.folder / name).exists():
             say(f"{result.folder / name}")
     if not result.settled:

@@ -126,7 +126,7 @@ def describe(
     ]
     columns = ["level", "para-\nmeters", "µs/atom\n/step"]
     columns += [f"CPU h\n{stage.name}" for stage in stages]
-    table("MD of one round in which nothing is halted, this machine", columns, rows)
+    table("MD of one round, this machine", columns, rows)
     _say_labels(config, folder, len(structures), label_seconds)
 
 

@@ -19,8 +19,10 @@ from pydantic import (
 from pescape.calculators.mtp.fit import FitSettings, Weights
 from pescape.calculators.zbl import ZBL
 from pescape.config import Strict
+from pescape.executors import ExecutorConfig
 from pescape.families import StartConfig  # noqa: TC001
 from pescape.labelling import ReferenceConfig  # noqa: TC001 (pydantic reads it)
+from pescape.learning.ensemble import EnsembleConfig  # noqa: TC001
 from pescape.sampling.config import Explorer  # noqa: TC001
 from pescape.structures import Recipe  # noqa: TC001
 
@@ -146,7 +148,8 @@ class LearnConfig(Strict):
 
     seed: int = Field(0, ge=0)
     output: str = Field("learned", description="folder, beside the configuration file")
-    workers: PositiveInt = Field(2, description="processes")
+    workers: PositiveInt = Field(2, description="processes, where there is no table executor")
+    executor: ExecutorConfig | None = None
     max_rounds: PositiveInt = Field(30, description="most rounds of one stage at one level")
     revisit: bool = Field(
         False, description="go through the stages of a level again until none learns anything"
@@ -162,6 +165,12 @@ class LearnConfig(Strict):
         StageConfig(name="all"),  # type: ignore[call-arg]
     )
     test: TestConfig = TestConfig()  # type: ignore[call-arg]
+    ensemble: EnsembleConfig | None = None
+
+    @property
+    def where(self) -> ExecutorConfig:
+        """Where tasks run."""
+        return self.executor or ExecutorConfig(workers=self.workers)  # type: ignore[call-arg]
 
     @property
     def sampler_names(self) -> tuple[str, ...]:
@@ -188,6 +197,14 @@ class LearnConfig(Strict):
                 f"element {element!r} of a structure is not among the potential's "
                 f"species {list(self.potential.species)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> LearnConfig:
+        if self.executor is not None and "workers" in self.model_fields_set:
+            raise ValueError("give workers or the table executor, not both")
+        if self.executor is not None and "md" in self.executor.cores:
+            raise ValueError("executor.cores: the cores of md are its ranks (md.ranks)")
         return self
 
     @model_validator(mode="after")

@@ -25,11 +25,13 @@ from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
 from pescape.dataset import species_of
 from pescape.errors import ConfigError, TaskError
+from pescape.executors import open_executor
 from pescape.files import append_line, atomic, close_line, read_lines, write_json
 from pescape.labelling import Reference, reference_from
 from pescape.labelling.failures import LabelFailure
 from pescape.labelling.labels import forget_failures, label_task, outcome_of_label
 from pescape.learning.dynamics import Run, outcome_of, snapshots_of
+from pescape.learning.ensemble import run_ensemble
 from pescape.learning.exploration import Exploration
 from pescape.learning.levels import summary_of, write_levels
 from pescape.learning.plan import stages_of
@@ -45,7 +47,7 @@ from pescape.learning.work import (
     read_fit,
     select_task,
 )
-from pescape.processes import exclusive, worker_pool
+from pescape.processes import exclusive
 from pescape.structures import build_structures
 from pescape.tasks import TaskStore
 
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.learning.config import LearnConfig
+    from pescape.learning.ensemble import EnsembleReport
     from pescape.learning.levels import LevelSummary
     from pescape.learning.plan import Job, Stage
     from pescape.tasks import Task
@@ -66,6 +69,7 @@ TEST_FILE = "test.xyz"
 INDEX_FILE = "train.jsonl"
 FIGURE_FILE = "learn.png"
 LEVELS_FIGURE = "levels.png"
+ENSEMBLE_FOLDER = "ensemble"
 
 
 class Watcher:
@@ -92,12 +96,15 @@ class LearnResult:
         What happened.
     settled
         Whether, at the last level, a whole round of MD met nothing risky.
+    ensemble
+        The members fitted at the end, if the configuration asks for them and all is settled.
     """
 
     folder: Path
     potential: Path
     rounds: tuple[Round, ...]
     settled: bool
+    ensemble: EnsembleReport | None = None
 
 
 @dataclass(eq=False)
@@ -164,7 +171,7 @@ def learn(
     base
         Where relative file names in the configuration start.
     executor
-        Where the tasks run; by default processes of this machine. (They import the main
+        Where the tasks run, instead of where the configuration says. (Processes import the main
         module: scripts that call this need ``if __name__ == "__main__":``.)
     retry_failed
         Try labels again that failed in an earlier call.
@@ -194,7 +201,8 @@ def learn(
             folder=folder,
             base=Path(base),
             store=TaskStore(folder / "tasks"),
-            executor=executor or stack.enter_context(worker_pool(config.workers)),
+            executor=executor
+            or stack.enter_context(open_executor(config.where, folder, base=base)),
             reference=reference,
             watcher=watcher or Watcher(),
             progress=ProgressFile(folder),
@@ -454,6 +462,7 @@ def _fit(campaign: _Campaign, start: FitStart, level: int, number: int) -> None:
         settings,
         campaign.config.guard.mode,
         campaign.folder / "checkpoints",
+        ranks=campaign.config.where.cores_of("fit"),
     )
     what = f"round {number}: fit level {level} to {len(campaign.training)} configurations"
     campaign.fit_folder = campaign.run(what, [task])[0]
@@ -509,4 +518,27 @@ def _finish(campaign: _Campaign, *, settled: bool) -> LearnResult:
     draw_rounds(campaign.rounds, figure, select=guard.select, stop=guard.stop)
     if campaign.levels:
         draw_levels(campaign.levels, campaign.folder / LEVELS_FIGURE)
-    return LearnResult(campaign.folder, target, tuple(campaign.rounds), settled)
+    report = _ensemble(campaign) if settled else None
+    return LearnResult(campaign.folder, target, tuple(campaign.rounds), settled, report)
+
+
+def _ensemble(campaign: _Campaign) -> EnsembleReport | None:
+    """Fit many potentials to the final data set and see what each predicts."""
+    config = campaign.config
+    if config.ensemble is None:
+        return None
+    level = config.ensemble.level or config.potential.levels[-1]
+    return run_ensemble(
+        config.ensemble,
+        campaign.training,
+        config.fit.settings(config.seed),
+        dataclasses.replace(FitStart.new(config.potential, config.fit.zbl), level=level),
+        campaign.store,
+        campaign.executor,
+        campaign.reference,
+        campaign.folder / ENSEMBLE_FOLDER,
+        campaign.watcher,
+        test=[frame for frames in campaign.tests.values() for frame in frames],
+        mode=config.guard.mode,
+        retry_failed=campaign.retry_failed,
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import ase.io
 
 from pescape.calculators.activeset import build_active_set
+from pescape.calculators.fitting.ranks import world
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp, raised
 from pescape.calculators.zbl import ZBL
@@ -91,14 +92,20 @@ def fit_task(
     settings: FitSettings,
     mode: Mode,
     checkpoints: Path,
+    *,
+    ranks: int = 1,
 ) -> Task:
-    """Fit a potential and choose its active set."""
+    """Fit a potential and choose its active set.
+
+    Where the executor can start MPI ranks, they share the work; the result is the same.
+    """
     content = [(atoms.info["configuration_id"], atoms.info["reference_id"]) for atoms in training]
     begin = Path(start.path).read_bytes() if start.path else b""
     described = dataclasses.asdict(dataclasses.replace(start, path=None))
     key = fingerprint(described, begin, content, dataclasses.asdict(settings), mode)
     checkpoint = str(checkpoints / f"{key}.npz")
-    return Task("fit", key, _fit, (start, list(training), settings, mode, checkpoint))
+    arguments = start, list(training), settings, mode, checkpoint
+    return Task("fit", key, _fit, arguments, cores=settings.threads, ranks=ranks)
 
 
 def _fit(
@@ -109,7 +116,12 @@ def _fit(
     mode: Mode,
     checkpoint: str,
 ) -> None:
-    result = fit_mtp(start.potential(settings.seed), training, settings, checkpoint=checkpoint)
+    ranks = world()
+    result = fit_mtp(
+        start.potential(settings.seed), training, settings, checkpoint=checkpoint, ranks=ranks
+    )
+    if ranks.rank:
+        return
     active = build_active_set(result.potential, training, mode, threads=settings.threads)
     result.potential.with_active_set(active).write(folder / POTENTIAL_FILE)
     write_json(folder / FIT_FILE, result.summary() | {"active_rows": active.filled})
@@ -192,7 +204,8 @@ class Fitted:
 def dynamics_task(run: Run, start: Atoms, potential: Fitted) -> Task:
     """Run MD under the guard of a potential."""
     key = fingerprint(dataclasses.asdict(run), configuration_id(start), potential.digest)
-    return Task("md", key, run_dynamics, (run, start, str(potential.path)))
+    arguments = run, start, str(potential.path)
+    return Task("md", key, run_dynamics, arguments, cores=run.ranks)
 
 
 def exploration_task(run: Exploration, start: Atoms, potential: Fitted) -> Task:
