@@ -55,7 +55,7 @@ def damped_inverse(hessian: Floats, damping: float = 1e-4) -> Floats:
     """Invert a positive semidefinite matrix, damped relative to its diagonal.
 
     Redundant parameters (an MTP has some: a radial function's size can be absorbed by
-    the moment coefficients) make the matrix singular.
+    the moment coefficients) make the matrix singular. Rows of those without effect are zero.
     """
     scaled, lengths = normalized(hessian)
     values, vectors = np.linalg.eigh(scaled)

@@ -41,7 +41,7 @@ def fitted(folder, name, ranks, *more):
     started = [mpich_file("mpiexec"), "-n", str(ranks)] if ranks > 1 else []
     command = [*started, sys.executable, *_FIT, folder / "train.xyz", "-o", folder / name]
     return subprocess.run(
-        [*command, *small, "--starts", "1", "--start-iterations", "1", "--no-plot", *more],
+        [*command, *small, "--starts", "1", "--no-plot", *more],
         env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
