@@ -29,7 +29,9 @@ nb::tuple evaluate_zbl(const pescape::ZBL& repulsion, const Rows3& positions,
                                      if (zi < 0) continue;
                                      atoms.for_each(i, [&](int j, double x, double y, double z) {
                                        if (atoms.species(j) >= 0)
-                                         repulsion.repel(i, zi, j, atoms.species(j), x, y, z, sink);
+                                         repulsion.repel<double>(
+                                             zi, atoms.species(j), 1, &x, &y, &z,
+                                             [i](int) { return i; }, [j](int) { return j; }, sink);
                                      });
                                    }
                                  });

@@ -7,19 +7,20 @@
 // are those of LAMMPS' pair_style zbl in metal units.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
 #include <stdexcept>
 #include <vector>
 
+#include "elementary.hpp"
+#include "simd.hpp"
+
 namespace pescape {
 
 class ZBL {
  public:
-  /// An energy (eV) or distance (Å) and its first and second derivative with respect to r.
-  using Jet = std::array<double, 3>;
-
   /// `atomic_numbers` of species 0, 1, ...; distances in Å, 0 < inner < outer.
   ZBL(const std::vector<int>& atomic_numbers, double inner, double outer)
       : inner_(inner), outer_(outer), species_count_(int(atomic_numbers.size())) {
@@ -33,47 +34,79 @@ class ZBL {
   double inner() const { return inner_; }
   double outer() const { return outer_; }
 
-  /// Energy of a pair of species, E, and E'; E'' too, which nothing but the switching needs.
-  Jet operator()(int zi, int zj, double r) const {
-    if (r >= outer_) return {0.0, 0.0, 0.0};
+  /// Hands over halves of the pairs' energies as those of atoms i, for neighbours nearer than
+  /// outer: `atom(lane)` and `neighbor(lane)` are i and j, the latter negative where there is none,
+  /// and x, y, z hold components of r_j - r_i, one for each of `lanes` pairs of species zi and zj.
+  template <class V, class Atom, class Neighbor, class Sink>
+  void repel(int zi, int zj, int lanes, const double* x, const double* y, const double* z,
+             const Atom& atom, const Neighbor& neighbor, Sink& sink) const {
     const Pair& pair = pairs_[std::size_t(zi) * species_count_ + zj];
-    Jet e = screened(pair, r);
-    const double t = r > inner_ ? r - inner_ : 0.0;
-    e[0] += pair.constant + t * t * t * (pair.cubic / 3.0 + pair.quartic / 4.0 * t);
-    e[1] += t * t * (pair.cubic + pair.quartic * t);
-    e[2] += t * (2.0 * pair.cubic + 3.0 * pair.quartic * t);
-    return e;
-  }
-
-  /// Hands over half of a pair's energy as that of atom i, if j at r_j - r_i = (x, y, z) is near.
-  template <class Sink>
-  void repel(int i, int zi, int j, int zj, double x, double y, double z, Sink& sink) const {
-    const double r = std::sqrt(x * x + y * y + z * z);
-    if (!(r < outer_)) return;
-    const Jet e = (*this)(zi, zj, r);
-    const double pull = 0.5 * e[1] / r;
-    sink.site_energy(i, 0.5 * e[0]);
-    sink.pair(i, j, x, y, z, pull * x, pull * y, pull * z);
+    for (int first = 0; first < lanes; first += width<V>) {
+      const V dx = load<V>(x + first), dy = load<V>(y + first), dz = load<V>(z + first);
+      const V r = root(dx * dx + dy * dy + dz * dz);
+      const Jet<V> e = switched(pair, r);
+      const V half = V(0.5) * e[0], pull = V(0.5) * e[1] / r;
+      for (int lane = 0; lane < std::min(width<V>, lanes - first); ++lane) {
+        const int l = first + lane, j = neighbor(l);
+        if (j < 0 || !(entry(r, lane) < outer_)) continue;
+        const double p = entry(pull, lane);
+        sink.site_energy(atom(l), entry(half, lane));
+        sink.pair(atom(l), j, x[l], y[l], z[l], p * x[l], p * y[l], p * z[l]);
+      }
+    }
   }
 
  private:
+  /// An energy (eV) and its first and second derivative with respect to r (Å).
+  template <class V>
+  using Jet = std::array<V, 3>;
+
   struct Pair {
     double charge;                          ///< eV Å, K Z_i Z_j
     double inverse_length;                  ///< 1/Å, 1 / a
     double cubic, quartic, constant = 0.0;  ///< S' = cubic t^2 + quartic t^3, t = r - inner
   };
 
-  static Jet screened(const Pair& pair, double r) {
+  // A number is a double or a pack of doubles.
+  template <class V>
+  static constexpr int width = int(sizeof(V) / sizeof(double));
+  template <class V>
+  static V load(const double* p) {
+    if constexpr (width<V> == 1)
+      return *p;
+    else
+      return V::convert(p);
+  }
+  static double entry(double a, int) { return a; }
+  static double entry(Pack<double> a, int lane) { return a[lane]; }
+  static double root(double a) { return std::sqrt(a); }
+  static Pack<double> root(Pack<double> a) { return sqrt(a); }
+
+  template <class V>
+  static Jet<V> screened(const Pair& pair, V r) {
+    using std::exp;
     static constexpr double terms[4][2] = {
         {0.18175, 3.19980}, {0.50986, 0.94229}, {0.28022, 0.40290}, {0.02817, 0.20162}};
-    Jet phi{0.0, 0.0, 0.0};
+    Jet<V> phi{V(0.0), V(0.0), V(0.0)};
     for (const auto& [weight, decay] : terms) {
-      const double rate = decay * pair.inverse_length, term = weight * std::exp(-rate * r);
-      phi[0] += term, phi[1] -= rate * term, phi[2] += rate * rate * term;
+      const double rate = decay * pair.inverse_length;
+      const V term = V(weight) * exp(V(-rate) * r);
+      phi[0] += term, phi[1] -= V(rate) * term, phi[2] += V(rate * rate) * term;
     }
-    const double inverse = 1.0 / r, coulomb = pair.charge * inverse;
-    return {coulomb * phi[0], coulomb * (phi[1] - phi[0] * inverse),
-            coulomb * (phi[2] - 2.0 * inverse * (phi[1] - phi[0] * inverse))};
+    const V inverse = V(1.0) / r, coulomb = V(pair.charge) * inverse;
+    const V slope = phi[1] - phi[0] * inverse;
+    return {coulomb * phi[0], coulomb * slope, coulomb * (phi[2] - V(2.0) * inverse * slope)};
+  }
+
+  template <class V>
+  Jet<V> switched(const Pair& pair, V r) const {
+    using std::max;
+    const V t = max(r - V(inner_), V(0.0)), cubic(pair.cubic), quartic(pair.quartic);
+    Jet<V> e = screened(pair, r);
+    e[0] += V(pair.constant) + t * t * t * (V(1.0 / 3.0) * cubic + V(0.25) * quartic * t);
+    e[1] += t * t * (cubic + quartic * t);
+    e[2] += t * (V(2.0) * cubic + V(3.0) * quartic * t);
+    return e;
   }
 
   Pair pair_of(int first, int second) const {
@@ -81,7 +114,7 @@ class ZBL {
     static constexpr double length = 0.46850, power = 0.23;
     Pair pair{coulomb * first * second, (std::pow(first, power) + std::pow(second, power)) / length,
               0.0, 0.0};
-    const Jet e = screened(pair, outer_);
+    const Jet<double> e = screened(pair, outer_);
     const double width = outer_ - inner_;
     pair.cubic = (-3.0 * e[1] + width * e[2]) / (width * width);
     pair.quartic = (2.0 * e[1] - width * e[2]) / (width * width * width);

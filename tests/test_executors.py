@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pescape.config import validate
+from pescape.config import Strict, load_config, validate
 from pescape.errors import ConfigError, TaskError
 from pescape.executors import ExecutorConfig, open_executor
 from pescape.tasks import Policy, Task, TaskStore
@@ -189,3 +189,13 @@ def test_workers_of_the_library_die_with_the_campaign(tmp_path):
     while worker.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not worker.exists()
+
+
+@pytest.mark.parametrize("name", ["slurm", "allocation", "flux"])
+def test_the_examples_are_valid(name):
+    class Campaign(Strict):
+        executor: ExecutorConfig
+
+    examples = Path(__file__).parents[1] / "examples" / "cluster"
+    settings = load_config(examples / f"{name}.toml", Campaign).executor
+    assert settings.cores_of("md") == 8

@@ -149,3 +149,17 @@ def test_a_template_has_to_start_the_task(tmp_path):
             open_executor(settings, tmp_path, base=tmp_path),
         ):
             pass
+
+
+def test_the_script_of_the_example_is_filled_in(queue, tmp_path):
+    examples = Path(__file__).parents[1] / "examples" / "cluster"
+    settings = slurm(template="job.sh", partition="long", setup="module() { :; }; export WHERE=x")
+    script = (examples / "job.sh").read_text().replace("module load", "SETUP\nmodule load")
+    (tmp_path / "job.sh").write_text(script)
+    with open_executor(settings, tmp_path, base=tmp_path) as executor:
+        task = Task("md", "k", write, ("x",), cores=2)
+        [folder] = TaskStore(tmp_path / "tasks").run([task], executor)
+    assert (folder / "out.txt").read_text() == "x"
+    [script] = [file.read_text() for file in queue.glob("*.script")]
+    assert "#SBATCH --constraint=skylake\n#SBATCH --partition=long\n" in script
+    assert not set("{}") & set(script.replace("{ :; }", ""))

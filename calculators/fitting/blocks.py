@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.fitting.data import training_set
+from pescape.calculators.fitting.data import configuration_weights, training_set
 from pescape.calculators.fitting.ranks import agreed
 
 if TYPE_CHECKING:
@@ -59,12 +59,14 @@ def share(
 ) -> Share:
     """Put this rank's blocks into arrays; all ranks must have the same configurations.
 
-    An error in any rank's configurations is raised on all ranks.
+    Configurations count as often as their ``info["fit_weight"]`` says. An error in any rank's
+    configurations is raised on all ranks.
     """
 
     def part() -> Share:
         if not configurations:
             return whole(training_set(configurations, species, cutoff))  # says what is missing
+        weights = configuration_weights(configurations)
         rows = np.array([3 * len(atoms) + 7 for atoms in configurations])
         edges, total = block_edges(rows), int(rows.sum())
         costs = np.array([_cost(atoms) for atoms in configurations])
@@ -73,6 +75,7 @@ def share(
             return Share(None, (), len(edges) - 1, total)
         own = edges[first : last + 1]
         data = training_set(configurations, species, cutoff, chosen=range(own[0], own[-1]))
+        data = replace(data, factors=data.factors * weights[own[0] : own[-1]])
         cuts = [int(edge - own[0]) for edge in own]
         blocks = [data.part(a, b) for a, b in pairwise(cuts)]
         return Share(data, tuple(enumerate(blocks, start=int(first))), len(edges) - 1, total)

@@ -119,11 +119,10 @@ template <class T, class Group, class Sink>
                              int zi, Sink& sink) {
   for (int slot = 0; slot < w.slots; ++slot) {
     if (!any_less(Pack<T>(T(1.0 / repulsion.outer())), w.inverse_r[slot])) continue;
-    for (int lane = 0; lane < group.used(); ++lane)
-      if (group.index(slot, lane) >= 0)
-        repulsion.repel(group.atom(lane), zi, group.index(slot, lane), group.species(slot),
-                        group.position(slot, 0)[lane], group.position(slot, 1)[lane],
-                        group.position(slot, 2)[lane], sink);
+    repulsion.repel<Pack<double>>(
+        zi, group.species(slot), Pack<T>::lanes, group.position(slot, 0), group.position(slot, 1),
+        group.position(slot, 2), [&](int lane) { return group.atom(lane); },
+        [&](int lane) { return lane < group.used() ? group.index(slot, lane) : -1; }, sink);
   }
 }
 

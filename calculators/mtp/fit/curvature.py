@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Of the root mean square of the radial coefficients.
 _DIFFERENCE = 1e-6
+# Columns so short, relative to the longest, are zero.
+_ROUND_OFF = 1e-11
 
 
 def gauss_newton(
@@ -53,7 +55,7 @@ def damped_inverse(hessian: Floats, damping: float = 1e-4) -> Floats:
     """Invert a positive semidefinite matrix, damped relative to its diagonal.
 
     Redundant parameters (an MTP has some: a radial function's size can be absorbed by
-    the moment coefficients) make the matrix singular.
+    the moment coefficients) make the matrix singular. Rows of those without effect are zero.
     """
     scaled, lengths = normalized(hessian)
     values, vectors = np.linalg.eigh(scaled)
@@ -62,10 +64,19 @@ def damped_inverse(hessian: Floats, damping: float = 1e-4) -> Floats:
 
 
 def normalized(matrix: Floats) -> tuple[Floats, Floats]:
-    """Give a positive semidefinite matrix a diagonal of ones; also the lengths it had."""
-    lengths = np.sqrt(np.diag(matrix))
-    lengths[lengths == 0.0] = 1.0
-    return matrix / np.outer(lengths, lengths), lengths
+    """Give a positive semidefinite matrix a diagonal of ones.
+
+    Returns
+    -------
+    tuple
+        The matrix, and the lengths it was divided by. Those of columns that are round-off (a
+        perfect crystal has many) are infinite, so that nothing comes of them.
+    """
+    lengths = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    lengths[lengths <= _ROUND_OFF * lengths.max(initial=0.0)] = np.inf
+    scaled = matrix / np.outer(lengths, lengths)
+    np.fill_diagonal(scaled, 1.0)
+    return scaled, lengths
 
 
 def radial_columns(

@@ -80,11 +80,12 @@ def solved(problem: Problem, theta: Floats, ridge: float) -> tuple[Floats, float
         return np.asarray((vectors @ ((vectors.T @ (slope / lengths)) / damped)) / lengths)
 
     first = len(theta) - len(right)
+    squares = np.where(np.isfinite(lengths), lengths, 0.0) ** 2
     theta = theta.copy()
     theta[first:] = correction(right)
     for _ in range(_REFINEMENTS):
         _, gradient = problem.value_and_gradient(theta)
         # Half of the gradient of the loss and of the ridge's term.
-        slope = 0.5 * gradient[first:] + penalty * lengths**2 * theta[first:]
+        slope = 0.5 * gradient[first:] + penalty * squares * theta[first:]
         theta[first:] -= correction(slope)
     return theta, problem.value(theta)

@@ -45,6 +45,8 @@ def bfgs_cycle(
         return problem.value_and_gradient(theta)
 
     hessian = 2.0 * problem.thinned().gauss_newton(theta)
+    if not np.diag(hessian).all():  # a rare species may be in what was left out
+        hessian = 2.0 * problem.gauss_newton(theta)
     if not np.isfinite(hessian).all():
         return theta, loss
     with np.errstate(over="ignore", invalid="ignore"):

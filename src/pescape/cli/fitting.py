@@ -50,7 +50,8 @@ def fit_mtp(
         typer.Option(
             metavar="INNER OUTER",
             help="Å: add a short-range (ZBL) repulsion, switched off from INNER to OUTER, to the "
-            "potential and subtract it from the labels (that of --start).",
+            "potential and subtract it from the labels; best where the data ends, e.g. 0.8 1.8 "
+            "(that of --start).",
         ),
     ] = None,
     start: Annotated[
