@@ -24,13 +24,13 @@ def print_rounds(rounds: Sequence[Round]) -> None:
         "stage",
         "runs\nhalted",
         "\nrisky",
-        "\nlearned",
-        "largest\ngrade",
+        "\nnew",
+        "top\ngrade",
         "data\nset",
-        "energy\nmeV",
-        "force\neV/Å",
-        "tested\nmeV",
-        "force\neV/Å",
+        "fit\nmeV",
+        "\neV/Å",
+        "test\nmeV",
+        "\neV/Å",
     ]
     rows = []
     for one in rounds:
@@ -42,7 +42,7 @@ def print_rounds(rounds: Sequence[Round]) -> None:
             _fixed(one.test_energy_rmse, 1),
             _fixed(one.test_force_rmse, 3),
         )
-        grade = _fixed(one.largest_grade, 2)
+        grade = None if one.largest_grade is None else float(f"{one.largest_grade:.3g}")
         place = str(one.number), one.level, one.stage or "–"
         rows.append((*place, *found, grade, one.configurations, *errors))
     table("rounds (root mean square errors, energies per atom)", columns, rows)
@@ -55,7 +55,7 @@ def print_levels(levels: Sequence[LevelSummary]) -> None:
     stages = list(dict.fromkeys(stage for one in levels for stage in one.labelled))
     columns = ["level", "para-\nmeters", "rounds", "runs"]
     columns += [f"labels\n{stage}" for stage in stages]
-    columns += ["data\nset", "energy\nmeV", "force\neV/Å", "tested\nmeV", "force\neV/Å"]
+    columns += ["data\nset", "fit\nmeV", "\neV/Å", "test\nmeV", "\neV/Å"]
     rows = []
     for one in levels:
         counts = [one.labelled.get(stage, 0) for stage in stages]
