@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pescape.labelling import Reference
-    from pescape.learning.ensemble import EnsembleReport
+    from pescape.learning.ensemble_results import EnsembleReport, Spread
     from pescape.learning.ensemble_run import EnsembleRunConfig
 
 #: Most lines of the decision tree, and rows of a table, on the screen.
@@ -90,7 +92,7 @@ def ensemble(
         return
     begin = time.perf_counter()
     report = _run_with_progress(settings, training, output, known, test, retry_failed=retry_failed)
-    print_report(report)
+    print_report(report, settings.shown)
     for name in ("ensemble.json", "histograms.png", "tree.png", "best.almtp"):
         if (output / name).exists():
             say(f"{output / name}")
@@ -129,25 +131,15 @@ def _run_with_progress(
         )
 
 
-def print_report(report: EnsembleReport) -> None:
-    """Print the tree, what members predict and which are the best."""
+def print_report(report: EnsembleReport, shown: Sequence[str]) -> None:
+    """Print some values, the tree and which members are the best."""
     from pescape.cli.output import say, table, warn
     from pescape.learning.decision_tree import drawn_tree
 
-    rows: list[tuple[object, ...]] = [
-        (
-            _named(one.name, one.unit),
-            one.count,
-            one.mean,
-            one.std,
-            one.least,
-            one.largest,
-            one.reference,
-        )
-        for one in report.spreads
-    ]
-    columns = ["value", "members", "mean", "std", "least", "largest", "reference"]
-    table(f"{len(report.members)} members", columns, rows)
+    spreads = {one.name: one for one in report.spreads}
+    rows = [_spread_row(spreads[name]) for name in shown]
+    columns = ["value", "members", "mean ± deviation", "from", "to", "reference", "unit"]
+    table(f"what {len(report.members)} members predict (all of it: values.csv)", columns, rows)
     if report.satisfied:
         counts = [(one.name, one.alone, one.together, one.unknown) for one in report.satisfied]
         table("predicates", ["satisfied by", "members", "and all\nbefore it", "unknown"], counts)
@@ -165,8 +157,9 @@ def print_report(report: EnsembleReport) -> None:
         warn(f"{name} {why}")
 
 
-def _named(name: str, unit: str) -> str:
-    return f"{name} ({unit})" if unit else name
+def _spread_row(one: Spread) -> tuple[object, ...]:
+    mean = None if one.mean is None else f"{one.mean:.4g} ± {one.std:.2g}"
+    return one.name, one.count, mean, one.least, one.largest, one.reference, one.unit
 
 
 def _failures(report: EnsembleReport) -> dict[str, str]:

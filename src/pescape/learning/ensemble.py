@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import numpy as np
@@ -17,10 +16,11 @@ from pydantic import Field, PositiveInt, model_validator
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
 from pescape.config import Strict
+from pescape.dataset import SOURCE
 from pescape.errors import ConfigError, DataError
 from pescape.files import fingerprint, write_json
 from pescape.labelling.label import configuration_id
-from pescape.learning.decision_tree import Verdicts, count_satisfied, decision_tree
+from pescape.learning.ensemble_results import EnsembleReport, Member, report_of
 from pescape.learning.work import POTENTIAL_FILE, FitStart, fit_task, read_fit
 from pescape.tasks import Task
 from pescape.validation.predicates import Predicate
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from pescape.calculators.activeset import Mode
     from pescape.calculators.mtp.fit import FitSettings
-    from pescape.learning.decision_tree import Branch, Satisfied
     from pescape.tasks import TaskStore
     from pescape.validation.sources import CalculatorSource
 
@@ -99,113 +98,6 @@ class StageWatcher(Protocol):
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Hear how many tasks of a stage are done."""
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One potential of an ensemble.
-
-    Parameters
-    ----------
-    number
-        From 1.
-    seed
-        Of its random start.
-    potential
-        Its file.
-    errors
-        Root mean square errors by name (meV/atom, eV/Å, GPa): on the training set, and on the
-        test set if there is one.
-    outcomes
-        Of the properties.
-    verdicts
-        Which predicates hold.
-    """
-
-    number: int
-    seed: int
-    potential: Path
-    errors: dict[str, dict[str, float | None]]
-    outcomes: tuple[Outcome, ...]
-    verdicts: Verdicts
-
-    @property
-    def values(self) -> dict[str, float]:
-        """Numbers by full name, without those of properties that failed."""
-        return {name: value for one in self.outcomes for name, value in one.values.items()}
-
-    @property
-    def failures(self) -> dict[str, str]:
-        """Why properties failed."""
-        return {one.title: one.failure for one in self.outcomes if one.failure is not None}
-
-    @property
-    def satisfied(self) -> int:
-        """How many predicates hold."""
-        return sum(verdict is True for verdict in self.verdicts.values())
-
-    @property
-    def rank(self) -> tuple[int, float]:
-        """What members are ordered by: predicates satisfied, then the error of forces."""
-        force = self.errors.get("test", self.errors["training"])["force_rmse"]
-        return -self.satisfied, np.inf if force is None else force
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How a value is distributed over an ensemble.
-
-    Parameters
-    ----------
-    name, unit
-        Of the value.
-    count
-        Members that have it.
-    mean, std, least, largest
-        Over these; the standard deviation of a sample, 0 of a single member.
-    reference
-        The reference's value, if known.
-    """
-
-    name: str
-    unit: str
-    count: int
-    mean: float | None
-    std: float | None
-    least: float | None
-    largest: float | None
-    reference: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class EnsembleReport:
-    """What an ensemble has shown.
-
-    Parameters
-    ----------
-    folder
-        Where the files are.
-    members
-        In order of their numbers.
-    reference
-        Outcomes of the reference; empty without one.
-    satisfied
-        Counts of each predicate.
-    tree
-        Which members satisfy which predicates together.
-    spreads
-        Of all values.
-    best
-        Numbers of the members that satisfy the most predicates, least error of forces first.
-    """
-
-    folder: Path
-    members: tuple[Member, ...]
-    reference: tuple[Outcome, ...]
-    satisfied: tuple[Satisfied, ...]
-    tree: Branch
-    spreads: tuple[Spread, ...]
-    best: tuple[int, ...]
 
 
 def run_ensemble(
@@ -359,19 +251,20 @@ def ensemble_tasks(
 
 def _identified(atoms: Atoms) -> Atoms:
     """Copy a labelled configuration and say what it is, where its data set does not."""
-    if "configuration_id" in atoms.info and "reference_id" in atoms.info:
-        return atoms
+    source = str(atoms.info.get(SOURCE, "a configuration"))
     if atoms.calc is None:
-        raise DataError(f"{atoms.info.get('source_frame', 'a configuration')} has no labels")
+        raise DataError(f"{source} has no labels")
     new = atoms.copy()
     new.calc = atoms.calc
+    # The folder it was read from must not make a difference to what is fitted to it.
+    new.info[SOURCE] = source.rpartition("/")[2]
     labels = {
         name: np.asarray(value, dtype=float).tolist()
         for name, value in atoms.calc.results.items()
         if name in ("energy", "free_energy", "forces", "stress")
     }
-    new.info["configuration_id"] = configuration_id(atoms)
-    new.info["reference_id"] = fingerprint(labels)
+    new.info.setdefault("configuration_id", configuration_id(atoms))
+    new.info.setdefault("reference_id", fingerprint(labels))
     return new
 
 
@@ -431,62 +324,3 @@ def _member(
     values |= {REFERENCE + name: v for one in reference for name, v in one.values.items()}
     verdicts = {one.name: one.holds(values) for one in config.parsed}
     return Member(number, seed, fit / POTENTIAL_FILE, errors, tuple(outcomes), verdicts)
-
-
-def report_of(
-    config: EnsembleConfig, members: Sequence[Member], reference: Sequence[Outcome], folder: Path
-) -> EnsembleReport:
-    """Sum up what members predict.
-
-    Parameters
-    ----------
-    config
-        The ensemble's.
-    members
-        With their verdicts.
-    reference
-        Its outcomes; empty without one.
-    folder
-        Where the files of the report will be.
-    """
-    verdicts = {member.number: member.verdicts for member in members}
-    ordered = sorted(members, key=lambda member: member.rank)
-    most = ordered[0].satisfied
-    return EnsembleReport(
-        folder=folder,
-        members=tuple(members),
-        reference=tuple(reference),
-        satisfied=count_satisfied(verdicts, config.predicates),
-        tree=decision_tree(verdicts, list(config.predicates)),
-        spreads=_spreads(known_values(config.properties), members, reference),
-        best=tuple(member.number for member in ordered if member.satisfied == most),
-    )
-
-
-def _spreads(
-    names: Sequence[str], members: Sequence[Member], reference: Sequence[Outcome]
-) -> tuple[Spread, ...]:
-    known = {name: value for one in reference for name, value in one.values.items()}
-    units = {
-        name: unit
-        for outcomes in (reference, *(member.outcomes for member in members))
-        for one in outcomes
-        for name, unit in one.units.items()
-    }
-    found = []
-    for name in names:
-        values = np.array([m.values[name] for m in members if name in m.values])
-        some = len(values) > 0
-        found.append(
-            Spread(
-                name,
-                units.get(name, ""),
-                len(values),
-                mean=float(values.mean()) if some else None,
-                std=float(values.std(ddof=min(1, len(values) - 1))) if some else None,
-                least=float(values.min()) if some else None,
-                largest=float(values.max()) if some else None,
-                reference=known.get(name),
-            )
-        )
-    return tuple(found)

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from pescape.learning.decision_tree import Branch
-    from pescape.learning.ensemble import EnsembleReport
+    from pescape.learning.ensemble_results import EnsembleReport
+
+    Floats = NDArray[np.float64]
 
 _COLUMNS = 3
-# Values that agree to this, relative to their size, make one bar.
-_EQUAL = 1e-9
+# Most bars of a histogram.
+_BARS = 30
 # A tree with more leaves than this is drawn along the predicates that hold only.
 _LEAVES = 24
 
@@ -53,18 +56,14 @@ def draw_histograms(report: EnsembleReport, names: Sequence[str], path: Path | s
             figure.axes[row * columns].set_ylabel("members")
 
 
-def _draw_histogram(
-    axes: Axes, values: np.ndarray[tuple[int], np.dtype[np.float64]], reference: float | None
-) -> None:
-    if not len(values):
+def _draw_histogram(axes: Axes, values: Floats, reference: float | None) -> None:
+    if len(values):
+        axes.hist(values, bins=_bins(values, reference), color=BLUE, edgecolor="white", lw=0.6)
+        axes.axvline(float(values.mean()), color=INK, lw=1.0)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+    else:
         axes.text(0.5, 0.5, "no member has it", ha="center", transform=axes.transAxes)
         axes.set_yticks([])
-    elif np.ptp(values) <= _EQUAL * np.abs(values).max():
-        axes.bar([float(values[0])], [len(values)], width=0.02 * (abs(float(values[0])) or 1.0))
-    else:
-        bins = int(np.clip(np.sqrt(len(values)) * 1.5, 4, 30))
-        axes.hist(values, bins=bins, color=BLUE, edgecolor="white", linewidth=0.6)
-        axes.axvline(float(values.mean()), color=INK, lw=1.0)
     if reference is not None:
         axes.axvline(reference, color=ORANGE, lw=1.4, ls=":")
         axes.annotate(
@@ -77,7 +76,18 @@ def _draw_histogram(
             fontsize=7,
             color=ORANGE,
         )
-    axes.yaxis.get_major_locator().set_params(integer=True)
+
+
+def _bins(values: Floats, reference: float | None) -> Floats:
+    """Edges of bars as wide as the values' spread asks for, yet wide enough to be seen."""
+    low, high = float(values.min()), float(values.max())
+    shown = [low, high] if reference is None else [low, high, reference]
+    span = max(shown) - min(shown) or 0.1 * abs(low) or 1.0
+    wide = (high - low) / np.clip(1.5 * np.sqrt(len(values)), 4, _BARS)
+    width = max(wide, span / _BARS)
+    count = int(np.floor((high - low) / width)) + 1
+    first = (low + high - count * width) / 2
+    return first + width * np.arange(count + 1)
 
 
 def draw_tree(root: Branch, path: Path | str) -> None:

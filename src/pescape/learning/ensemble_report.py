@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pescape.learning.ensemble import EnsembleConfig, EnsembleReport
+    from pescape.learning.ensemble import EnsembleConfig
+    from pescape.learning.ensemble_results import EnsembleReport
 
 REPORT_FILE = "ensemble.json"
 TREE_FILE = "tree.txt"
