@@ -70,6 +70,16 @@ def test_a_start_larger_than_all_stages_is_named(config, tmp_path):
         stages_of(config.model_copy(update={"stages": stages}), tmp_path)
 
 
+def test_md_runs_on_the_cores_that_the_executor_gives_it(config, tmp_path):
+    where = {"kind": "executorlib", "cores": {"md": 4}}
+    content = config.model_dump(mode="json", exclude={"workers"}) | {"executor": where}
+    content["stages"][2]["ranks"] = 2
+    small, large = stages_of(validate(content, LearnConfig, "learn.toml"), tmp_path)
+    assert (small.ranks, large.ranks) == (4, 2)
+    with pytest.raises(ConfigError, match="give workers or the table executor, not both"):
+        validate(content | {"workers": 3}, LearnConfig, "learn.toml")
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [

@@ -121,7 +121,9 @@ class DynamicsConfig(Strict):
     steps: PositiveInt = Field(100_000, description="of each run")
     timestep: PositiveFloat = Field(1.0, description="fs")
     damping: PositiveFloat = Field(100.0, description="of the Langevin thermostat, fs")
-    ranks: PositiveInt = Field(1, description="MPI ranks of each run")
+    ranks: PositiveInt | None = Field(
+        None, description="MPI ranks of each run; as many as executor.cores gives md if unset"
+    )
     batch: PositiveInt | None = Field(
         None, description="runs between looks: the fit does not wait for the rest; all if unset"
     )
@@ -200,11 +202,9 @@ class LearnConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> LearnConfig:
+    def _one_place(self) -> LearnConfig:
         if self.executor is not None and "workers" in self.model_fields_set:
             raise ValueError("give workers or the table executor, not both")
-        if self.executor is not None and "md" in self.executor.cores:
-            raise ValueError("executor.cores: the cores of md are its ranks (md.ranks)")
         return self
 
     @model_validator(mode="after")

@@ -128,8 +128,15 @@ class _Campaign:
     levels: list[LevelSummary] = field(default_factory=list)
 
     def run(self, what: str, tasks: Sequence[Task]) -> list[Path]:
-        """Run tasks and report on them."""
+        """Run tasks, on the cores the configuration gives them, and report on them."""
         total = len(tasks)
+        cores_of = self.config.where.cores_of
+        tasks = [
+            dataclasses.replace(task, cores=max(task.cores, cores_of(task.kind)))
+            if task.ranks == 1
+            else task
+            for task in tasks
+        ]
 
         def tell(done: int) -> None:
             self.watcher.stage(what, done, total)

@@ -119,7 +119,8 @@ def _stage(config: LearnConfig, stage: StageConfig, starts: Sequence[Atoms]) -> 
         jobs = list(_jobs(sampler, starts, temperatures if sampler == "md" else (0.0,)))
         size = md.batch or len(jobs)
         batches += [tuple(jobs[i : i + size]) for i in range(0, len(jobs), size)]
-    return Stage(stage.name, tuple(batches), stage.steps or md.steps, stage.ranks or md.ranks)
+    ranks = stage.ranks or md.ranks or config.where.cores_of("md")
+    return Stage(stage.name, tuple(batches), stage.steps or md.steps, ranks)
 
 
 def _jobs(sampler: str, starts: Sequence[Atoms], temperatures: Sequence[float]) -> Iterator[Job]:
