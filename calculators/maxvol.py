@@ -34,16 +34,16 @@ IGNORED = 1e30
 SWAP_THRESHOLD = 1.001
 UNSET = -1
 
-# Numbers in a block of rows: large enough that few updates serve many rows.
-_BLOCK_NUMBERS = 1_000_000
+# Numbers in a block of rows: few enough for the cache, enough that one update serves many rows.
+_BLOCK_NUMBERS = 500_000
 # Rows of a panel, hence swaps between two updates of a block.
-_PANEL_ROWS = 64
+_PANEL_ROWS = 32
 # Rows with a grade above this are remembered: a later swap may bring them above one.
 _NEAR = 0.9
+# How many of those, in units of the number of parameters.
+_NEAR_ROWS = 4
 # Grades in a ratio nearer to one than this are the same.
 _SAME = 1.0 - 1e-9
-# How many of the rows that were near, in units of the number of parameters.
-_NEAR_ROWS = 4
 
 
 def block_rows(size: int) -> int:
