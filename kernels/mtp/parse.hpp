@@ -15,10 +15,10 @@
 #include <utility>
 #include <vector>
 
-#include "elements.hpp"
 #include "inverse.hpp"
 #include "mtp/braces.hpp"
 #include "mtp/model.hpp"
+#include "mtp/tag.hpp"
 #include "scanner.hpp"
 
 namespace pescape::mtp {
@@ -170,78 +170,29 @@ class TextReader {
         in_.fail(std::string("'") + what + "' comes before '" + key + "', which it depends on");
   }
 
-  /// "species: Zr O; zbl: 0.8 1.8; anything else", where the first two parts are ours.
   void potential_tag() {
-    std::string_view tag = in_.rest_of_line();
-    species_line_ = in_.line();
-    if (const auto part = part_of(tag, "species:")) {
-      Scanner names(*part);
-      for (names.skip_space(); !names.at_end(); names.skip_space()) {
-        const std::string_view name = names.word();
-        if (!is_element(name))
-          in_.fail("potential_tag names the species " + quoted(name) +
-                   ", which is no element's symbol");
-        file_.species_names.emplace_back(name);
-      }
-      if (seen_.count("species_count")) check_species_names();
-    }
-    if (const auto part = part_of(tag, "zbl:")) repulsion(*part);
-    file_.tag = tag;
-  }
-
-  /// Takes a part that begins with a prefix and ends at a semicolon off a line.
-  static std::optional<std::string_view> part_of(std::string_view& line, std::string_view prefix) {
-    if (line.substr(0, prefix.size()) != prefix) return std::nullopt;
-    const std::size_t end = std::min(line.find(';'), line.size());
-    const std::string_view part = line.substr(prefix.size(), end - prefix.size());
-    line.remove_prefix(std::min(end + 1, line.size()));
-    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
-    return part;
-  }
-
-  /// The distances between which the repulsion is switched off.
-  void repulsion(std::string_view text) {
-    const std::string expected = "potential_tag: zbl: two distances in Å, 0 < inner < outer, ";
-    Scanner distances(text);
-    double inner = 0.0, outer = 0.0;
-    try {
-      inner = distances.real("inner"), outer = distances.real("outer");
-    } catch (const ParseError& error) {
-      in_.fail(expected + "expected; " + error.message);
-    }
-    distances.skip_space();
-    if (!distances.at_end() || !(0.0 < inner && inner < outer))
-      in_.fail(expected + "expected, found " + quoted(text));
-    std::vector<int> numbers;
-    for (const std::string& name : file_.species_names) {
-      numbers.push_back(atomic_number(name));
-      if (numbers.back() == 0) in_.fail("potential_tag: zbl: no element is called " + quoted(name));
-    }
-    if (numbers.empty())
-      in_.fail("potential_tag: zbl: needs the elements before it, as in species: Zr; zbl: 0.8 1.8");
-    file_.model.repulsion.emplace(numbers, inner, outer);
+    Tag tag = read_tag(in_);
+    tag_line_ = in_.line();
+    file_.species_names = std::move(tag.species_names);
+    file_.model.repulsion = std::move(tag.repulsion);
+    file_.tag = std::move(tag.text);
+    if (seen_.count("species_count")) check_species_names();
   }
 
   void check_repulsion() const {
     const Model& m = file_.model;
     if (m.repulsion && m.repulsion->outer() > m.max_dist)
-      throw ParseError(species_line_, "potential_tag: zbl: the repulsion ends at " +
-                                          std::to_string(m.repulsion->outer()) +
-                                          ", beyond max_dist " + std::to_string(m.max_dist));
+      throw ParseError(tag_line_, "potential_tag: zbl: the repulsion ends at " +
+                                      std::to_string(m.repulsion->outer()) + ", beyond max_dist " +
+                                      std::to_string(m.max_dist));
   }
 
   void check_species_names() const {
     const std::size_t names = file_.species_names.size();
     if (names != 0 && int(names) != file_.model.species_count)
-      throw ParseError(species_line_, "potential_tag names " + std::to_string(names) +
-                                          " elements, but species_count is " +
-                                          std::to_string(file_.model.species_count));
-  }
-
-  static bool is_element(std::string_view name) {
-    const auto within = [](char c, char low, char high) { return c >= low && c <= high; };
-    return (name.size() == 1 || name.size() == 2) && within(name[0], 'A', 'Z') &&
-           (name.size() == 1 || within(name[1], 'a', 'z'));
+      throw ParseError(tag_line_, "potential_tag names " + std::to_string(names) +
+                                      " elements, but species_count is " +
+                                      std::to_string(file_.model.species_count));
   }
 
   void radial_basis_type() {
@@ -399,7 +350,7 @@ class TextReader {
   std::set<std::array<int, 2>> radial_pairs_;
   std::vector<std::pair<std::array<int, 2>, std::vector<double>>> radial_blocks_;
   std::vector<std::size_t> product_lines_, last_;
-  std::size_t max_dist_line_ = 0, moments_count_line_ = 0, species_line_ = 0;
+  std::size_t max_dist_line_ = 0, moments_count_line_ = 0, tag_line_ = 0;
   int basic_count_ = 0, products_count_ = 0, scalars_count_ = 0;
 };
 
