@@ -214,8 +214,13 @@ def _in_list(*block: Any) -> list[Floats]:  # noqa: ANN401
 
 def _labels(data: TrainingSet) -> TrainingSet:
     """Leave out what is large and of no use to errors."""
-    none = np.empty(0)
-    return replace(data, positions=none, offsets=none, indices=none, shifts=none)
+    return replace(
+        data,
+        positions=data.positions[:0],
+        offsets=data.offsets[:0],
+        indices=data.indices[:0],
+        shifts=data.shifts[:0],
+    )
 
 
 def _joined_residuals(parts: Sequence[Residuals]) -> Residuals:
@@ -225,7 +230,7 @@ def _joined_residuals(parts: Sequence[Residuals]) -> Residuals:
 
 def _joined_labels(parts: Sequence[TrainingSet]) -> TrainingSet:
     names = ("species", "energies", "forces", "virials", "has_virial", "volumes", "factors")
-    labels = {name: _together(parts, name) for name in names}
+    labels: dict[str, Any] = {name: _together(parts, name) for name in names}
     sizes = np.concatenate([part.sizes for part in parts])
     first = np.concatenate(([0], np.cumsum(sizes)))
     return replace(parts[0], **labels, first=first, shortest=min(part.shortest for part in parts))
