@@ -198,9 +198,9 @@ class MaxVol:
         change = b[taken]
         pivots = change[:, slots]
         change[np.arange(len(slots)), slots] -= 1.0
-        change = np.linalg.solve(pivots, change)
-        b -= b[:, slots] @ change
-        self.inverse -= self.inverse[:, slots] @ change
+        update = np.linalg.solve(pivots, change)
+        b -= b[:, slots] @ update
+        self.inverse -= self.inverse[:, slots] @ update
         self.matrix[slots] = rows[taken]
         self.held[slots] = numbers[taken]
         for row in taken:

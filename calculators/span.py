@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from pescape.calculators.maxvol import SWAP_THRESHOLD, UNSET, MaxVol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from pescape.calculators.siterows import RowBlock, RowStream
+    from pescape.calculators.siterows import RowBlock
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 
 # Rows are numbered by stream, then in their order; what a search starts from comes first.
 _STREAM = 1 << 48
+
+
+class Stream(Protocol):
+    """Blocks of rows, such as a `RowStream`."""
+
+    @property
+    def is_one_pass(self) -> bool:
+        """Whether it can be gone through only once."""
+
+    def __iter__(self) -> Iterator[RowBlock]:
+        """Go through all blocks, always the same ones."""
+
+    def fetch(self, indices: Iterable[int]) -> dict[int, Atoms]:
+        """Give configurations by index, unless it is gone through only once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +62,7 @@ class Span:
 
 
 def largest_volume(
-    streams: Sequence[RowStream],
+    streams: Sequence[Stream],
     *,
     start: MaxVol | None = None,
     threshold: float = SWAP_THRESHOLD,
@@ -120,7 +134,7 @@ def _owner(stream: int, block: RowBlock, row: int) -> tuple[int, int, int]:
 
 def _span(
     volume: MaxVol,
-    streams: Sequence[RowStream],
+    streams: Sequence[Stream],
     owners: dict[int, tuple[int, int, int]],
     held: dict[tuple[int, int], Atoms],
 ) -> Span:

@@ -196,7 +196,7 @@ def select(
 
     fitted = read_potential(potential, species)
     frames = Configurations(candidates, species=fitted.species)
-    settings = {"threads": threads, "memory": int(memory * _GIB)}
+    settings: dict[str, Any] = {"threads": threads, "memory": int(memory * _GIB)}
     inputs = [potential, candidates]
     if subsample:
         if training is not None:
