@@ -7,7 +7,8 @@ the one before. Tasks sleep for times drawn from lognormal distributions, so tha
 on few cores; everything else is the real store of tasks. The campaign runs once undisturbed and
 once disturbed. Then tasks fail (a full disk), hang, and their workers are killed, and the campaign
 itself is killed and started again; its workers, as jobs of a cluster, outlive it. Printed are the
-utilisation against that of ideal list scheduling, the cost of a task, and what was lost.
+utilisation against that of ideal list scheduling, the cost of a task, and what was lost. The files
+are in memory where there is /dev/shm; `--root FOLDER` puts them elsewhere.
 """
 
 from __future__ import annotations
@@ -296,6 +297,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=6, help="of the campaign")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--root", help="where the files are meanwhile")
     parser.add_argument("--part", choices=["cluster", "campaign"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--address", help=argparse.SUPPRESS)
@@ -317,7 +319,8 @@ def referee(given: argparse.Namespace, plan: list) -> None:
     tasks = len({task for stage in plan for task in stage})
     asked = sum(map(len, plan))
     print(f"{tasks} tasks of {asked} asked for, {len(plan)} stages, {given.workers} workers")
-    with tempfile.TemporaryDirectory() as temporary:
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+    with tempfile.TemporaryDirectory(dir=given.root or memory) as temporary:
         root = Path(temporary)
         address, traces = str(root / "socket"), root / "traces"
         traces.mkdir()

@@ -64,7 +64,7 @@ class Policy:
 
     attempts: int = 3
     pause: float = 1.0
-    patience: float = 15.0
+    patience: float = 30.0
     grace: float = 30.0
     in_flight: int = 1000
 
@@ -119,6 +119,7 @@ class Dispatcher:
         self._executor, self._root, self._working = executor, root, working
         self._policy, self._note, self._on_finished = policy, note, on_finished
         self._takes_resources = "resource_dict" in inspect.signature(executor.submit).parameters
+        self._left = set(listed(working))  # by attempts of earlier runs, which may be alive
         self._waiting: deque[Task] = deque()
         self._later: list[tuple[float, int, Task]] = []
         self._order = itertools.count()
@@ -282,7 +283,8 @@ class Dispatcher:
 
     def _look(self) -> None:
         """See what has begun, what has appeared and what takes too long."""
-        begun = {name.rpartition(".")[0] for name in listed(self._working)}
+        names = set(listed(self._working)) - self._left
+        begun = {name.rpartition(".")[0] for name in names}
         now = time.monotonic()
         for flight in list(self._flights.values()):
             if flight.attempt.name in begun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import importlib
 import os
 import re
@@ -36,7 +37,7 @@ _CLASSES = {
     "flux_job": "FluxJobExecutor",
 }
 #: Kinds of tasks that may be given cores of their own.
-KINDS = ("fit", "label", "limits", "md", "select", "trajectory")
+KINDS = ("errors", "fit", "label", "limits", "md", "property", "select", "trajectory")
 
 #: Submission script of a task, where the configuration names none. Jinja; `{{cores}}`,
 #: `{{command}}`, `{{working_directory}}`, `{{job_name}}` and `{{run_time_max}}` (s) are filled
@@ -265,7 +266,7 @@ class _Executorlib(Executor):
                     continue
                 self._slots -= job.slots
                 self._running[job.future] = job
-                self._hand_over(job).add_done_callback(lambda done, job=job: self._end(job, done))
+                self._hand_over(job).add_done_callback(functools.partial(self._end, job))
 
     def _hand_over(self, job: _Job) -> Future[Any]:
         function, arguments = job.content
