@@ -118,7 +118,7 @@ def test_jobs_outlive_the_campaign_and_are_found_again(queue, tmp_path):
         "def work(folder, calls):\n"
         "    with open(calls, 'a') as file:\n"
         "        file.write('called ')\n"
-        "    time.sleep(4.0)\n"
+        "    time.sleep(2.5)\n"
         "    (folder / 'out.txt').write_text('done')\n"
         "folder = Path(sys.argv[1])\n"
         "task = Task('label', 'k', work, (str(folder / 'calls'),))\n"

@@ -72,6 +72,12 @@ def executor():
         yield threads
 
 
+@pytest.fixture(scope="module")
+def pool():
+    with worker_pool(2) as processes:
+        yield processes
+
+
 def events(store, event):
     return [r["key"] for r in store.records() if r["event"] == event]
 
@@ -154,12 +160,11 @@ def test_an_unfinished_last_line_spoils_no_other(tmp_path):
     assert read_lines(path) == [{"a": 1}]
 
 
-def test_a_task_whose_worker_dies_is_done_again_and_the_others_never_notice(tmp_path):
+def test_a_task_whose_worker_dies_is_done_again_and_the_others_never_notice(tmp_path, pool):
     store = TaskStore(tmp_path / "tasks", QUICK)
     tasks = [Task("t", f"s{i}", slow, (0.3,)) for i in range(2)]
     tasks.append(Task("t", "k", once, ("x", str(tmp_path / "flag"), die)))
-    with worker_pool(2) as pool:
-        store.run(tasks, pool)
+    store.run(tasks, pool)
     assert Counter(started(store)) == {"s0": 1, "s1": 1, "k": 2}
     assert sorted(events(store, "finished")) == ["k", "s0", "s1"]
     [failed] = [r for r in store.records() if r["event"] == "failed"]
@@ -169,37 +174,32 @@ def test_a_task_whose_worker_dies_is_done_again_and_the_others_never_notice(tmp_
     assert not list((tmp_path / "tasks" / ".running").iterdir())
 
 
-def test_a_task_that_always_kills_its_worker_is_named_when_the_others_are_done(tmp_path):
+def test_a_task_that_always_kills_its_worker_is_named_when_the_others_are_done(tmp_path, pool):
     store = TaskStore(tmp_path, QUICK)
     tasks = [Task("t", "bad", die, ("x",)), *(Task("t", f"k{i}", write, ("x",)) for i in range(9))]
-    with (
-        pytest.raises(TaskError, match=r"t task bad failed 3 times.*worker process died.*again"),
-        worker_pool(1) as pool,
-    ):
+    with pytest.raises(TaskError, match=r"t task bad failed 3 times.*worker process died.*again"):
         store.run(tasks, pool)
     assert not store.finished(tasks[0])
     assert all(map(store.finished, tasks[1:]))
     assert Counter(started(store))["bad"] == 3
-    with worker_pool(1) as pool:
-        store.run([Task("t", "bad", write, ("x",))], pool)
+    store.run([Task("t", "bad", write, ("x",))], pool)
     assert store.finished(tasks[0])
 
 
-@pytest.mark.parametrize("pool", [ThreadPoolExecutor, worker_pool])
-def test_a_full_disk_is_tried_again(tmp_path, pool):
+@pytest.mark.parametrize("workers", ["executor", "pool"])
+def test_a_full_disk_is_tried_again(tmp_path, request, workers):
     store = TaskStore(tmp_path / "tasks", QUICK)
-    with pool(1) as workers:
-        store.run([Task("t", "k", once, ("x", str(tmp_path / "flag"), full))], workers)
-        assert [r["event"] for r in store.records()] == ["started", "failed", "started", "finished"]
-        with pytest.raises(TaskError, match=r"t task no failed 3 times.*No space left"):
-            store.run([Task("t", "no", full, ("x",))], workers)
+    workers = request.getfixturevalue(workers)
+    store.run([Task("t", "k", once, ("x", str(tmp_path / "flag"), full))], workers)
+    assert [r["event"] for r in store.records()] == ["started", "failed", "started", "finished"]
+    with pytest.raises(TaskError, match=r"t task no failed 3 times.*No space left"):
+        store.run([Task("t", "no", full, ("x",))], workers)
 
 
-def test_a_task_that_hangs_is_ended_and_done_again(tmp_path):
+def test_a_task_that_hangs_is_ended_and_done_again(tmp_path, pool):
     store = TaskStore(tmp_path / "tasks", QUICK)
     hang = Task("t", "k", once, ("x", str(tmp_path / "flag"), _sleep), limit=0.2)
-    with worker_pool(1) as pool:
-        store.run([hang], pool)
+    store.run([hang], pool)
     [failed] = [r for r in store.records() if r["event"] == "failed"]
     assert "it took longer than 0.2 s" in failed["reason"]
 
@@ -208,12 +208,9 @@ def _sleep(_folder, _text):
     time.sleep(60.0)
 
 
-def test_a_task_that_cannot_be_ended_is_killed(tmp_path):
+def test_a_task_that_cannot_be_ended_is_killed(tmp_path, pool):
     store = TaskStore(tmp_path, Policy(attempts=2, pause=0.01, grace=0.3))
-    with (
-        pytest.raises(TaskError, match=r"t task k failed 2 times.*longer than 0.2 s"),
-        worker_pool(1) as pool,
-    ):
+    with pytest.raises(TaskError, match=r"t task k failed 2 times.*longer than 0.2 s"):
         store.run([Task("t", "k", stubborn, (60.0,), limit=0.2)], pool)
 
 
@@ -330,15 +327,15 @@ def test_the_pool_of_the_standard_library_works_until_one_of_its_workers_dies(tm
             store.run([Task("t", "bad", die, ("x",))], pool)
 
 
-def test_an_error_that_cannot_be_sent_is_told_all_the_same(tmp_path):
+def test_an_error_that_cannot_be_sent_is_told_all_the_same(tmp_path, pool):
     store = TaskStore(tmp_path, QUICK)
-    with pytest.raises(RuntimeError, match="UnsendableError: 1 and 2"), worker_pool(1) as pool:
+    with pytest.raises(RuntimeError, match="UnsendableError: 1 and 2"):
         store.run([Task("t", "k", unsendable, ())], pool)
 
 
-def test_a_task_that_cannot_be_sent_is_not_tried_again(tmp_path):
+def test_a_task_that_cannot_be_sent_is_not_tried_again(tmp_path, pool):
     store = TaskStore(tmp_path, QUICK)
-    with pytest.raises((AttributeError, TypeError), match=r"pickle|local"), worker_pool(1) as pool:
+    with pytest.raises((AttributeError, TypeError), match=r"pickle|local"):
         store.run([Task("t", "k", lambda _folder: None, ())], pool)
     assert store.records() == []
 
