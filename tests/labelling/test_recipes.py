@@ -75,7 +75,7 @@ def test_molecules_without_a_cell_are_told(pw, espresso_config, tmp_path):
         (PW_UNCONVERGED, "", "not_converged", "did not converge after 200 steps"),
         (PW_UNCONVERGED, "sys.exit(2)", "not_converged", "did not converge after 200 steps"),
         (PW_OUTPUT.replace("JOB DONE", ""), "", "crashed", "before its output was complete"),
-        ("", "sys.exit(3)", "crashed", "exit status 3"),
+        ("", "sys.exit(3)", "crashed", "pw.x ended with exit status 3"),
         (PW_OUTPUT.replace("0.01000000 ", "NaN        "), "", "not_finite", "forces is not finite"),
         (
             " Error in routine readpp (2):\n  file Zr.UPF is empty\n",
@@ -127,7 +127,7 @@ def test_vasp_is_given_what_the_recipe_says(vasp, vasp_config, zirconium, tmp_pa
             "not_converged",
             "did not converge in 200 steps",
         ),
-        ({}, "sys.exit(1)", "crashed", "returned an error: 1"),
+        ({}, "sys.exit(1)", "crashed", "VASP ended with exit status 1"),
         ({"vasprun": "<modeling>"}, "", "crashed", "cannot be read"),
     ],
 )
@@ -202,3 +202,9 @@ def test_a_label_says_which_program_made_it(pw, espresso_config, zirconium, tmp_
     record = (folder / "label.json").read_text()
     assert '"attempts": 1' in record
     assert str(tmp_path) not in record
+
+
+def test_keywords_that_pw_does_not_know_stop_everything(pw, espresso_config, zirconium, tmp_path):
+    reference = reference_from(espresso_config(pw(), "options = { ecutwfk = 30 }"))
+    with pytest.raises(ConfigError, match="knows no keyword 'ecutwfk'"):
+        evaluate(zirconium, reference, tmp_path)

@@ -83,10 +83,5 @@ class ReferenceConfig(Strict):
             return "file"
         return next(name for name in _RECIPE_KEYS if getattr(self, name) is not None)
 
-    @property
-    def title(self) -> str:
-        """What to call it before it is made: the file, the import path or the recipe."""
-        return self.eam or self.calculator or self.recipe
-
 
 _RECIPE_KEYS = ("eam", "gpaw", "espresso", "vasp", "calculator")

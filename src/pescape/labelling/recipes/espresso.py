@@ -95,8 +95,12 @@ class EspressoCalculator(PlaneWaveCalculator):
         except Exception as error:
             # Without convergence pw.x ends with an error, or prints no energy to read.
             _check_output(_text(output))
-            if isinstance(error, (OSError, subprocess.CalledProcessError)):
-                raise CalculationFailed(f"pw.x: {error}") from error
+            if isinstance(error, subprocess.CalledProcessError):
+                raise CalculationFailed(
+                    f"pw.x ended with exit status {error.returncode}"
+                ) from error
+            if isinstance(error, OSError):
+                raise CalculationFailed(f"pw.x cannot be started: {error}") from error
             raise CalculationFailed(
                 f"pw.x's output cannot be read: {type(error).__name__}: {error}"
             ) from error

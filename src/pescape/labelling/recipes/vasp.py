@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,10 @@ class VaspCalculator(PlaneWaveCalculator):
         try:
             inner.calculate(self.with_moments(atoms))
         except CalculationFailed as error:
-            raise CalculationFailed(f"VASP: {error}") from error
+            status = re.search(r"returned an error: (-?\d+)", str(error))
+            raise CalculationFailed(
+                f"VASP ended with exit status {status[1]}" if status else f"VASP: {error}"
+            ) from error
         except Exception as error:
             raise CalculationFailed(
                 f"VASP's output cannot be read: {type(error).__name__}: {error}"
