@@ -61,7 +61,7 @@ struct Scratch {
 
 /// f_mu of one slot; the slopes too where forces are wanted.
 template <bool with_slope, bool saturating, class P, class V>
-void radial_functions(const P& plan, Scratch<V>& w, int slot, int zi, int zj, V r) {
+PESCAPE_INLINE void radial_functions(const P& plan, Scratch<V>& w, int slot, int zi, int zj, V r) {
   using T = typename Numeric<V>::Scalar;
   const int size = plan.radial_size(), channels = plan.radial_channels();
   const T* coeffs = plan.radial_coeffs(zi, zj);
