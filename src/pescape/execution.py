@@ -240,11 +240,10 @@ def _agreed(world: Any, error: BaseException | None) -> BaseException | None:  #
         return error
     met = world.Ibarrier()
     deadline = time.monotonic() + _SECONDS_TO_AGREE
-    while error is not None and not met.Test():
-        if time.monotonic() > deadline:
+    while not met.Test():  # without keeping the core from those that still work
+        if error is not None and time.monotonic() > deadline:
             traceback.print_exception(type(error), error, error.__traceback__)
             world.Abort(1)
         time.sleep(0.01)
-    met.Wait()
     errors = world.allgather(None if error is None else sendable(error))
     return error or next((one for one in errors if one is not None), None)
