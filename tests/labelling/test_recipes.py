@@ -155,7 +155,9 @@ def test_identities_hold_on_every_machine(pw, espresso_config, tmp_path):
     assert reference_from(text).identity != here
 
 
-def test_what_is_missing_is_told_before_anything_runs(pw, espresso_config, vasp_config, vasp):
+def test_what_is_missing_is_told_before_anything_runs(
+    pw, espresso_config, vasp, vasp_config, tmp_path, monkeypatch
+):
     with pytest.raises(ConfigError, match=r"espresso\.command: no executable 'no-such-pw'"):
         reference_from(espresso_config("no-such-pw")).check(["Zr"])
     reference = reference_from(espresso_config(pw()))
@@ -166,8 +168,15 @@ def test_what_is_missing_is_told_before_anything_runs(pw, espresso_config, vasp_
     path.write_text(path.read_text().replace("Zr =", "Hf = 'no.UPF', Zr ="))
     with pytest.raises(ConfigError, match=r"pseudopotentials\.Hf: no file"):
         reference_from(str(path))
+    path = Path(vasp_config(vasp()))
     with pytest.raises(ConfigError, match="none for O; add O = 'O'"):
-        reference_from(vasp_config(vasp())).check(["O"])
+        reference_from(str(path)).check(["O"])
+    monkeypatch.delenv("VASP_PP_PATH", raising=False)
+    path.write_text(path.read_text().replace('pseudo_dir = "sets"', ""))
+    with pytest.raises(ConfigError, match="set pseudo_dir or VASP_PP_PATH"):
+        reference_from(str(path))
+    monkeypatch.setenv("VASP_PP_PATH", str(tmp_path / "sets"))
+    reference_from(str(path)).check(["Zr"])
     with pytest.raises(ConfigError, match="knows Zr, not O"):
         reference_from("eam:Zr_mm.eam.fs").check(["O"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -24,7 +25,7 @@ from pescape.labelling.recipes.common import (
 from pescape.labelling.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from ase import Atoms
@@ -90,7 +91,6 @@ class VaspCalculator(PlaneWaveCalculator):
     """Runs VASP for every configuration."""
 
     def _compute(self, atoms: Atoms) -> dict[str, float | np.ndarray]:
-        os.environ[_PATH] = self.local["pseudo_dir"]  # the only way that ASE listens to
         inner = Vasp(
             directory=str(self.folder),
             command=f"{shlex.join(command_of(self.local, _PROGRAM))} > vasp.out 2>&1",
@@ -98,7 +98,8 @@ class VaspCalculator(PlaneWaveCalculator):
             **self._keywords(len(atoms)),
         )
         try:
-            inner.calculate(self.with_moments(atoms))
+            with _data_sets(self.local["pseudo_dir"]):
+                inner.calculate(self.with_moments(atoms))
         except CalculationFailed as error:
             status = re.search(r"returned an error: (-?\d+)", str(error))
             raise CalculationFailed(
@@ -144,6 +145,19 @@ class VaspCalculator(PlaneWaveCalculator):
         }
         given = {key: value for key, value in keywords.items() if value is not None}
         return {**given, **settings["options"]}
+
+
+@contextlib.contextmanager
+def _data_sets(path: str) -> Iterator[None]:
+    """Tell ASE where POTCAR folders are, in the only way that it listens to."""
+    before = os.environ.get(_PATH)
+    os.environ[_PATH] = path
+    try:
+        yield
+    finally:
+        os.environ.pop(_PATH)
+        if before is not None:
+            os.environ[_PATH] = before
 
 
 def _digest(path: Path, element: str) -> str:
