@@ -93,7 +93,7 @@ def _learn_with_progress(
     settings: LearnConfig, folder: Path, base: Path, *, retry_failed: bool
 ) -> LearnResult:
     from pescape.cli.output import console, progress_bar
-    from pescape.learning.loop import Watcher
+    from pescape.learning.campaign import Watcher
     from pescape.learning.loop import learn as run
 
     with progress_bar() as bar:

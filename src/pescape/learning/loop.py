@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import ase.io
 import numpy as np
 
 from pescape.calculators.mtp import MTPotential
@@ -26,14 +25,26 @@ from pescape.calculators.mtp.fit import evaluate
 from pescape.dataset import species_of
 from pescape.errors import ConfigError, TaskError
 from pescape.executors import open_executor
-from pescape.files import append_line, atomic, close_line, read_lines, write_json
-from pescape.labelling import Reference, reference_from
+from pescape.files import write_json
+from pescape.labelling import reference_from
 from pescape.labelling.failures import LabelFailure
-from pescape.labelling.labels import forget_failures, label_task, outcome_of_label
+from pescape.labelling.labels import label_task, outcome_of_label
+from pescape.learning.campaign import (
+    ENSEMBLE_FOLDER,
+    FIGURE_FILE,
+    LEVELS_FIGURE,
+    Campaign,
+    Watcher,
+    add_labels,
+    close_level,
+    close_round,
+    fit_to_data,
+    publish,
+    start_from_last,
+)
 from pescape.learning.dynamics import Run, outcome_of, snapshots_of
 from pescape.learning.ensemble import run_ensemble
 from pescape.learning.exploration import Exploration
-from pescape.learning.levels import summary_of, write_levels
 from pescape.learning.plan import stages_of
 from pescape.learning.rounds import Round, write_rounds
 from pescape.learning.status import ProgressFile
@@ -42,9 +53,7 @@ from pescape.learning.work import (
     Fitted,
     dynamics_task,
     exploration_task,
-    fit_task,
     read_chosen,
-    read_fit,
     select_task,
 )
 from pescape.processes import exclusive
@@ -55,31 +64,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
 
-    from ase import Atoms
-
     from pescape.learning.config import LearnConfig
     from pescape.learning.ensemble import EnsembleReport
-    from pescape.learning.levels import LevelSummary
     from pescape.learning.plan import Job, Stage
     from pescape.tasks import Task
-
-#: File names in the output folder.
-TRAINING_FILE = "train.xyz"
-TEST_FILE = "test.xyz"
-INDEX_FILE = "train.jsonl"
-FIGURE_FILE = "learn.png"
-LEVELS_FIGURE = "levels.png"
-ENSEMBLE_FOLDER = "ensemble"
-
-
-class Watcher:
-    """Told what a campaign does; this one keeps it to itself."""
-
-    def stage(self, what: str, done: int, total: int) -> None:
-        """Hear how many tasks of a stage are done."""
-
-    def round(self, one: Round) -> None:
-        """Hear that a round has ended."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,56 +93,6 @@ class LearnResult:
     rounds: tuple[Round, ...]
     settled: bool
     ensemble: EnsembleReport | None = None
-
-
-@dataclass(eq=False)
-class _Campaign:
-    """What the steps of the loop share; what comes after `retry_failed` changes on the way."""
-
-    config: LearnConfig
-    folder: Path
-    base: Path
-    store: TaskStore
-    executor: Executor
-    reference: Reference
-    watcher: Watcher
-    progress: ProgressFile
-    retry_failed: bool = False
-    training: list[Atoms] = field(default_factory=list)
-    #: Labelled snapshots of safe MD, by stage.
-    tests: dict[str, list[Atoms]] = field(default_factory=dict)
-    fit_folder: Path | None = None
-    rounds: list[Round] = field(default_factory=list)
-    levels: list[LevelSummary] = field(default_factory=list)
-
-    def run(self, what: str, tasks: Sequence[Task]) -> list[Path]:
-        """Run tasks, on the cores the configuration gives them, and report on them."""
-        total = len(tasks)
-        cores_of = self.config.where.cores_of
-        tasks = [
-            dataclasses.replace(task, cores=max(task.cores, cores_of(task.kind)))
-            if task.ranks == 1
-            else task
-            for task in tasks
-        ]
-
-        def tell(done: int) -> None:
-            self.watcher.stage(what, done, total)
-            self.progress.tell(what, done, total)
-
-        tell(0)
-        return self.store.run(tasks, self.executor, lambda done, _: tell(done))
-
-    def seed(self, *path: int) -> int:
-        """Derive a seed from the campaign's and a place in it."""
-        sequence = np.random.SeedSequence(self.config.seed, spawn_key=path)
-        return int(sequence.generate_state(1)[0])
-
-    @property
-    def fitted(self) -> Fitted:
-        """The potential of the last fit."""
-        assert self.fit_folder is not None, "a campaign begins with a fit"
-        return Fitted.of(self.fit_folder)
 
 
 def learn(
@@ -203,7 +141,7 @@ def learn(
         reference = reference_from(config.reference, base)
         reference.check(set(config.potential.species))
         write_json(folder / "config.json", config.model_dump(mode="json"))
-        campaign = _Campaign(
+        campaign = Campaign(
             config=config,
             folder=folder,
             base=Path(base),
@@ -220,7 +158,7 @@ def learn(
         return _finish(campaign, settled=settled)
 
 
-def _begin(campaign: _Campaign) -> None:
+def _begin(campaign: Campaign) -> None:
     """Round 0: label the initial structures and fit them."""
     (campaign.folder / "checkpoints").mkdir(exist_ok=True)
     config = campaign.config
@@ -232,49 +170,49 @@ def _begin(campaign: _Campaign) -> None:
             f"element {unknown[0]!r} of the initial structures is not among the potential's "
             f"species {list(config.potential.species)}"
         )
-    added = _label(campaign, "label initial structures", structures, "structures", 0)
+    added = add_labels(campaign, "label initial structures", structures, "structures", 0)
     if not added:
         raise TaskError(
             f"the reference failed on all {len(structures)} initial structures: "
             f"see failed.json in the folders of {campaign.folder / 'tasks' / 'label'}"
         )
     level = config.potential.levels[0]
-    _fit(campaign, FitStart.new(config.potential, config.fit.zbl), level, 0)
+    fit_to_data(campaign, FitStart.new(config.potential, config.fit.zbl), level, 0)
     failed = len(structures) - len(added)
-    _close_round(campaign, Round(0, level, labelled=len(added), failed=failed))
+    close_round(campaign, Round(0, level, labelled=len(added), failed=failed))
 
 
-def _learn_level(campaign: _Campaign, level: int, stages: Sequence[Stage]) -> bool:
+def _learn_level(campaign: Campaign, level: int, stages: Sequence[Stage]) -> bool:
     """Settle all stages at one level; False when a stage takes too many rounds."""
     if level != campaign.rounds[-1].level:
-        start = _continued(campaign, level)
-        _fit(campaign, start, level, len(campaign.rounds))
-        _close_round(campaign, Round(len(campaign.rounds), level))
+        start = start_from_last(campaign, level)
+        fit_to_data(campaign, start, level, len(campaign.rounds))
+        close_round(campaign, Round(len(campaign.rounds), level))
     while True:
         known = len(campaign.training)
         if not all(_settle(campaign, level, stage) for stage in stages):
             return False
         if not campaign.config.revisit or len(campaign.training) == known:
             break
-    _close_level(campaign, level)
+    close_level(campaign, level)
     return True
 
 
-def _settle(campaign: _Campaign, level: int, stage: Stage) -> bool:
+def _settle(campaign: Campaign, level: int, stage: Stage) -> bool:
     """Go through rounds of one stage until nothing is risky; False when they are too many."""
     first = 0
     for _ in range(campaign.config.max_rounds):
         one = Round(len(campaign.rounds), level, stage.name)
         folders, one, first = _sweep(campaign, stage, one, first)
         if one.risky == 0 and one.exploded == 0:
-            _close_round(campaign, _test(campaign, stage, folders, one))
+            close_round(campaign, _test(campaign, stage, folders, one))
             return True
-        _close_round(campaign, _teach(campaign, folders, one))
+        close_round(campaign, _teach(campaign, folders, one))
     return False
 
 
 def _sweep(
-    campaign: _Campaign, stage: Stage, one: Round, first: int
+    campaign: Campaign, stage: Stage, one: Round, first: int
 ) -> tuple[list[Path], Round, int]:
     """Run the batches of a stage, beginning with one, until something risky is met or all ran.
 
@@ -347,7 +285,7 @@ def _with_outcomes(one: Round, folders: Sequence[Path]) -> Round:
     )
 
 
-def _teach(campaign: _Campaign, folders: list[Path], one: Round) -> Round:
+def _teach(campaign: Campaign, folders: list[Path], one: Round) -> Round:
     """Label the risky configurations worth it and fit again."""
     config = campaign.config
     old = campaign.fitted
@@ -361,7 +299,7 @@ def _teach(campaign: _Campaign, folders: list[Path], one: Round) -> Round:
             f"{nearest:g} Å; {one.exploded} runs exploded): lower guard.min_distance, the "
             "temperatures or the time step, or give more initial structures"
         )
-    added = _label(campaign, f"round {one.number}: label", chosen, one.stage, one.number)
+    added = add_labels(campaign, f"round {one.number}: label", chosen, one.stage, one.number)
     if not added:
         raise TaskError(
             f"round {one.number}: the reference failed on all {len(chosen)} chosen "
@@ -369,7 +307,7 @@ def _teach(campaign: _Campaign, folders: list[Path], one: Round) -> Round:
             f"{campaign.folder / 'tasks' / 'label'}"
         )
     surprise = evaluate(MTPotential.read(old.path), added)
-    _fit(campaign, _continued(campaign, one.level), one.level, one.number)
+    fit_to_data(campaign, start_from_last(campaign, one.level), one.level, one.number)
     return dataclasses.replace(
         one,
         unphysical=left_out["unphysical"],
@@ -383,7 +321,7 @@ def _teach(campaign: _Campaign, folders: list[Path], one: Round) -> Round:
     )
 
 
-def _test(campaign: _Campaign, stage: Stage, folders: list[Path], one: Round) -> Round:
+def _test(campaign: Campaign, stage: Stage, folders: list[Path], one: Round) -> Round:
     """Label snapshots of MD without risk and compare: they are never trained on."""
     settings = campaign.config.test
     snapshots = [frame for folder in folders for frame in snapshots_of(folder)]
@@ -399,7 +337,8 @@ def _test(campaign: _Campaign, stage: Stage, folders: list[Path], one: Round) ->
         "seed": campaign.config.seed,
     }
     tasks = [label_task(frame, campaign.reference, provenance) for frame in snapshots]
-    labelled = _labelled(campaign.run(f"round {one.number}: test", tasks))
+    outcomes = map(outcome_of_label, campaign.run(f"round {one.number}: test", tasks))
+    labelled = [atoms for atoms in outcomes if not isinstance(atoms, LabelFailure)]
     campaign.tests[stage.name] = labelled
     if not labelled:
         return one
@@ -412,113 +351,12 @@ def _test(campaign: _Campaign, stage: Stage, folders: list[Path], one: Round) ->
     )
 
 
-def _labelled(folders: Sequence[Path]) -> list[Atoms]:
-    """Read the labels that there are; the reference may have failed on some."""
-    outcomes = [outcome_of_label(folder) for folder in folders]
-    return [one for one in outcomes if not isinstance(one, LabelFailure)]
-
-
-def _label(
-    campaign: _Campaign, what: str, frames: Sequence[Atoms], made_by: str, number: int
-) -> list[Atoms]:
-    """Label configurations and add them to the data set and its index."""
-    tasks = []
-    for frame in frames:
-        provenance: dict[str, Any] = {
-            "parent": frame.info.get("parent", ""),
-            "made_by": made_by,
-            "command": "pescape learn",
-            "round": number,
-            "seed": campaign.config.seed,
-        }
-        tasks.append(label_task(frame, campaign.reference, provenance))
-    if campaign.retry_failed:
-        forget_failures(campaign.store, tasks)
-    outcomes = [(folder, outcome_of_label(folder)) for folder in campaign.run(what, tasks)]
-    index = campaign.folder / INDEX_FILE
-    close_line(index)
-    known = {record["configuration_id"] for record in read_lines(index)}
-    added: list[Atoms] = []
-    for folder, atoms in outcomes:
-        if isinstance(atoms, LabelFailure):
-            continue
-        added.append(atoms)
-        if atoms.info["configuration_id"] not in known:
-            append_line(index, {**_plain(atoms.info), "task": f"label/{folder.name}"})
-    campaign.training.extend(added)
-    with atomic(campaign.folder / TRAINING_FILE) as path:
-        ase.io.write(path, campaign.training, format="extxyz")
-    return added
-
-
-def _plain(info: dict[str, Any]) -> dict[str, Any]:
-    return {key: value.item() if hasattr(value, "item") else value for key, value in info.items()}
-
-
-def _continued(campaign: _Campaign, level: int) -> FitStart:
-    config = campaign.config
-    start = FitStart.new(config.potential, config.fit.zbl)
-    return dataclasses.replace(start, level=level, path=str(campaign.fitted.path))
-
-
-def _fit(campaign: _Campaign, start: FitStart, level: int, number: int) -> None:
-    settings = campaign.config.fit.settings(campaign.seed(2, level, number))
-    task = fit_task(
-        start,
-        campaign.training,
-        settings,
-        campaign.config.guard.mode,
-        campaign.folder / "checkpoints",
-        ranks=campaign.config.where.cores_of("fit"),
-    )
-    what = f"round {number}: fit level {level} to {len(campaign.training)} configurations"
-    campaign.fit_folder = campaign.run(what, [task])[0]
-
-
-def _close_round(campaign: _Campaign, one: Round) -> None:
-    """Add what the last fit says and tell the world."""
-    assert campaign.fit_folder is not None, "a round ends with a fit"
-    errors: Any = read_fit(campaign.fit_folder)["errors"]
-    one = dataclasses.replace(
-        one,
-        configurations=len(campaign.training),
-        energy_rmse=errors["energy_rmse"],
-        force_rmse=errors["force_rmse"],
-        stress_rmse=errors["stress_rmse"],
-    )
-    campaign.rounds.append(one)
-    write_rounds(campaign.folder, campaign.rounds, settled=False)
-    campaign.watcher.round(one)
-
-
-def _close_level(campaign: _Campaign, level: int) -> None:
-    """Leave the level's potential, its test set and its line in the table of levels."""
-    source = campaign.fitted.path
-    tested = [frame for frames in campaign.tests.values() for frame in frames]
-    if tested:
-        with atomic(campaign.folder / TEST_FILE) as path:
-            ase.io.write(path, tested, format="extxyz")
-    potential = MTPotential.read(source)
-    errors = evaluate(potential, tested) if tested else None
-    rounds = [one for one in campaign.rounds if one.level == level]
-    campaign.levels.append(summary_of(level, potential.parameter_count, rounds, errors))
-    write_levels(campaign.folder, campaign.levels)
-    name = Path(campaign.config.potential.file)
-    _publish(source, campaign.folder / "levels" / f"{name.stem}-{level:02d}{name.suffix}")
-
-
-def _publish(source: Path, target: Path) -> None:
-    content = source.read_bytes()
-    with atomic(target) as path:
-        path.write_bytes(content)
-
-
-def _finish(campaign: _Campaign, *, settled: bool) -> LearnResult:
+def _finish(campaign: Campaign, *, settled: bool) -> LearnResult:
     """Leave the potential, the tables and the figures."""
     from pescape.learning.figure import draw_levels, draw_rounds
 
     target = campaign.folder / campaign.config.potential.file
-    _publish(campaign.fitted.path, target)
+    publish(campaign.fitted.path, target)
     write_rounds(campaign.folder, campaign.rounds, settled=settled)
     guard = campaign.config.guard
     figure = campaign.folder / FIGURE_FILE
@@ -529,7 +367,7 @@ def _finish(campaign: _Campaign, *, settled: bool) -> LearnResult:
     return LearnResult(campaign.folder, target, tuple(campaign.rounds), settled, report)
 
 
-def _ensemble(campaign: _Campaign) -> EnsembleReport | None:
+def _ensemble(campaign: Campaign) -> EnsembleReport | None:
     """Fit many potentials to the final data set and see what each predicts."""
     config = campaign.config
     if config.ensemble is None:
