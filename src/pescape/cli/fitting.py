@@ -58,9 +58,9 @@ def fit_mtp(
         Path | None, typer.Option(help="Start from this potential, of this level or a lower one.")
     ] = None,
     test: Annotated[Path | None, typer.Option(help="Labelled data to test the result on.")] = None,
-    energy_weight: Annotated[float, typer.Option(help="In the loss.")] = 1.0,
-    force_weight: Annotated[float, typer.Option(help="In the loss.")] = 0.01,
-    stress_weight: Annotated[float, typer.Option(help="In the loss.")] = 0.001,
+    energy_weight: Annotated[float, typer.Option(help="In the loss; MLIP has 1.")] = 10.0,
+    force_weight: Annotated[float, typer.Option(help="In the loss; MLIP has 0.01.")] = 0.01,
+    stress_weight: Annotated[float, typer.Option(help="In the loss; MLIP has 0.001.")] = 1e-4,
     weighting: Annotated[
         Literal["vibrations", "molecules", "structures"],
         typer.Option(
