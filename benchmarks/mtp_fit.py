@@ -119,7 +119,7 @@ def draw_curves(
             curve.append((time.process_time() - begun, best))
 
         fit_mtp(start, frames, FitSettings(**options), on_progress=note)
-    times = [10, 20, 30, 60, 90, 120, 180, 300]
+    times = [2, 5, 10, 20, 40, 80, 160, 320]
     print(f"{element}, level {level}: lowest loss after CPU seconds (-: ended before)")
     print(f"{'':22}" + "".join(f"{t:>9}" for t in times) + f"{'end':>9}{'after':>8}")
     for name, curve in curves.items():
