@@ -53,8 +53,7 @@ def print_levels(levels: Sequence[LevelSummary]) -> None:
     if not levels:
         return
     stages = list(dict.fromkeys(stage for one in levels for stage in one.labelled))
-    columns = ["level", "para-\nmeters", "rounds", "runs"]
-    columns += [f"labels\n{stage}" for stage in stages]
+    columns = ["level", "size", "runs", *(f"new\n{stage}" for stage in stages)]
     columns += ["data\nset", "fit\nmeV", "\neV/Å", "test\nmeV", "\neV/Å"]
     rows = []
     for one in levels:
@@ -65,9 +64,9 @@ def print_levels(levels: Sequence[LevelSummary]) -> None:
             _fixed(one.test_energy_rmse, 1),
             _fixed(one.test_force_rmse, 3),
         )
-        place = str(one.level), one.parameters, one.rounds, one.runs
+        place = str(one.level), one.parameters, one.runs
         rows.append((*place, *counts, one.configurations, *errors))
-    table("levels", columns, rows)
+    table("levels: number of parameters, runs, labels by stage, errors", columns, rows)
 
 
 def print_status(folder: Path) -> None:

@@ -54,9 +54,9 @@ class PotentialConfig(Strict):
 class FitConfig(Strict):
     """How each fit goes about it; see `FitSettings`."""
 
-    energy_weight: NonNegativeFloat = 1.0
+    energy_weight: NonNegativeFloat = 10.0
     force_weight: NonNegativeFloat = 0.01
-    stress_weight: NonNegativeFloat = 0.001
+    stress_weight: NonNegativeFloat = 1e-4
     iterations: PositiveInt = Field(1000, description="most BFGS iterations")
     tolerance: NonNegativeFloat = Field(1e-3, description="least gain of a cycle, relative")
     starts: PositiveInt = Field(4, description="random starts of the first fit")

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pescape.learning.rounds import Round
 
 
+# Errors that differ by more are drawn on a logarithmic axis.
+_WIDE = 30.0
+
+
 def draw_rounds(
     rounds: Sequence[Round], path: Path | str, *, select: float, stop: float | None = None
 ) -> None:
@@ -151,7 +155,14 @@ def _draw_errors(
             axes.plot(
                 numbers, values, marker, color=color, ms=size, lw=1.2, label=name, clip_on=False
             )
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
+    shown = [value(one) for *_, value in series for one in rounds]
+    known = [error for error in shown if error]
+    if max(known) > _WIDE * min(known):
+        axes.set_yscale("log")
+        axes.set_ylim(min(known) / 1.6, 6.0 * max(known))
+        _plain_logarithm(axes, (1.0,))
+    else:
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
     axes.legend(loc="upper right", ncols=3, columnspacing=1.0, handletextpad=0.3)
 
 
