@@ -164,7 +164,7 @@ def _check_sane(of: Crystal, relaxed: Atoms) -> None:
 
 def _reference_volume(element: str) -> float | None:
     """Volume per atom (Å³) of the element's crystal as ASE tabulates it."""
-    state = reference_states[atomic_numbers[element]] or {}
+    state: dict[str, Any] = reference_states[atomic_numbers[element]] or {}  # type: ignore[assignment]
     lattice, a = state.get("symmetry"), state.get("a")
     if a is None:
         return None

@@ -56,7 +56,7 @@ def minimised(
     if 3 * len(target) <= _DENSE:
         optimizer: Any = BFGS(target, logfile=None, alpha=_STIFFNESS, maxstep=_MAXSTEP)
     else:
-        optimizer = LBFGS(target, logfile=None, alpha=_STIFFNESS, maxstep=_MAXSTEP)
+        optimizer = LBFGS(target, logfile=None, alpha=_STIFFNESS, maxstep=_MAXSTEP)  # type: ignore[arg-type]
     converged = optimizer.run(fmax=fmax, steps=steps)
     left = float(np.linalg.norm(target.get_forces(), axis=1).max())
     if not np.isfinite(left) or not np.isfinite(atoms.get_potential_energy()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from pydantic import Field
 
 from pescape.plugins.structures.point_defects import vacancy as vacancy_in
@@ -61,8 +62,8 @@ def vacancy(calculator: BaseCalculator, config: VacancyConfig) -> PropertyResult
         sizes.append(size)
     largest = {"formation": Value(formation, "eV"), "unrelaxed": Value(unrelaxed, "eV")}
     curve = Curve(
-        [float(size) for size in sizes],
-        [values[f"formation_{size}"].value for size in sizes],
+        np.array(sizes, dtype=float),
+        np.array([values[f"formation_{size}"].value for size in sizes]),
         "lattice sites",
         "formation energy (eV)",
     )
