@@ -44,7 +44,8 @@ def draw_histograms(report: EnsembleReport, names: Sequence[str], path: Path | s
     rows = -(-len(names) // columns)
     with drawn(path, (0.4 + 2.5 * columns, 0.2 + 2.1 * rows)) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).flat
-        for axes, name in zip(panels, names, strict=False):
+        # Names first: zip would take a panel too many before it found that they are over.
+        for name, axes in zip(names, panels, strict=False):
             values = [m.values[name] for m in report.members if name in m.values]
             _draw_histogram(axes, np.array(values), spreads[name].reference)
             unit = spreads[name].unit
