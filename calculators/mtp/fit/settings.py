@@ -73,7 +73,7 @@ class FitSettings:
     iterations: int = 2000
     rung_iterations: int = 180
     cycle: int = 60
-    tolerance: float = 5e-3
+    tolerance: float = 1e-3
     starts: int = 4
     start_iterations: int = 4
     ridge: float = 1e-6

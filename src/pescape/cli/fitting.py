@@ -74,7 +74,7 @@ def fit_mtp(
     ] = "auto",
     ladder: Annotated[bool, typer.Option(help="Fit lower levels first and raise them.")] = True,
     iterations: Annotated[int, typer.Option(help="Most iterations on the last level.")] = 2000,
-    tolerance: Annotated[float, typer.Option(help="Least relative gain of 60 iterations.")] = 5e-3,
+    tolerance: Annotated[float, typer.Option(help="Least relative gain of 60 iterations.")] = 1e-3,
     ridge: Annotated[
         float, typer.Option(help="Of linear solves, relative to the largest singular value.")
     ] = 1e-6,
