@@ -43,7 +43,11 @@ def test_a_campaign_killed_within_each_sampler_ends_with_the_same_sets(
     once = sorted((undisturbed / "calls").read_text().split())
     assert asked == once, "no force call is made twice"
     table = json.loads((tmp_path / "sampled" / "trajectories.json").read_text())
-    assert [r["replayed"] for r in table["trajectories"]] == [9, 9, 9, 0, 0, 0]
+    replayed = [record["replayed"] for record in table["trajectories"]]
+    assert replayed[:2] == [9, 9]
+    # Which of two workers makes the fatal call, and where in its trajectory, is open.
+    assert sum(calls > 0 for calls in replayed[2:]) <= 1
+    assert sum(replayed) < len(asked)
 
 
 def test_a_finished_campaign_asks_the_reference_nothing(whole, run):
