@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import importlib.util
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +14,7 @@ from ase.neighborlist import primitive_neighbor_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -135,13 +140,36 @@ def _periodic_pairs(
     if (bins * np.cbrt(_MAX_BINS / bins.prod())).min() < 2.0 and bins.prod() > _MAX_BINS / 2:
         # vesin would cut the shortest edge into no bin, and divide by that.
         return primitive_neighbor_list("ijS", (True, True, True), box, points, cutoff)
-    from vesin import NeighborList  # It imports torch where that is installed, which takes seconds.
-
-    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
+    search = _vesin().NeighborList(cutoff=cutoff, full_list=True, sorted=True)
     i, j, images = search.compute(
         points=np.ascontiguousarray(points), box=box, periodic=True, quantities="ijS"
     )
     return i.astype(np.int64), j.astype(np.int64), images
+
+
+@functools.cache
+def _vesin() -> ModuleType:
+    """Import vesin, under a name of our own where it would import torch, which takes seconds.
+
+    It does so to know its tensors, and never needs it for arrays.
+    """
+    known = importlib.util.find_spec("vesin")
+    if "torch" in sys.modules or known is None or known.origin is None:
+        return importlib.import_module("vesin")
+    name, folders = "pescape_vesin", list(known.submodule_search_locations or [])
+    spec = importlib.util.spec_from_file_location(
+        name, known.origin, submodule_search_locations=folders
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.modules["torch"] = None  # type: ignore[assignment]  # "not installed", says Python
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules["torch"]
+    return module
 
 
 def concatenate(lists: Sequence[Neighbors]) -> Neighbors:

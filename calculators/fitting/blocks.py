@@ -10,6 +10,7 @@ import numpy as np
 
 from pescape.calculators.fitting.data import configuration_weights, training_set
 from pescape.calculators.fitting.ranks import agreed
+from pescape.calculators.neighbors import neighbors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _ROWS = 1000
 # Small data sets are cut, too, so that a few ranks have something to do.
 _FEWEST = 8
+# What an atom costs besides its pairs.
+_PAIRS_PER_ATOM = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,7 @@ def share(
     Configurations count as often as their ``info["fit_weight"]`` says. An error in any rank's
     configurations is raised on all ranks.
     """
+    costs = _costs(configurations, cutoff, ranks)
 
     def part() -> Share:
         if not configurations:
@@ -69,7 +73,6 @@ def share(
         weights = configuration_weights(configurations)
         rows = np.array([3 * len(atoms) + 7 for atoms in configurations])
         edges, total = block_edges(rows), int(rows.sum())
-        costs = np.array([_cost(atoms) for atoms in configurations])
         first, last = rank_edges(np.add.reduceat(costs, edges[:-1]), ranks.size)[ranks.rank :][:2]
         if first == last:
             return Share(None, (), len(edges) - 1, total)
@@ -108,8 +111,19 @@ def _edges(costs: Floats, count: int) -> NDArray[np.int64]:
     return edges
 
 
-def _cost(atoms: Atoms) -> float:
-    """Atoms times density: in proportion to the neighbours in one cut-off radius."""
-    volume = abs(float(np.linalg.det(atoms.cell.array)))
-    density = len(atoms) / volume if atoms.pbc.all() and volume > 0.0 else 0.05
-    return len(atoms) * (1e-3 + density)
+def _costs(configurations: Sequence[Atoms], cutoff: float, ranks: Communicator) -> Floats:
+    """Work that each configuration makes (C,), in pairs; ranks take turns to look."""
+    if ranks.size == 1:
+        return np.ones(len(configurations))
+    own = [_cost(atoms, cutoff) for atoms in configurations[ranks.rank :: ranks.size]]
+    costs = np.empty(len(configurations))
+    for rank, found in enumerate(ranks.allgather(own)):
+        costs[rank :: ranks.size] = found
+    return costs
+
+
+def _cost(atoms: Atoms, cutoff: float) -> float:
+    try:
+        return len(neighbors(atoms, cutoff).indices) + _PAIRS_PER_ATOM * len(atoms)
+    except ValueError:  # the one who makes its rows says what is wrong, and with which
+        return 1.0
