@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 _ROWS = 1000
 # Small data sets are cut, too, so that a few ranks have something to do.
 _FEWEST = 8
-# What an atom costs besides its pairs.
-_PAIRS_PER_ATOM = 10.0
+# Larger ones into a multiple of this, which 2, 3, 4 or 6 ranks can share evenly.
+_EVEN = 12
+# What an atom and a configuration cost besides their pairs, in pairs (measured).
+_PAIRS_PER_ATOM = 1.0
+_PAIRS_PER_CONFIGURATION = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,8 @@ def share(
 def block_edges(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Cut configurations, given their rows (C,), into blocks; edges of shape (blocks + 1,)."""
     wanted = max(int(rows.sum()) // _ROWS, _FEWEST)
+    if wanted > _EVEN:
+        wanted = -(-wanted // _EVEN) * _EVEN
     return _edges(rows.astype(float), min(wanted, len(rows)))
 
 
@@ -124,6 +129,7 @@ def _costs(configurations: Sequence[Atoms], cutoff: float, ranks: Communicator) 
 
 def _cost(atoms: Atoms, cutoff: float) -> float:
     try:
-        return len(neighbors(atoms, cutoff).indices) + _PAIRS_PER_ATOM * len(atoms)
+        pairs = len(neighbors(atoms, cutoff).indices)
     except ValueError:  # the one who makes its rows says what is wrong, and with which
         return 1.0
+    return pairs + _PAIRS_PER_ATOM * len(atoms) + _PAIRS_PER_CONFIGURATION
