@@ -78,7 +78,7 @@ def main() -> None:
             process = start(arguments.config, killed)
             # A campaign that is started so often takes longer than an undisturbed one.
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(chance.uniform(0.0, 2.6 * duration / arguments.kills))
+                process.wait(chance.uniform(0.0, 2.0 * duration / arguments.kills))
             ended = process.poll() is not None
             process.kill()
             process.wait()
