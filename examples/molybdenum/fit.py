@@ -36,9 +36,11 @@ def main() -> None:
     parser.add_argument("train", type=Path)
     parser.add_argument("test", type=Path)
     parser.add_argument("--level", type=int, default=16)
-    parser.add_argument("--iterations", type=int, default=600)
+    parser.add_argument("--iterations", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--energy-weight", type=float, default=10.0)
     parser.add_argument("--force-weight", type=float, default=0.01)
+    parser.add_argument("--stress-weight", type=float, default=1e-4)
     parser.add_argument("-o", "--output", type=Path, default=Path("mo.almtp"))
     arguments = parser.parse_args()
 
@@ -54,9 +56,8 @@ def main() -> None:
             print(f"  {now.stage}, iteration {now.iteration}: loss {now.loss:.5g}", file=sys.stderr)
 
     settings = FitSettings(
-        weights=Weights(force=arguments.force_weight),
+        weights=Weights(arguments.energy_weight, arguments.force_weight, arguments.stress_weight),
         iterations=arguments.iterations,
-        starts=2,
         threads=arguments.threads,
     )
     begin = time.perf_counter()
