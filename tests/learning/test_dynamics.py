@@ -35,6 +35,14 @@ def run(folder, potential, start, **changes):
     return outcome_of(folder)
 
 
+def test_a_run_on_two_ranks_is_guarded_as_one_on_one(tmp_path, potential, start):
+    two = run(tmp_path / "two", potential, start, temperature=20.0, ranks=2)
+    assert two.status == "finished"
+    assert "on 2 procs" in (tmp_path / "two" / "log.lammps").read_text()
+    assert len(snapshots_of(tmp_path / "two")) == 2
+    assert two.saved == len(risky_of(tmp_path / "two", 1000))
+
+
 def test_a_cold_run_finishes_with_its_snapshots(tmp_path, potential, start):
     outcome = run(tmp_path / "md", potential, start, temperature=20.0)
     assert outcome.status == "finished"

@@ -43,6 +43,17 @@ largest = 8
 name = "large"
 samplers = ["md"]
 steps = 200
+
+[ensemble]
+members = 2
+
+[[ensemble.properties]]
+kind = "lattice"
+phases = [{ element = "Zr", lattice = "bcc" }]
+
+[ensemble.predicates]
+"a is near" = "lattice.bcc.a = reference.lattice.bcc.a +- 0.1"
+"a is small" = "lattice.bcc.a < 3.0"
 """
 
 
@@ -101,6 +112,15 @@ def test_labels_that_fail_are_counted_and_never_used(staged):
     assert sum(r.failed for r in result.rounds) > 0
     made = len(list((result.folder / "tasks" / "label").iterdir()))
     assert made > len(frames)
+
+
+def test_an_ensemble_is_fitted_to_the_final_data_set(staged):
+    _, result = staged
+    report = result.ensemble
+    assert [member.number for member in report.members] == [1, 2]
+    assert report.tree.members == (1, 2)
+    assert [one.alone for one in report.satisfied] == [2, 0]
+    assert (result.folder / "ensemble" / "tree.png").stat().st_size > 5_000
 
 
 def test_a_campaign_copied_to_another_place_goes_on_there(staged, tmp_path):
