@@ -99,7 +99,7 @@ def fit_elements(
             energy, force = PUBLISHED.get(element, ("-", "-"))
             print(
                 f"{element:3}{level:6}{potential.parameter_count:11}{errors.energy_mae:12.2f}"
-                f"{errors.force_mae:11.3f}{energy:>8}{force:>6}{spent:8.0f}",
+                f"{errors.force_mae:11.4f}{energy:>8}{force:>6}{spent:8.0f}",
                 flush=True,
             )
 
