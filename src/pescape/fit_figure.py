@@ -47,9 +47,7 @@ def draw_fit(
         panels = figure.subplots(2, 2)
         _draw_errors(panels[0, 0], history, "energy_rmse", "Energy error (RMSE, meV/atom)")
         _draw_errors(panels[0, 1], history, "force_rmse", "Force error (RMSE, eV/Å)")
-        points = {name: _points(potential, frames) for name, frames in data.items()}
-        _draw_parity(panels[1, 0], {k: v[0] for k, v in points.items()}, "Energy (eV/atom)")
-        _draw_parity(panels[1, 1], {k: v[1] for k, v in points.items()}, "Force component (eV/Å)")
+        _draw_parities(panels[1], potential, data)
 
 
 def draw_loss(
@@ -79,9 +77,16 @@ def draw_loss(
         if np.isfinite(positive).any():
             panels[0].set_yscale("log")
         panels[0].set_xlabel("iteration")
-        points = {name: _points(potential, frames) for name, frames in data.items()}
-        _draw_parity(panels[1], {k: v[0] for k, v in points.items()}, "Energy (eV/atom)")
-        _draw_parity(panels[2], {k: v[1] for k, v in points.items()}, "Force component (eV/Å)")
+        _draw_parities(panels[1:], potential, data)
+
+
+def _draw_parities(
+    panels: Sequence[Axes], potential: SitePotential, data: Mapping[str, Sequence[Atoms]]
+) -> None:
+    """Draw predicted against labelled energies and forces in two panels."""
+    points = {name: _points(potential, frames) for name, frames in data.items()}
+    _draw_parity(panels[0], {k: v[0] for k, v in points.items()}, "Energy (eV/atom)")
+    _draw_parity(panels[1], {k: v[1] for k, v in points.items()}, "Force component (eV/Å)")
 
 
 def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, title: str) -> None:
