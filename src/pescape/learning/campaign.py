@@ -62,8 +62,8 @@ class Campaign:
         The data set.
     tests
         Labelled snapshots of safe MD, by stage.
-    fit_folder
-        Of the last fit.
+    last
+        The potential of the last fit.
     rounds, levels
         Those that have ended.
     """
@@ -79,7 +79,7 @@ class Campaign:
     retry_failed: bool = False
     training: list[Atoms] = field(default_factory=list)
     tests: dict[str, list[Atoms]] = field(default_factory=dict)
-    fit_folder: Path | None = None
+    last: Fitted | None = None
     rounds: list[Round] = field(default_factory=list)
     levels: list[LevelSummary] = field(default_factory=list)
 
@@ -109,8 +109,8 @@ class Campaign:
     @property
     def fitted(self) -> Fitted:
         """The potential of the last fit."""
-        assert self.fit_folder is not None, "a campaign begins with a fit"
-        return Fitted.of(self.fit_folder)
+        assert self.last is not None, "a campaign begins with a fit"
+        return self.last
 
 
 def add_labels(
@@ -169,13 +169,12 @@ def fit_to_data(campaign: Campaign, start: FitStart, level: int, number: int) ->
         ranks=campaign.config.where.cores_of("fit"),
     )
     what = f"round {number}: fit level {level} to {len(campaign.training)} configurations"
-    campaign.fit_folder = campaign.run(what, [task])[0]
+    campaign.last = Fitted.of(campaign.run(what, [task])[0])
 
 
 def close_round(campaign: Campaign, one: Round) -> None:
     """Add what the last fit says and tell the world."""
-    assert campaign.fit_folder is not None, "a round ends with a fit"
-    errors: Any = read_fit(campaign.fit_folder)["errors"]
+    errors: Any = read_fit(campaign.fitted.path.parent)["errors"]
     one = dataclasses.replace(
         one,
         configurations=len(campaign.training),
