@@ -43,6 +43,12 @@ def test_a_run_on_two_ranks_is_guarded_as_one_on_one(tmp_path, potential, start)
     assert two.saved == len(risky_of(tmp_path / "two", 1000))
 
 
+def test_a_run_may_keep_no_snapshots(tmp_path, potential, start):
+    outcome = run(tmp_path / "md", potential, start, temperature=20.0, snapshots=0)
+    assert outcome.status == "finished"
+    assert snapshots_of(tmp_path / "md") == []
+
+
 def test_a_cold_run_finishes_with_its_snapshots(tmp_path, potential, start):
     outcome = run(tmp_path / "md", potential, start, temperature=20.0)
     assert outcome.status == "finished"

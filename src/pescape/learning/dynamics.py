@@ -163,7 +163,7 @@ def _input(run: Run, potential: str) -> str:
         select=run.select,
         stop=run.stop,
         thermo=max(run.steps // 10, 1),
-        between=max(run.steps // run.snapshots, 1),
+        between=max(run.steps // max(run.snapshots, 1), 1),
         steps=run.steps,
     )
 
@@ -204,7 +204,7 @@ def _keep_snapshots(folder: Path, run: Run) -> None:
     if dump.exists() and dump.stat().st_size:
         elements = list(run.elements)
         frames = list(ase.io.read(dump, ":", format="lammps-dump-text", specorder=elements))
-    if len(frames) > 1:  # the first is where the run started
+    if run.snapshots and len(frames) > 1:  # the first is where the run started
         ase.io.write(folder / "snapshots.xyz", frames[1:], format="extxyz")
     dump.unlink(missing_ok=True)
 

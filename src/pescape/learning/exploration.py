@@ -74,7 +74,7 @@ class GuardedCalculator(Calculator):
         self.halted = False
         self._run = run
         self._potential = MTP(potential)
-        self._left = 0
+        self._left: int | None = None  # no limit before the sampling begins
 
     def sample(self, calls: int, tag: str) -> None:  # noqa: ARG002 (part of what samplers call)
         """Begin the sampling, of so many force calls."""
@@ -108,9 +108,10 @@ class GuardedCalculator(Calculator):
     ) -> None:
         """Evaluate the potential while calls are left."""
         super().calculate(atoms, properties, system_changes)
-        if self._left == 0 and self.images:
-            raise CallsSpentError
-        self._left -= 1
+        if self._left is not None:
+            if self._left == 0:
+                raise CallsSpentError
+            self._left -= 1
         assert atoms is not None
         self._potential.get_property("forces", atoms)
         self._potential.get_property("stress", atoms)
