@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from pescape.calculators.mtp.fit import FitSettings, Weights
+from pescape.calculators.mtp.multigraphs import LEVELS
 from pescape.calculators.zbl import ZBL
 from pescape.config import Strict
 from pescape.executors import ExecutorConfig
@@ -41,9 +42,9 @@ class PotentialConfig(Strict):
 
     @model_validator(mode="after")
     def _rising(self) -> PotentialConfig:
-        if any(level % 2 or not 2 <= level <= 28 for level in self.levels):
+        if any(level not in LEVELS for level in self.levels):
             raise ValueError(f"levels {list(self.levels)} are not even numbers from 2 to 28")
-        if any(a >= b for a, b in zip(self.levels[:-1], self.levels[1:], strict=True)):
+        if any(a >= b for a, b in pairwise(self.levels)):
             raise ValueError(f"levels {list(self.levels)} do not rise")
         unknown = [symbol for symbol in self.species if symbol not in atomic_numbers]
         if unknown:

@@ -21,6 +21,7 @@ from pescape.errors import ConfigError, DataError
 from pescape.files import fingerprint, write_json
 from pescape.labelling.label import configuration_id
 from pescape.learning.ensemble_results import EnsembleReport, Member, report_of
+from pescape.learning.levels import Level  # noqa: TC001 (pydantic reads it)
 from pescape.learning.work import POTENTIAL_FILE, FitStart, fit_task, read_fit
 from pescape.tasks import Task
 from pescape.validation.predicates import Predicate
@@ -48,7 +49,7 @@ class EnsembleConfig(Strict):
     """An ensemble: how many members, which properties, and what is asked of them."""
 
     members: PositiveInt = Field(10, description="potentials fitted from random seeds")
-    level: PositiveInt | None = Field(
+    level: Level | None = Field(
         None, description="of the members; the last one of the campaign if unset"
     )
     starts: PositiveInt = Field(1, description="random starts of each member; the best is fitted")
@@ -64,8 +65,6 @@ class EnsembleConfig(Strict):
 
     @model_validator(mode="after")
     def _names(self) -> EnsembleConfig:
-        if self.level is not None and (self.level % 2 or not 2 <= self.level <= 28):
-            raise ValueError(f"level {self.level} is not an even number from 2 to 28")
         check_names(self.properties)
         known = known_values(self.properties)
         try:

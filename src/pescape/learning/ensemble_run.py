@@ -11,6 +11,7 @@ from pescape.config import Strict
 from pescape.dataset import read_configurations
 from pescape.learning.config import FitConfig
 from pescape.learning.ensemble import EnsembleConfig, ensemble_tasks, run_ensemble
+from pescape.learning.levels import Level  # noqa: TC001 (pydantic reads it)
 from pescape.learning.work import POTENTIAL_FILE, FitStart
 from pescape.processes import exclusive, worker_pool
 from pescape.tasks import TaskStore
@@ -29,7 +30,7 @@ class MemberConfig(Strict):
     """What the members of an ensemble are."""
 
     species: Annotated[tuple[str, ...], Field(min_length=1)]
-    level: PositiveInt = Field(16, description="even, from 2 to 28")
+    level: Level = Field(16, description="even, from 2 to 28")
     cutoff: PositiveFloat = Field(5.0, description="Å")
     min_dist: PositiveFloat = Field(2.0, description="Å")
     radial_basis_size: PositiveInt = 8
@@ -46,8 +47,6 @@ class EnsembleRunConfig(EnsembleConfig):
     def _one_level(self) -> EnsembleRunConfig:
         if self.level is not None:
             raise ValueError("level belongs into the table potential")
-        if self.potential.level % 2 or not 2 <= self.potential.level <= 28:
-            raise ValueError(f"level {self.potential.level} is not an even number from 2 to 28")
         return self
 
     @property

@@ -7,8 +7,11 @@ import dataclasses
 import io
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import AfterValidator
+
+from pescape.calculators.mtp.multigraphs import LEVELS
 from pescape.files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -17,6 +20,16 @@ if TYPE_CHECKING:
 
     from pescape.calculators.mtp.fit import Errors
     from pescape.learning.rounds import Round
+
+
+def _known(level: int) -> int:
+    if level not in LEVELS:
+        raise ValueError(f"level {level} is not an even number from {LEVELS[0]} to {LEVELS[-1]}")
+    return level
+
+
+#: The level of a potential, in configurations.
+Level = Annotated[int, AfterValidator(_known)]
 
 
 @dataclass(frozen=True)
