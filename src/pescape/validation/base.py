@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
@@ -11,6 +12,9 @@ from pescape.config import Strict
 
 class PropertyConfig(Strict):
     """Base of the configuration of every property."""
+
+    #: Fields that steer how it is computed but not what comes out, such as MPI ranks.
+    incidental: ClassVar[frozenset[str]] = frozenset()
 
     name: str | None = Field(
         None, description="what the names of its values begin with; its kind if unset"

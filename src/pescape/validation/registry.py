@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Tag
 
@@ -31,24 +33,30 @@ class Property:
     config
         The model of its configuration; the default of its field ``kind`` is the name.
     compute
-        Takes an ASE calculator and a configuration.
+        With the engine ``"ase"`` it takes an ASE calculator and a configuration; with
+        ``"lammps"`` a `LammpsModel`, a configuration and a folder that outlives a kill, in
+        which it finds again what it has left there.
     version
         To be raised when equal configurations begin to give other numbers, so that kept
         results are computed anew.
+    engine
+        What computes it.
     """
 
     config: type[PropertyConfig]
     compute: Callable[..., PropertyResult]
     version: int = 1
+    engine: Literal["ase", "lammps"] = "ase"
 
 
+#: All properties, in the order of reports.
 PROPERTIES: dict[str, Property] = {
     "lattice": Property(LatticeConfig, lattice),
     "eos": Property(EosConfig, eos),
     "elastic": Property(ElasticConfig, elastic),
     "vacancy": Property(VacancyConfig, vacancy),
-    "vacancy_migration": Property(VacancyMigrationConfig, vacancy_migration),
     "interstitial": Property(InterstitialConfig, interstitial),
+    "vacancy_migration": Property(VacancyMigrationConfig, vacancy_migration),
 }
 
 
@@ -58,20 +66,21 @@ def _kind_tag(given: Any) -> str | None:  # noqa: ANN401 (whatever stands in the
     return tag_of(PROPERTIES[kind].config) if kind in PROPERTIES else None
 
 
-#: Any of the configurations, to pydantic.
-AnyProperty = Annotated[
-    Annotated[LatticeConfig, Tag(tag_of(LatticeConfig))]
-    | Annotated[EosConfig, Tag(tag_of(EosConfig))]
-    | Annotated[ElasticConfig, Tag(tag_of(ElasticConfig))]
-    | Annotated[VacancyConfig, Tag(tag_of(VacancyConfig))]
-    | Annotated[VacancyMigrationConfig, Tag(tag_of(VacancyMigrationConfig))]
-    | Annotated[InterstitialConfig, Tag(tag_of(InterstitialConfig))],
-    Discriminator(
-        _kind_tag,
-        custom_error_type="kind",
-        custom_error_message=f"kind has to be one of {', '.join(PROPERTIES)}",
-    ),
-]
+if TYPE_CHECKING:
+    AnyProperty = PropertyConfig
+else:
+    #: Any of the configurations, to pydantic.
+    AnyProperty = Annotated[
+        functools.reduce(
+            operator.or_,
+            (Annotated[one.config, Tag(tag_of(one.config))] for one in PROPERTIES.values()),
+        ),
+        Discriminator(
+            _kind_tag,
+            custom_error_type="kind",
+            custom_error_message=f"kind has to be one of {', '.join(PROPERTIES)}",
+        ),
+    ]
 
 
 def known_values(configs: Sequence[PropertyConfig]) -> tuple[str, ...]:

@@ -39,20 +39,81 @@ class Curve:
         Of equal shape (n,).
     x_label, y_label
         Of the axes, with units.
+    marks
+        Abscissae that have a name, such as points of high symmetry: (x, name).
     """
 
     x: Floats
     y: Floats
     x_label: str
     y_label: str
+    marks: tuple[tuple[float, str], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("x", "y"):
-            array = np.array(getattr(self, name), dtype=float)
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+        _freeze(self, "x", "y")
         if self.x.ndim != 1 or self.x.shape != self.y.shape:
             raise ValueError(f"a curve has {self.x.shape} abscissae and {self.y.shape} ordinates")
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what JSON can hold, all digits included."""
+        return {
+            "x": self.x.tolist(),
+            "y": self.y.tolist(),
+            "x_label": self.x_label,
+            "y_label": self.y_label,
+            "marks": [list(mark) for mark in self.marks],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Curve:
+        """Make the curve again that `to_json` described."""
+        marks = tuple((float(x), str(name)) for x, name in content["marks"])
+        return cls(**{**content, "marks": marks})
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A function of two variables, to draw as a map.
+
+    Parameters
+    ----------
+    x, y
+        Shapes (n,) and (m,).
+    z
+        Shape (m, n).
+    x_label, y_label, z_label
+        Of the axes and of the colours, with units.
+    """
+
+    x: Floats
+    y: Floats
+    z: Floats
+    x_label: str
+    y_label: str
+    z_label: str
+
+    def __post_init__(self) -> None:
+        _freeze(self, "x", "y", "z")
+        if self.z.shape != (*self.y.shape, *self.x.shape):
+            raise ValueError(f"a grid of {self.y.shape} × {self.x.shape} has {self.z.shape} values")
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what JSON can hold, all digits included."""
+        content = dict(vars(self))
+        return content | {name: content[name].tolist() for name in ("x", "y", "z")}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Grid:
+        """Make the grid again that `to_json` described."""
+        return cls(**content)
+
+
+def _freeze(of: object, *names: str) -> None:
+    """Make fields arrays of its own that nobody changes."""
+    for name in names:
+        array = np.array(getattr(of, name), dtype=float)
+        array.setflags(write=False)
+        object.__setattr__(of, name, array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +134,8 @@ class PropertyResult:
         The configuration, as JSON holds it.
     warnings
         What a reader of the numbers has to know.
+    grids
+        To draw as maps, by name.
     """
 
     kind: str
@@ -81,6 +144,7 @@ class PropertyResult:
     curves: Mapping[str, Curve] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    grids: Mapping[str, Grid] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wrong = [name for name, one in self.values.items() if not np.isfinite(one.value)]
@@ -92,15 +156,8 @@ class PropertyResult:
         return {
             "kind": self.kind,
             "values": {k: {"value": v.value, "unit": v.unit} for k, v in self.values.items()},
-            "curves": {
-                name: {
-                    "x": curve.x.tolist(),
-                    "y": curve.y.tolist(),
-                    "x_label": curve.x_label,
-                    "y_label": curve.y_label,
-                }
-                for name, curve in self.curves.items()
-            },
+            "curves": {name: curve.to_json() for name, curve in self.curves.items()},
+            "grids": {name: grid.to_json() for name, grid in self.grids.items()},
             "structures": [_described(atoms) for atoms in self.structures],
             "settings": dict(self.settings),
             "warnings": list(self.warnings),
@@ -113,7 +170,8 @@ class PropertyResult:
             kind=content["kind"],
             values={name: Value(**one) for name, one in content["values"].items()},
             structures=tuple(_restored(one) for one in content["structures"]),
-            curves={name: Curve(**one) for name, one in content["curves"].items()},
+            curves={name: Curve.from_json(one) for name, one in content["curves"].items()},
+            grids={name: Grid.from_json(one) for name, one in content["grids"].items()},
             settings=content["settings"],
             warnings=tuple(content["warnings"]),
         )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pescape.errors import TaskError
 from pescape.files import fingerprint, write_json
 from pescape.tasks import Task
+from pescape.validation.lammps import lammps_model
 from pescape.validation.registry import PROPERTIES
 from pescape.validation.result import PropertyResult
 
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 RESULT_FILE = "result.json"
 # What comes from outside and another attempt may mend; the store decides how often.
 _OUTER = (OSError, MemoryError, TaskError)
+# What numbers may depend on, besides the potential.
+_PROGRAMS = ("pescape", "ase", "numpy", "scipy", "lammps")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +48,16 @@ class Outcome:
         None if it failed.
     failure
         Why.
+    provenance
+        How the numbers came to be: ``identity`` of the potential, ``seconds`` it took,
+        ``versions`` of the programs.
     """
 
     source: str
     title: str
     result: PropertyResult | None
     failure: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def values(self) -> dict[str, float]:
@@ -70,40 +81,86 @@ class Outcome:
             "property": self.title,
             "failure": self.failure,
             "result": result,
+            "provenance": dict(self.provenance),
         }
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Outcome:
+        """Make the outcome again that `to_json` described."""
+        result = content["result"]
+        return cls(
+            source=content["source"],
+            title=content["property"],
+            result=None if result is None else PropertyResult.from_json(result),
+            failure=content["failure"],
+            provenance=content["provenance"],
+        )
 
-def property_task(source: CalculatorSource, config: PropertyConfig) -> Task:
-    """Compute one property; what source and property are called does not change the key."""
+
+def property_task(
+    source: CalculatorSource, config: PropertyConfig, unfinished: Path | None = None
+) -> Task:
+    """Compute one property; what source and property are called does not change the key.
+
+    Parameters
+    ----------
+    source, config
+        The potential and the property.
+    unfinished
+        Folder in which long computations keep what they have, to go on after a kill.
+    """
     kind = str(config.kind)  # type: ignore[attr-defined]
-    settings = config.model_dump(mode="json", exclude={"name"})
+    settings = config.model_dump(mode="json", exclude={"name", *config.incidental})
     key = fingerprint(kind, PROPERTIES[kind].version, settings, source.identity)
-    return Task("property", key, _compute, (source, config))
+    working = None if unfinished is None else unfinished / key
+    return Task("property", key, _compute, (source, config, working))
 
 
-def _compute(folder: Path, source: CalculatorSource, config: PropertyConfig) -> None:
-    """Leave the result, or why there is none."""
+def _compute(
+    folder: Path, source: CalculatorSource, config: PropertyConfig, working: Path | None
+) -> None:
+    """Leave the result, or why there is none, and how it came to be."""
     content: Mapping[str, Any]
+    begin = time.perf_counter()
     try:
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            source.session(Path(scratch)) as calculator,
-        ):
-            kind = str(config.kind)  # type: ignore[attr-defined]
-            content = PROPERTIES[kind].compute(calculator, config).to_json()
+        content = {"result": _computed(source, config, working).to_json()}
     except _OUTER:
         raise
     except Exception as error:  # noqa: BLE001 (calculators raise anything)
         content = {"failure": str(error).strip() or type(error).__name__}
-    write_json(folder / RESULT_FILE, content)
+    provenance = {
+        "identity": source.identity,
+        "seconds": round(time.perf_counter() - begin, 2),
+        "versions": _versions(),
+    }
+    write_json(folder / RESULT_FILE, {**content, "provenance": provenance})
+    if working is not None:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def _computed(
+    source: CalculatorSource, config: PropertyConfig, working: Path | None
+) -> PropertyResult:
+    wanted = PROPERTIES[str(config.kind)]  # type: ignore[attr-defined]
+    with tempfile.TemporaryDirectory() as scratch:
+        if wanted.engine == "lammps":
+            lasting = Path(scratch) if working is None else working
+            lasting.mkdir(parents=True, exist_ok=True)
+            return wanted.compute(lammps_model(source, Path(scratch)), config, lasting)
+        with source.session(Path(scratch)) as calculator:
+            return wanted.compute(calculator, config)
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in _PROGRAMS}
 
 
 def read_outcome(folder: Path, source: CalculatorSource, config: PropertyConfig) -> Outcome:
     """Read what a finished task has left."""
     content = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-    if "failure" in content:
-        return Outcome(source.name, config.title, None, content["failure"])
-    return Outcome(source.name, config.title, PropertyResult.from_json(content))
+    told = {"result": None, "failure": None} | content
+    return Outcome.from_json({**told, "source": source.name, "property": config.title})
 
 
 def run_properties(
@@ -112,6 +169,7 @@ def run_properties(
     store: TaskStore,
     executor: Executor,
     *,
+    unfinished: Path | None = None,
     retry_failed: bool = False,
     on_finished: Callable[[int, int], None] | None = None,
 ) -> list[list[Outcome]]:
@@ -127,6 +185,8 @@ def run_properties(
         Keeps results.
     executor
         Where they are computed.
+    unfinished
+        Folder in which long computations keep what they have, to go on after a kill.
     retry_failed
         Compute again what failed.
     on_finished
@@ -139,7 +199,7 @@ def run_properties(
         and stops no other.
     """
     pairs = [(source, config) for source in sources for config in configs]
-    tasks = [property_task(source, config) for source, config in pairs]
+    tasks = [property_task(source, config, unfinished) for source, config in pairs]
     if retry_failed:
         _discard_failed(tasks, store)
 

