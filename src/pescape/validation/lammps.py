@@ -125,7 +125,7 @@ def run_lammps(folder: Path, script: str, *, ranks: int = 1, what: str) -> None:
     if finished.returncode != 0:
         log = folder / LOG_FILE
         said = re.findall(
-            r"^ERROR.*", log.read_text(errors="replace") if log.exists() else "", re.M
+            r"^ERROR.*", log.read_text(errors="replace") if log.exists() else "", re.MULTILINE
         )
         message = said[0] if said else finished.stderr.strip()[-300:] or "without a message"
         raise PropertyError(f"{what}: LAMMPS failed with code {finished.returncode}: {message}")
