@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,11 @@ from pescape.validation.runner import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def structures_file(source: str, title: str) -> str:
+    """Where, from the study's folder on, the structures of a property of a potential are."""
+    return f"structures/{re.sub(r'[^\w.+-]', '_', source)}/{title}.xyz"
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,11 @@ class Row:
         """Signed difference from a reference, in the unit of the value."""
         value, reference = self.values.get(subject), self.references.get(standard)
         return None if value is None or reference is None else value - reference
+
+    def relative_error(self, subject: str, standard: str) -> float | None:
+        """Signed difference as a fraction of the reference; None for a reference of zero."""
+        error, reference = self.error(subject, standard), self.references.get(standard)
+        return error / abs(reference) if error is not None and reference else None
 
     def holds(self, subject: str, standard: str) -> bool | None:
         """Whether the difference is within the threshold; None where that cannot be told."""
