@@ -49,16 +49,20 @@ def load_config(path: Path | str, model: type[Model]) -> Model:
     ConfigError
         Names the file and, one per line, each key at fault and what is allowed there.
     """
+    return validate(read_toml(path), model, str(path))
+
+
+def read_toml(path: Path | str) -> dict[str, Any]:
+    """Read a TOML file; what goes wrong is a ConfigError that names it."""
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    return validate(content, model, str(path))
 
 
 def validate(content: dict[str, Any], model: type[Model], source: str) -> Model:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def structures_file(source: str, title: str) -> str:
     """Where, from the study's folder on, the structures of a property of a potential are."""
-    return f"structures/{re.sub(r'[^\w.+-]', '_', source)}/{title}.xyz"
+    folder = re.sub(r"[^\w.+-]", "_", source)
+    return f"structures/{folder}/{title}.xyz"
 
 
 @dataclass(frozen=True)
