@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pescape.files import atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -29,13 +29,16 @@ _STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "xtick.color": INK,
     "ytick.color": INK,
+    "svg.hashsalt": "pescape",
     "legend.frameon": False,
     "legend.fontsize": 8,
 }
 
 
 @contextlib.contextmanager
-def drawn(path: Path | str, size: tuple[float, float]) -> Iterator[Figure]:
+def drawn(
+    path: Path | str, size: tuple[float, float], *, also: Sequence[Path | str] = ()
+) -> Iterator[Figure]:
     """Give an empty figure, and write it when the block succeeds.
 
     Needs no display, touches no state of pyplot, and writes neither date nor version, so that
@@ -47,6 +50,8 @@ def drawn(path: Path | str, size: tuple[float, float]) -> Iterator[Figure]:
         A PNG, PDF or SVG file.
     size
         Width and height, inches.
+    also
+        Further files of the same figure.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -56,8 +61,9 @@ def drawn(path: Path | str, size: tuple[float, float]) -> Iterator[Figure]:
         figure = Figure(figsize=size, dpi=160, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        with atomic(path) as temporary:
-            figure.savefig(temporary, metadata=_undated(temporary.suffix))
+        for file in (path, *also):
+            with atomic(file) as temporary:
+                figure.savefig(temporary, metadata=_undated(temporary.suffix))
 
 
 def _undated(suffix: str) -> dict[str, None]:
