@@ -49,7 +49,7 @@ def load_config(path: Path | str, model: type[Model]) -> Model:
     ConfigError
         Names the file and, one per line, each key at fault and what is allowed there.
     """
-    return validate(read_toml(path), model, str(path))
+    return validate(read_toml(path), model, str(path), Path(path).parent)
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
@@ -65,10 +65,25 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
-def validate(content: dict[str, Any], model: type[Model], source: str) -> Model:
-    """Validate a configuration that is already parsed; `source` names it in errors."""
+def validate(
+    content: dict[str, Any], model: type[Model], source: str, folder: Path | None = None
+) -> Model:
+    """Validate a configuration that is already parsed.
+
+    Parameters
+    ----------
+    content
+        The tables.
+    model
+        What they have to fit.
+    source
+        Names the configuration in errors.
+    folder
+        Where files that it names are looked for; the current folder if None. Models find it as
+        ``folder`` in the context of their validators.
+    """
     try:
-        return model.model_validate(content)
+        return model.model_validate(content, context={"folder": folder or Path()})
     except ValidationError as error:
         found = error.errors(include_url=False)
         # A container whose parts are at fault is at fault too, but that tells nothing new.

@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from ase.constraints import FixSymmetry
 from ase.data import atomic_numbers, reference_states
 from ase.filters import FrechetCellFilter
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
-from pescape.config import Strict
+from pescape.config import tag_of
 from pescape.plugins.structures import crystal
 from pescape.plugins.structures.hosts import Host
+from pescape.validation.compounds import Prototype, Solid, StructureFile, value_name
 from pescape.validation.relaxation import minimised
 from pescape.validation.result import PropertyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
@@ -27,9 +31,11 @@ _PER_CUBE = {"sc": 1, "bcc": 2, "fcc": 4, "diamond": 8}
 #: Atoms in the primitive cell of hexagonal ones, and the c/a they are built with.
 _PER_PRISM = {"hcp": (2, (8 / 3) ** 0.5), "omega": (3, 0.62)}
 _PER_CONVENTIONAL = {**_PER_CUBE, "hcp": 4, "omega": 3}
+# Å; cells of compounds are put into their exact symmetry before they are relaxed.
+_SYMMETRIC = 1e-3
 
 
-class Crystal(Strict):
+class Crystal(Solid):
     """An elemental crystal; its lattice parameters are first guesses, to be relaxed."""
 
     element: str
@@ -53,12 +59,12 @@ class Crystal(Strict):
     @property
     def title(self) -> str:
         """How values name it."""
-        return self.name or self.lattice
+        return value_name(self.name or self.lattice)
 
     @property
-    def hexagonal(self) -> bool:
-        """Whether it has a c axis, along z; the others are cubic."""
-        return self.lattice in HEXAGONAL
+    def system(self) -> str:
+        """The crystal system."""
+        return "hexagonal" if self.lattice in HEXAGONAL else "cubic"
 
     def primitive(self) -> Atoms:
         """Build the primitive cell with the guessed lattice parameters."""
@@ -94,7 +100,27 @@ class Crystal(Strict):
         return _PER_CONVENTIONAL[self.lattice] * int(np.prod(repeat))
 
 
-def check_titles(crystals: tuple[Crystal, ...]) -> None:
+def _crystal_tag(given: Any) -> str:  # noqa: ANN401 (whatever stands in the file)
+    """Name the model that a table is one of, by what it holds."""
+    if isinstance(given, Solid):
+        return tag_of(type(given))
+    keys = given if isinstance(given, dict) else {}
+    if "prototype" in keys or "formula" in keys:
+        return tag_of(Prototype)
+    return tag_of(StructureFile if "file" in keys or "geometry" in keys else Crystal)
+
+
+#: An elemental crystal, a compound of a structure type, or what a file holds.
+AnyCrystal = Annotated[
+    Annotated[Crystal, Tag(tag_of(Crystal))]
+    | Annotated[Prototype, Tag(tag_of(Prototype))]
+    | Annotated[StructureFile, Tag(tag_of(StructureFile))],
+    Discriminator(_crystal_tag),
+]
+Crystals = Annotated[tuple[AnyCrystal, ...], Field(min_length=1)]
+
+
+def check_titles(crystals: Sequence[Solid]) -> None:
     """See to it that values of different crystals have different names."""
     titles = [one.title for one in crystals]
     twice = {title for title in titles if titles.count(title) > 1}
@@ -102,21 +128,19 @@ def check_titles(crystals: tuple[Crystal, ...]) -> None:
         raise ValueError(f"two crystals are called {twice.pop()!r}: tell them apart by name = ...")
 
 
-Crystals = Annotated[tuple[Crystal, ...], Field(min_length=1)]
-
-
 def relaxed_crystal(
-    of: Crystal,
+    of: Solid,
     calculator: BaseCalculator,
     *,
     fmax: float = 0.001,
     steps: int = 200,
     volume: float | None = None,
+    start: Atoms | None = None,
 ) -> Atoms:
-    """Relax a primitive cell without leaving its crystal system.
+    """Relax a primitive cell without leaving its symmetry.
 
-    A crystal that is mechanically unstable, as bcc Zr is, stays what it is: shear is left out,
-    and cubic cells change their volume only.
+    A crystal that is mechanically unstable, as bcc Zr is, stays what it is: elements change
+    their volume, and c/a if they have it; compounds keep to their space group.
 
     Parameters
     ----------
@@ -130,32 +154,42 @@ def relaxed_crystal(
         Most optimiser steps.
     volume
         Keep to this, Å³/atom, and relax the rest.
+    start
+        Where to start from, a primitive cell of the crystal; its guess if None.
 
     Returns
     -------
     Atoms
         The primitive cell, with the calculator.
     """
-    atoms = of.primitive()
+    atoms = of.primitive() if start is None else start.copy()
     if volume is not None:
         scale = (volume * len(atoms) / atoms.get_volume()) ** (1 / 3)
         atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
     atoms.calc = calculator
     fixed = volume is not None
-    if fixed and not of.hexagonal:
+    if isinstance(of, Crystal) and fixed and not of.hexagonal:
         atoms.get_potential_energy()
         return atoms
-    options: dict[str, Any] = (
-        {"mask": [1, 1, 1, 0, 0, 0], "constant_volume": fixed}
-        if of.hexagonal
-        else {"hydrostatic_strain": True}
-    )
+    if isinstance(of, Crystal):
+        options = _element_options(of, fixed=fixed)
+    else:
+        options = {"constant_volume": fixed}
+        atoms.set_constraint(FixSymmetry(atoms, symprec=_SYMMETRIC))
     minimised(atoms, FrechetCellFilter(atoms, **options), fmax=fmax, steps=steps, what=of.title)
+    atoms.set_constraint()
     _check_sane(of, atoms)
     return atoms
 
 
-def _check_sane(of: Crystal, relaxed: Atoms) -> None:
+def _element_options(of: Crystal, *, fixed: bool) -> dict[str, Any]:
+    """Say how the cell of an elemental crystal may change."""
+    if of.hexagonal:
+        return {"mask": [1, 1, 1, 0, 0, 0], "constant_volume": fixed}
+    return {"hydrostatic_strain": True}
+
+
+def _check_sane(of: Solid, relaxed: Atoms) -> None:
     """Refuse what has left the lattice it began as."""
     ratio = relaxed.get_volume() / of.primitive().get_volume()
     if not 0.4 < ratio < 2.5:

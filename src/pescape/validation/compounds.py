@@ -1,0 +1,243 @@
+"""Crystals of any composition: prototypes by formula, and structures from files."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.formula import Formula
+from ase.spacegroup import crystal
+from pydantic import Field, PositiveFloat, ValidationInfo, model_validator
+
+from pescape.config import Strict
+from pescape.dataset import read_configurations
+from pescape.errors import DataError
+from pescape.validation import symmetry
+
+if TYPE_CHECKING:
+    from pescape.validation.symmetry import Symmetry
+
+# Digits (Å, fractions) that a structure from a file keeps, so that all machines read the same.
+_DIGITS = 8
+
+
+class Solid(Strict):
+    """A crystal of any kind; its geometry is a first guess, to be relaxed."""
+
+    name: str | None = None
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """How values name it: letters, digits and underscores."""
+
+    @abstractmethod
+    def primitive(self) -> Atoms:
+        """Build the primitive cell of the guess, in its standard orientation."""
+
+    @property
+    def symmetry(self) -> Symmetry:
+        """Of the guess, which relaxation keeps."""
+        return symmetry.symmetry(self.primitive())
+
+    @property
+    def system(self) -> str:
+        """The crystal system."""
+        return self.symmetry.system
+
+    @property
+    def hexagonal(self) -> bool:
+        """Whether its cell is a, a, c with 120 degrees, c along z."""
+        return self.system in ("hexagonal", "trigonal")
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Lattice parameters of the conventional cell that its symmetry leaves free."""
+        return symmetry.FREE_PARAMETERS[self.system]
+
+    @property
+    def composition(self) -> dict[str, float]:
+        """Share of the atoms by element."""
+        symbols = self.primitive().get_chemical_symbols()
+        return {element: n / len(symbols) for element, n in sorted(Counter(symbols).items())}
+
+    @property
+    def formula_units(self) -> int:
+        """Formula units in the primitive cell."""
+        return symmetry.formula_units(self.primitive().get_chemical_symbols())
+
+    def parameters(self, atoms: Atoms) -> dict[str, float]:
+        """Lattice parameters (Å, degrees) of the conventional cell of a relaxed primitive one."""
+        return symmetry.lattice_parameters(atoms, self.symmetry)
+
+    def conventional(self, relaxed: Atoms) -> Atoms:
+        """Build the conventional cell of a relaxed primitive one."""
+        return symmetry.conventional_cell(relaxed, self.symmetry)
+
+
+@dataclass(frozen=True)
+class _Prototype:
+    """A structure type: space group, stoichiometry, and positions by element.
+
+    Elements that occur in equal number take the places in the order of the formula. `angles`
+    and ratios are those of the conventional cell.
+    """
+
+    spacegroup: int
+    counts: tuple[int, ...]
+    sites: tuple[tuple[float, float, float], ...]
+    c_over_a: float | None = None
+    gamma: float = 90.0
+
+
+#: Structure types; positions are those of the International Tables' first setting.
+_PROTOTYPES = {
+    "rocksalt": _Prototype(225, (1, 1), ((0, 0, 0), (0.5, 0.5, 0.5))),
+    "cesiumchloride": _Prototype(221, (1, 1), ((0, 0, 0), (0.5, 0.5, 0.5))),
+    "zincblende": _Prototype(216, (1, 1), ((0, 0, 0), (0.25, 0.25, 0.25))),
+    "wurtzite": _Prototype(
+        186, (1, 1), ((1 / 3, 2 / 3, 0), (1 / 3, 2 / 3, 0.375)), (8 / 3) ** 0.5, 120.0
+    ),
+    "fluorite": _Prototype(225, (1, 2), ((0, 0, 0), (0.25, 0.25, 0.25))),
+    "rutile": _Prototype(136, (1, 2), ((0, 0, 0), (0.305, 0.305, 0)), 0.64),
+    "L1_0": _Prototype(123, (1, 1), ((0, 0, 0), (0.5, 0.5, 0.5)), 2**0.5),
+    "L1_2": _Prototype(221, (1, 3), ((0, 0, 0), (0, 0.5, 0.5))),
+}
+
+
+class Prototype(Solid):
+    """A compound of a known structure type."""
+
+    formula: str = Field(description="such as ZrO2")
+    prototype: Literal[
+        "rocksalt",
+        "cesiumchloride",
+        "zincblende",
+        "wurtzite",
+        "fluorite",
+        "rutile",
+        "L1_0",
+        "L1_2",
+    ]
+    a: PositiveFloat = Field(description="of the conventional cell, Å")
+    c_over_a: PositiveFloat | None = Field(None, description="of wurtzite, rutile and L1_0")
+    name: str | None = Field(None, description="in names of values; formula and prototype if unset")
+
+    @model_validator(mode="after")
+    def _known(self) -> Prototype:
+        form = _PROTOTYPES[self.prototype]
+        try:
+            counts = Formula(self.formula, strict=True).reduce()[0].count()
+            Atoms(list(counts))
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"formula {self.formula!r} is no chemical formula") from error
+        if tuple(sorted(counts.values())) != form.counts:
+            wanted = ":".join(map(str, form.counts))
+            raise ValueError(f"{self.prototype} is {wanted}, which {self.formula} is not")
+        if self.c_over_a is not None and form.c_over_a is None:
+            raise ValueError(f"c_over_a: {self.prototype} is cubic")
+        return self
+
+    @property
+    def title(self) -> str:
+        """How values name it."""
+        return value_name(self.name or f"{self.formula}_{self.prototype}")
+
+    def primitive(self) -> Atoms:
+        """Build the primitive cell with the guessed lattice parameters."""
+        form = _PROTOTYPES[self.prototype]
+        counts = Formula(self.formula).count()
+        ratio = self.c_over_a or form.c_over_a or 1.0
+        built = crystal(
+            sorted(counts, key=lambda element: counts[element]),
+            basis=form.sites,
+            spacegroup=form.spacegroup,
+            cellpar=[self.a, self.a, self.a * ratio, 90, 90, form.gamma],
+        )
+        return symmetry.standard_primitive(built)
+
+
+class Geometry(Strict):
+    """A cell and its atoms, as a file has them."""
+
+    symbols: tuple[str, ...]
+    cell: tuple[tuple[float, float, float], ...] = Field(description="vectors, Å")
+    positions: tuple[tuple[float, float, float], ...] = Field(description="fractions of the cell")
+
+
+class StructureFile(Solid):
+    """A crystal from a file; what was read is kept, so that the file is needed only once."""
+
+    file: str | None = Field(
+        None, exclude=True, description="CIF, POSCAR, extxyz, …; beside the configuration file"
+    )
+    index: int | None = Field(
+        None, exclude=True, description="of the structure in a file of several, from 0"
+    )
+    name: str = Field(description="in names of values; the file's if unset")
+    tolerance: PositiveFloat = Field(
+        symmetry.COARSE, description="distance within which positions are equivalent, Å"
+    )
+    geometry: Geometry
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 (as pydantic has it)
+        if not isinstance(given, dict) or not isinstance(given.get("file"), str):
+            return given
+        folder = (info.context or {}).get("folder", Path())
+        path = (folder / given["file"]).resolve()
+        atoms = _chosen(path, given.get("index"))
+        geometry = {
+            "symbols": atoms.get_chemical_symbols(),
+            "cell": np.round(atoms.cell.array, _DIGITS).tolist(),
+            "positions": np.round(atoms.get_scaled_positions(), _DIGITS).tolist(),
+        }
+        return {"name": path.stem, **given, "file": str(path), "geometry": geometry}
+
+    @model_validator(mode="after")
+    def _symmetric(self) -> StructureFile:
+        self.symmetry  # noqa: B018 (told here rather than in the middle of a computation)
+        return self
+
+    @property
+    def title(self) -> str:
+        """How values name it."""
+        return value_name(self.name)
+
+    def primitive(self) -> Atoms:
+        """Build the primitive cell, in its standard orientation and exact symmetry."""
+        atoms = Atoms(
+            self.geometry.symbols,
+            scaled_positions=self.geometry.positions,
+            cell=self.geometry.cell,
+            pbc=True,
+        )
+        return symmetry.standard_primitive(atoms, self.tolerance)
+
+
+def _chosen(path: Path, index: int | None) -> Atoms:
+    """Read the one structure of a file that is meant."""
+    try:
+        found = read_configurations(path)
+    except DataError as error:
+        raise ValueError(str(error)) from error
+    if index is None and len(found) > 1:
+        raise ValueError(f"{path} holds {len(found)} structures: choose one by index = 0, 1, …")
+    if index is not None and not 0 <= index < len(found):
+        raise ValueError(f"index: {path} holds structures 0 to {len(found) - 1}, not {index}")
+    atoms = found[index or 0]
+    if atoms.cell.rank < 3:
+        raise ValueError(f"{path} holds no crystal: its cell has no three vectors")
+    return atoms
+
+
+def value_name(text: str) -> str:
+    """Make a name that predicates can take: what is no letter or digit becomes an underscore."""
+    return re.sub(r"\W+", "_", text)
