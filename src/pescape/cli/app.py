@@ -17,6 +17,7 @@ from pescape.cli import (
     learning,
     potentials,
     sampling,
+    validation,
 )
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ app.add_typer(fitting.app, name="fit")
 app.command("evaluate")(evaluation.evaluate)
 app.command("grade")(grading.grade)
 app.command("select")(grading.select)
+app.command("validate")(validation.validate)
 app.command("convert")(potentials.convert)
 app.command("info")(potentials.info)
 app.command("lammps", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(

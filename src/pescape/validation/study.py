@@ -98,6 +98,9 @@ class Threshold:
     amount: float
     relative: bool = False
 
+    def __str__(self) -> str:
+        return f"{100.0 * self.amount:g} %" if self.relative else f"{self.amount:g}"
+
     def holds(self, value: float, reference: float) -> bool:
         """Whether a value is near enough."""
         scale = abs(reference) if self.relative else 1.0

@@ -1,0 +1,270 @@
+"""A validation from beginning to end: what ``pescape validate`` runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pescape.errors import ConfigError
+from pescape.executors import open_executor
+from pescape.files import atomic, write_json
+from pescape.processes import exclusive
+from pescape.tasks import TaskStore
+from pescape.validation.comparison import write_values
+from pescape.validation.registry import known_values
+from pescape.validation.runner import property_task, run_properties
+from pescape.validation.sources import PotentialFile
+from pescape.validation.study import KnownValue, Standard, Study, Subject, structures_file
+from pescape.validation.values import KnownValues
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from pescape.labelling import Reference
+    from pescape.validation.base import PropertyConfig
+    from pescape.validation.config import ValidationConfig
+    from pescape.validation.runner import Outcome
+    from pescape.validation.study import Threshold
+
+STUDY_FILE = "study.json"
+VALUES_FILE = "values.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationPlan:
+    """What is going to be computed and compared.
+
+    Parameters
+    ----------
+    title
+        Of the report.
+    subjects
+        The potentials.
+    standards
+        What they are compared with, the most important first.
+    properties
+        In the order of the report.
+    thresholds
+        By full name of the value.
+    warnings
+        What of the references is not going to be used.
+    """
+
+    title: str
+    subjects: tuple[PotentialFile | Reference, ...]
+    standards: tuple[PotentialFile | Reference | KnownValues, ...]
+    properties: tuple[PropertyConfig, ...]
+    thresholds: Mapping[str, Threshold]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[PotentialFile | Reference, ...]:
+        """Everything that properties are computed of."""
+        computed = (one for one in self.standards if not isinstance(one, KnownValues))
+        return (*self.subjects, *computed)
+
+
+def plan_validation(
+    config: ValidationConfig,
+    subjects: Sequence[PotentialFile | Reference],
+    standards: Sequence[PotentialFile | Reference | KnownValues] = (),
+    *,
+    only: Sequence[str] = (),
+    without: Sequence[str] = (),
+) -> ValidationPlan:
+    """See to it that everything fits together before anything is computed.
+
+    Parameters
+    ----------
+    config
+        The properties and thresholds.
+    subjects
+        The potentials.
+    standards
+        What they are compared with.
+    only, without
+        Kinds or titles of properties to restrict the validation to, and to leave out.
+
+    Raises
+    ------
+    ConfigError
+        Two have the same name, a threshold is that of no value, a reference has nothing in
+        common with the properties, or a program or a file is missing.
+    """
+    counts = Counter(one.name for one in (*subjects, *standards))
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise ConfigError(f"two are called {twice[0]!r}: tell them apart by NAME=PATH")
+    properties = config.chosen(only, without)
+    if not properties:
+        raise ConfigError("no property is left to compute")
+    elements = set(_elements([one.model_dump(mode="json") for one in properties]))
+    names = known_values(properties)
+    known = [one for one in standards if isinstance(one, KnownValues)]
+    told = tuple(text for one in known for text in one.check(names, elements))
+    limits = {name: limit for name, limit in config.limits().items() if name in names}
+    plan = ValidationPlan(config.title, tuple(subjects), tuple(standards), properties, limits, told)
+    for source in plan.sources:
+        _check(source, elements)
+    return plan
+
+
+def _check(source: PotentialFile | Reference, elements: set[str]) -> None:
+    """Read a potential, or look whether a calculator's programs are there."""
+    if isinstance(source, PotentialFile):
+        with source.session():
+            return
+    source.check(elements)
+
+
+def _elements(settings: object) -> Iterator[str]:
+    """Find the elements that configurations are about."""
+    if isinstance(settings, list):
+        for one in settings:
+            yield from _elements(one)
+    elif isinstance(settings, dict):
+        for key, value in settings.items():
+            if key == "element" and isinstance(value, str):
+                yield value
+            elif key in ("elements", "species") and isinstance(value, list):
+                yield from (one for one in value if isinstance(one, str))
+            else:
+                yield from _elements(value)
+
+
+def run_validation(
+    plan: ValidationPlan,
+    config: ValidationConfig,
+    folder: Path,
+    *,
+    executor: Executor | None = None,
+    base: Path | str = ".",
+    retry_failed: bool = False,
+    on_finished: Callable[[int, int], None] | None = None,
+) -> Study:
+    """Compute what is not computed yet, compare, and write everything.
+
+    Parameters
+    ----------
+    plan
+        What is computed and compared.
+    config
+        Where tasks run.
+    folder
+        Output: ``study.json``, ``values.csv``, ``structures/``; ``tasks/`` and ``unfinished/``
+        hold what resuming needs.
+    executor
+        Where the tasks run, instead of what `config` says.
+    base
+        Where relative file names of the configuration start.
+    retry_failed
+        Compute again what failed.
+    on_finished
+        Called with how many properties are finished, and of how many.
+
+    Returns
+    -------
+    Study
+        A property that failed is told in its outcome.
+    """
+    folder = folder.resolve()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(exclusive(folder))
+        outcomes = run_properties(
+            plan.sources,
+            plan.properties,
+            TaskStore(folder / "tasks"),
+            executor or stack.enter_context(open_executor(config.where, folder, base=base)),
+            unfinished=folder / "unfinished",
+            retry_failed=retry_failed,
+            on_finished=on_finished,
+        )
+        study = _study(plan, outcomes)
+        write_study(study, folder)
+    return study
+
+
+def _study(plan: ValidationPlan, outcomes: list[list[Outcome]]) -> Study:
+    computed = {source.name: tuple(own) for source, own in zip(plan.sources, outcomes, strict=True)}
+    units = {name: unit for own in outcomes for one in own for name, unit in one.units.items()}
+    subjects = (
+        Subject(one.name, describe(one), one.identity, computed[one.name]) for one in plan.subjects
+    )
+    standards = (
+        one.standard(units)
+        if isinstance(one, KnownValues)
+        else _computed_standard(one, computed[one.name])
+        for one in plan.standards
+    )
+    return Study(plan.title, tuple(subjects), tuple(standards), plan.thresholds)
+
+
+def _computed_standard(
+    source: PotentialFile | Reference, outcomes: tuple[Outcome, ...]
+) -> Standard:
+    values = {name: KnownValue(value) for one in outcomes for name, value in one.values.items()}
+    return Standard(source.name, describe(source), values, outcomes)
+
+
+def describe(source: PotentialFile | Reference) -> str:
+    """Say what a potential or a calculator is."""
+    if not isinstance(source, PotentialFile):
+        version = f" {source.version}" if source.version else ""
+        return f"{source.recipe}{version}: {json.dumps(source.settings, sort_keys=True)}"
+    from pathlib import Path
+
+    path = Path(source.path)
+    with source.session() as calculator:
+        potential: Any = calculator.potential  # type: ignore[attr-defined]
+    elements = " ".join(potential.species)
+    if path.suffix in (".mtp", ".almtp"):
+        what = f"moment tensor potential of {potential.parameter_count} parameters"
+    else:
+        what = "Behler-Parrinello network"
+    return f"{path.name}: {what}, {elements}, cut-off {potential.cutoff:g} Å"
+
+
+def write_study(study: Study, folder: Path) -> None:
+    """Write a study for machines, its table, and the structures of every property."""
+    write_json(folder / STUDY_FILE, study.to_json())
+    write_values(study, folder / VALUES_FILE)
+    import ase.io
+
+    for one in (outcome for title in study.titles for outcome in study.outcomes(title)):
+        if one.result is not None and one.result.structures:
+            with atomic(folder / structures_file(one.source, one.title)) as temporary:
+                ase.io.write(temporary, list(one.result.structures), format="extxyz")
+
+
+def read_study(folder: Path) -> Study:
+    """Read the study that a validation has left in a folder.
+
+    Raises
+    ------
+    ConfigError
+        There is none.
+    """
+    path = folder / STUDY_FILE
+    try:
+        return Study.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: nothing has been validated here yet") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: is not a study of this version: {error}") from error
+
+
+def validation_progress(plan: ValidationPlan, folder: Path) -> dict[str, tuple[int, int]]:
+    """Count, for each potential and reference, the properties that are finished, and all."""
+    store = TaskStore(folder.resolve() / "tasks", read_only=True)
+    return {
+        source.name: (
+            sum(store.finished(property_task(source, one)) for one in plan.properties),
+            len(plan.properties),
+        )
+        for source in plan.sources
+    }
