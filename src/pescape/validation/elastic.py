@@ -6,34 +6,44 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from ase.units import GPa
+from matscipy.elasticity import (
+    fit_elastic_constants,
+    generate_strained_configs,
+    rotate_elastic_constants,
+)
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from pescape.validation.base import PropertyConfig
-from pescape.validation.crystals import Crystal, relaxed_crystal
+from pescape.validation.crystals import AnyCrystal, relaxed_crystal
 from pescape.validation.relaxation import minimised
 from pescape.validation.result import PropertyResult, Value, snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
     from numpy.typing import NDArray
 
+    from pescape.validation.symmetry import Symmetry
+
     Floats = NDArray[np.float64]
 
-#: The independent constants of a crystal system, and which entries of the matrix (Voigt order
-#: xx yy zz yz xz xy) each of them is; C66 of hexagonal crystals is (C11 - C12)/2.
-_CUBIC: dict[str, tuple[tuple[int, int, float], ...]] = {
-    "C11": ((0, 0, 1.0), (1, 1, 1.0), (2, 2, 1.0)),
-    "C12": ((0, 1, 1.0), (0, 2, 1.0), (1, 2, 1.0)),
-    "C44": ((3, 3, 1.0), (4, 4, 1.0), (5, 5, 1.0)),
-}
-_HEXAGONAL: dict[str, tuple[tuple[int, int, float], ...]] = {
-    "C11": ((0, 0, 1.0), (1, 1, 1.0), (5, 5, 0.5)),
-    "C12": ((0, 1, 1.0), (5, 5, -0.5)),
-    "C13": ((0, 2, 1.0), (1, 2, 1.0)),
-    "C33": ((2, 2, 1.0),),
-    "C44": ((3, 3, 1.0), (4, 4, 1.0)),
-}
+_ORTHORHOMBIC = ("C11", "C22", "C33", "C12", "C13", "C23", "C44", "C55", "C66")
+#: Constants that are neither zero by symmetry nor equal to others, with C66 of hexagonal crystals,
+#: by the largest space group that has them. Tables of Nye, Physical Properties of Crystals; the
+#: axes are those of the conventional cell, a along x and b in the plane of x and y.
+_CONSTANTS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (2, tuple(f"C{i}{j}" for i in range(1, 7) for j in range(i, 7))),
+    (15, (*_ORTHORHOMBIC, "C15", "C25", "C35", "C46")),
+    (74, _ORTHORHOMBIC),
+    (88, ("C11", "C12", "C13", "C33", "C44", "C66", "C16")),
+    (142, ("C11", "C12", "C13", "C33", "C44", "C66")),
+    (167, ("C11", "C12", "C13", "C33", "C44", "C66", "C14", "C15")),
+    (194, ("C11", "C12", "C13", "C33", "C44", "C66")),
+    (230, ("C11", "C12", "C44")),
+)
+_MODULI = ("bulk_modulus", "shear_modulus", "least_eigenvalue", "asymmetry")
 # What the stresses say beyond the symmetry's form; more than this (GPa) is worth a warning.
 _ASYMMETRY = 1.0
 
@@ -42,7 +52,7 @@ class ElasticConfig(PropertyConfig):
     """Elastic constants of one crystal: 3 of cubic ones, 5 and C66 of hexagonal ones."""
 
     kind: Literal["elastic"] = "elastic"
-    crystal: Crystal
+    crystal: AnyCrystal
     strain: float = Field(0.002, gt=0.0, lt=0.05, description="of each finite difference")
     fmax: PositiveFloat = Field(1e-4, description="largest force left, eV/Å")
     steps: PositiveInt = Field(300, description="more mean that the property fails")
@@ -50,13 +60,11 @@ class ElasticConfig(PropertyConfig):
     @property
     def value_names(self) -> tuple[str, ...]:
         """Names of the values it gives."""
-        extra = ("C66",) if self.crystal.hexagonal else ()
-        moduli = ("bulk_modulus", "shear_modulus", "least_eigenvalue", "asymmetry")
-        return (*_form(self.crystal), *extra, *moduli)
+        return (*_constants(self.crystal.symmetry), *_MODULI)
 
 
-def _form(crystal: Crystal) -> dict[str, tuple[tuple[int, int, float], ...]]:
-    return _HEXAGONAL if crystal.hexagonal else _CUBIC
+def _constants(symmetry: Symmetry) -> tuple[str, ...]:
+    return next(names for largest, names in _CONSTANTS if symmetry.number <= largest)
 
 
 def elastic(calculator: BaseCalculator, config: ElasticConfig) -> PropertyResult:
@@ -72,40 +80,49 @@ def elastic(calculator: BaseCalculator, config: ElasticConfig) -> PropertyResult
     Returns
     -------
     PropertyResult
-        The constants (GPa) as a least-squares fit in the form of the crystal system to all 36
-        measured ones; ``bulk_modulus`` and ``shear_modulus`` of a polycrystal (Voigt's average),
+        The constants (GPa) of the part of all 36 measured ones that has the crystal's symmetry;
+        ``bulk_modulus`` and ``shear_modulus`` of a polycrystal (Voigt's average),
         ``least_eigenvalue`` of the matrix, which is positive in a stable crystal (Born), and
-        ``asymmetry``, the largest difference between fit and measurement; all in GPa.
+        ``asymmetry``, the largest difference between that part and the measurement; all in GPa.
     """
-    atoms = relaxed_crystal(config.crystal, calculator, fmax=config.fmax, steps=config.steps)
-    ground = snapshot(atoms, config.crystal.title)
+    crystal, symmetry = config.crystal, config.crystal.symmetry
+    atoms = relaxed_crystal(crystal, calculator, fmax=config.fmax, steps=config.steps)
+    turn_to_axes(atoms, symmetry)
+    ground = snapshot(atoms, crystal.title)
     measured = stiffness(
         ground, calculator, strain=config.strain, fmax=config.fmax, steps=config.steps
     )
-    constants, matrix = fitted_constants(measured, _form(config.crystal))
-    asymmetry = float(np.abs(matrix - measured).max())
+    matrix = symmetric_part(measured, cartesian_rotations(ground, symmetry))
+    found = {name: float(matrix[_entry(name)]) for name in _constants(symmetry)}
+    bulk, shear = voigt_average(matrix)
     least = float(np.linalg.eigvalsh(matrix).min())
-    if config.crystal.hexagonal:
-        constants["C66"] = (constants["C11"] - constants["C12"]) / 2
-    bulk = matrix[:3, :3].sum() / 9
-    axial, mixed = np.trace(matrix[:3, :3]), matrix[:3, :3].sum() - np.trace(matrix[:3, :3])
-    shear = (axial - mixed / 2 + 3 * np.trace(matrix[3:, 3:])) / 15
-    constants |= {"bulk_modulus": float(bulk), "shear_modulus": float(shear)}
-    constants |= {"least_eigenvalue": least, "asymmetry": asymmetry}
+    asymmetry = float(np.abs(matrix - measured).max())
+    found |= dict(zip(_MODULI, (bulk, shear, least, asymmetry), strict=True))
     told = []
     if least <= 0.0:
-        told.append(
-            f"{config.crystal.title} is mechanically unstable: it softens to {least:.3g} GPa"
-        )
+        told.append(f"{crystal.title} is mechanically unstable: it softens to {least:.3g} GPa")
     if asymmetry > _ASYMMETRY:
         told.append(f"stresses differ from the crystal's symmetry by {asymmetry:.2g} GPa")
     return PropertyResult(
         "elastic",
-        {name: Value(value, "GPa") for name, value in constants.items()},
+        {name: Value(value, "GPa") for name, value in found.items()},
         (ground,),
         settings=config.model_dump(mode="json"),
         warnings=tuple(told),
     )
+
+
+def _entry(name: str) -> tuple[int, int]:
+    return int(name[1]) - 1, int(name[2]) - 1
+
+
+def turn_to_axes(primitive: Atoms, symmetry: Symmetry) -> None:
+    """Turn a primitive cell so that a of the conventional one is along x and b in the x-y plane."""
+    conventional, _ = primitive.cell.new(
+        symmetry.conventional @ primitive.cell.array
+    ).standard_form()
+    turned = np.linalg.solve(symmetry.conventional, conventional.array)
+    primitive.set_cell(turned, scale_atoms=True)
 
 
 def stiffness(
@@ -127,53 +144,35 @@ def stiffness(
     Returns
     -------
     ndarray
-        Shape (6, 6), GPa, symmetric.
+        Shape (6, 6), GPa, symmetric; Voigt order xx yy zz yz xz xy.
     """
-    columns = []
-    for component in range(6):
-        stresses = []
-        for sign in (1.0, -1.0):
-            atoms = _strained(ground, component, sign * strain)
+
+    def relaxed() -> Iterator[Atoms]:
+        for atoms in generate_strained_configs(ground, N_steps=2, delta=2.0 * strain):
             atoms.calc = calculator
             minimised(atoms, fmax=fmax, steps=steps, what="a strained cell")
-            stresses.append(np.array(atoms.get_stress(voigt=True)))
-        columns.append((stresses[0] - stresses[1]) / (2.0 * strain * GPa))
-    matrix = np.array(columns).T
-    return (matrix + matrix.T) / 2
+            yield atoms
+
+    matrix, _ = fit_elastic_constants(relaxed(), N_steps=2, verbose=False)
+    return np.array(matrix / GPa)
 
 
-def _strained(ground: Atoms, component: int, strain: float) -> Atoms:
-    row, column = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))[component]
-    deformation = np.eye(3)
-    # Voigt's shear is twice the tensor's.
-    deformation[row, column] += strain if row == column else strain / 2
-    if row != column:
-        deformation[column, row] += strain / 2
-    atoms = ground.copy()
-    atoms.set_cell(ground.cell.array @ deformation, scale_atoms=True)
-    return atoms
+def cartesian_rotations(primitive: Atoms, symmetry: Symmetry) -> Floats:
+    """Give the rotations of a crystal's symmetry, shape (n, 3, 3), proper or not."""
+    cell = primitive.cell.array.T
+    rotations = cell @ symmetry.rotations @ np.linalg.inv(cell)
+    # What a relaxed cell lacks of its symmetry is taken out.
+    left, _, right = np.linalg.svd(rotations)
+    return np.array(left @ right)
 
 
-def fitted_constants(
-    measured: Floats, form: dict[str, tuple[tuple[int, int, float], ...]]
-) -> tuple[dict[str, float], Floats]:
-    """Fit independent constants to a measured matrix by least squares.
+def symmetric_part(matrix: Floats, rotations: Floats) -> Floats:
+    """Average a matrix of elastic constants over rotations, shapes (6, 6) and (n, 3, 3)."""
+    return np.mean([rotate_elastic_constants(matrix, one) for one in rotations], axis=0)
 
-    Returns
-    -------
-    dict
-        The constants by name, in the unit of the matrix.
-    ndarray
-        Shape (6, 6), what the symmetry makes of them.
-    """
-    bases = []
-    for entries in form.values():
-        basis = np.zeros((6, 6))
-        for row, column, factor in entries:
-            basis[row, column] = basis[column, row] = factor
-        bases.append(basis)
-    solution, *_ = np.linalg.lstsq(
-        np.array([basis.ravel() for basis in bases]).T, measured.ravel(), rcond=None
-    )
-    matrix = np.tensordot(solution, np.array(bases), axes=1)
-    return dict(zip(form, map(float, solution), strict=True)), matrix
+
+def voigt_average(matrix: Floats) -> tuple[float, float]:
+    """Give the bulk and the shear modulus of a polycrystal under uniform strain (Voigt)."""
+    axial, shears = np.trace(matrix[:3, :3]), np.trace(matrix[3:, 3:])
+    mixed = matrix[:3, :3].sum() - axial
+    return float((axial + mixed) / 9), float((axial - mixed / 2 + 3 * shears) / 15)

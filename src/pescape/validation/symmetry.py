@@ -59,11 +59,15 @@ class Symmetry:
         Of the space group, Hermann and Mauguin's.
     conventional
         Shape (3, 3): the conventional cell's vectors in those of the primitive cell, integers.
+    rotations
+        Shape (n, 3, 3): the operations without their translations, in fractions of the primitive
+        cell, integers.
     """
 
     number: int
     symbol: str
     conventional: NDArray[np.int64]
+    rotations: NDArray[np.int64]
 
     @property
     def system(self) -> str:
@@ -100,7 +104,8 @@ def symmetry(primitive: Atoms) -> Symmetry:
     if found is None:
         raise ValueError("spglib finds no symmetry in it: are atoms too near to each other?")
     vectors = np.rint(np.linalg.inv(found.transformation_matrix).T).astype(int)
-    return Symmetry(int(found.number), str(found.international), vectors)
+    rotations = np.array(found.rotations, dtype=int)
+    return Symmetry(int(found.number), str(found.international), vectors, rotations)
 
 
 def lattice_parameters(primitive: Atoms, of: Symmetry) -> dict[str, float]:
