@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from ase.eos import EquationOfState
 from ase.units import GPa
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field
 
-from pescape.validation.base import PropertyConfig
-from pescape.validation.crystals import Crystal, Crystals, check_titles, relaxed_crystal
+from pescape.validation.crystals import relaxed_crystal
+from pescape.validation.phases import PhasesConfig, compared, for_each_phase
 from pescape.validation.result import Curve, PropertyError, PropertyResult, Value, snapshot
 
 if TYPE_CHECKING:
@@ -19,32 +20,45 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
     from numpy.typing import NDArray
 
+    from pescape.validation.compounds import Solid
+
     Floats = NDArray[np.float64]
 
-_NAMES = ("volume", "bulk_modulus", "energy", "relative", "rmse")
 # A curve that leaves its fit by more than this (meV/atom) is not smooth.
 _ROUGH = 1.0
+# What ASE calls the forms.
+_FORMS = {"birch_murnaghan": "birchmurnaghan", "murnaghan": "murnaghan"}
 
 
-class EosConfig(PropertyConfig):
-    """Energy-volume curves; the shape of the cell is relaxed at every volume."""
+class EosConfig(PhasesConfig):
+    """Energy-volume curves about the minimum of each phase."""
 
     kind: Literal["eos"] = "eos"
-    phases: Crystals
     spread: float = Field(0.04, gt=0.0, lt=0.5, description="largest relative change of volume")
     points: int = Field(9, ge=5, description="volumes, evenly spaced")
-    fmax: PositiveFloat = Field(0.001, description="largest force left, eV/Å")
-    steps: PositiveInt = Field(200, description="more mean that the property fails")
-
-    @model_validator(mode="after")
-    def _phases(self) -> EosConfig:
-        check_titles(self.phases)
-        return self
+    form: Literal["birch_murnaghan", "murnaghan"] = Field(
+        "birch_murnaghan", description="what is fitted to the energies"
+    )
+    dilation: Literal["relaxed", "isotropic"] = Field(
+        "relaxed",
+        description="relax the shape of the cell and the atoms in it at every volume, or scale "
+        "the relaxed crystal",
+    )
 
     @property
     def value_names(self) -> tuple[str, ...]:
         """Names of the values it gives."""
-        return tuple(f"{phase.title}.{name}" for phase in self.phases for name in _NAMES)
+        names = ("volume", "bulk_modulus", "energy", "rmse", *self.energy_names)
+        return tuple(f"{phase.title}.{name}" for phase in self.phases for name in names)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """A curve (Å³/atom, eV/atom), the crystal at its minimum, and the values of the fit."""
+
+    curve: Curve
+    relaxed: Atoms
+    values: dict[str, Value]
 
 
 def eos(calculator: BaseCalculator, config: EosConfig) -> PropertyResult:
@@ -61,60 +75,65 @@ def eos(calculator: BaseCalculator, config: EosConfig) -> PropertyResult:
     -------
     PropertyResult
         Of the fit, for each phase: ``volume`` (Å³/atom), ``bulk_modulus`` (GPa), ``energy``
-        (eV/atom), ``relative`` (meV/atom above the first phase) and ``rmse`` (meV/atom, how far
-        the curve is from the fit).
+        (eV/atom), ``rmse`` (meV/atom, how far the curve is from the fit), ``relative``
+        (meV/atom above the first phase of the same composition, or the one it is to be compared
+        with) and, if there are end members, ``formation`` (eV/atom). A phase that cannot be
+        computed is left out.
     """
-    values: dict[str, Value] = {}
-    curves: dict[str, Curve] = {}
-    structures: list[Atoms] = []
-    told: list[str] = []
-    first: float | None = None
-    for phase in config.phases:
+
+    def fitted(phase: Solid) -> _Fit:
         volumes, energies, relaxed = _curve(phase, calculator, config)
-        structures.append(relaxed)
-        volume, energy, modulus, rmse = _fitted(phase.title, volumes, energies)
-        first = energy if first is None else first
-        if rmse > _ROUGH:
-            told.append(f"{phase.title}: the curve is {rmse:.2g} meV/atom off its fit")
-        numbers = (
-            Value(volume, "Å³/atom"),
-            Value(modulus, "GPa"),
-            Value(energy, "eV/atom"),
-            Value(1000.0 * (energy - first), "meV/atom"),
-            Value(rmse, "meV/atom"),
-        )
-        for name, one in zip(_NAMES, numbers, strict=True):
-            values[f"{phase.title}.{name}"] = one
-        curves[phase.title] = Curve(volumes, energies, "volume (Å³/atom)", "energy (eV/atom)")
-    settings = config.model_dump(mode="json")
-    return PropertyResult("eos", values, tuple(structures), curves, settings, tuple(told))
+        values = _fitted(phase.title, volumes, energies, _FORMS[config.form])
+        curve = Curve(volumes, energies, "volume (Å³/atom)", "energy (eV/atom)")
+        return _Fit(curve, relaxed, values)
+
+    found, told = for_each_phase(config, fitted)
+    for title, fit in found.items():
+        if fit.values["rmse"].value > _ROUGH:
+            off = fit.values["rmse"].value
+            told.append(f"{title}: the curve is {off:.2g} meV/atom off its fit")
+    energies = {title: fit.values["energy"].value for title, fit in found.items()}
+    differences, of_zeros = compared(config, energies)
+    return PropertyResult(
+        "eos",
+        {
+            f"{title}.{name}": one
+            for title, fit in found.items()
+            for name, one in {**fit.values, **differences[title]}.items()
+        },
+        tuple(fit.relaxed for fit in found.values()),
+        {title: fit.curve for title, fit in found.items()},
+        config.model_dump(mode="json"),
+        (*told, *of_zeros),
+    )
 
 
 def _curve(
-    phase: Crystal, calculator: BaseCalculator, config: EosConfig
+    phase: Solid, calculator: BaseCalculator, config: EosConfig
 ) -> tuple[Floats, Floats, Atoms]:
     """Volumes (Å³/atom), energies (eV/atom) and the crystal at its minimum."""
-    atoms = relaxed_crystal(phase, calculator, fmax=config.fmax, steps=config.steps)
-    relaxed = snapshot(atoms, phase.title)
-    centre = relaxed.get_volume() / len(relaxed)
-    # Each volume starts from the relaxed shape, which is close to what it relaxes to.
-    lengths = phase.parameters(relaxed)
-    ratio = lengths["c"] / lengths["a"] if phase.hexagonal else None
-    shaped = phase.model_copy(update={"a": lengths["a"], "c_over_a": ratio})
-    volumes = centre * np.linspace(1.0 - config.spread, 1.0 + config.spread, config.points)
-    energies = [
-        relaxed_crystal(
-            shaped, calculator, fmax=config.fmax, steps=config.steps, volume=float(volume)
-        ).get_potential_energy()
-        / len(relaxed)
-        for volume in volumes
-    ]
+    limits = {"fmax": config.fmax, "steps": config.steps}
+    relaxed = snapshot(relaxed_crystal(phase, calculator, **limits), phase.title)
+    changes = np.linspace(1.0 - config.spread, 1.0 + config.spread, config.points)
+    volumes = relaxed.get_volume() / len(relaxed) * changes
+    energies = []
+    for volume, change in zip(volumes, changes, strict=True):
+        if config.dilation == "relaxed":
+            # From the relaxed shape, which is close to what it relaxes to.
+            atoms = relaxed_crystal(
+                phase, calculator, **limits, volume=float(volume), start=relaxed
+            )
+        else:
+            atoms = relaxed.copy()
+            atoms.set_cell(relaxed.cell.array * change ** (1 / 3), scale_atoms=True)
+            atoms.calc = calculator
+        energies.append(atoms.get_potential_energy() / len(atoms))
     return volumes, np.array(energies), relaxed
 
 
-def _fitted(title: str, volumes: Floats, energies: Floats) -> tuple[float, float, float, float]:
-    """Volume (Å³/atom), energy (eV/atom), bulk modulus (GPa), deviation (meV/atom)."""
-    curve = EquationOfState(volumes, energies, eos="birchmurnaghan")
+def _fitted(title: str, volumes: Floats, energies: Floats, form: str) -> dict[str, Value]:
+    """Fit a form, by ASE's name, to volumes (Å³/atom) and energies (eV/atom)."""
+    curve = EquationOfState(volumes, energies, eos=form)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -125,4 +144,9 @@ def _fitted(title: str, volumes: Floats, energies: Floats) -> tuple[float, float
         raise PropertyError(f"{title}: the energy-volume curve has no minimum in its range")
     fit = curve.func(volumes, *curve.eos_parameters)
     rmse = 1000.0 * float(np.sqrt(np.mean((fit - energies) ** 2)))
-    return float(volume), float(energy), float(modulus / GPa), rmse
+    return {
+        "volume": Value(float(volume), "Å³/atom"),
+        "bulk_modulus": Value(float(modulus / GPa), "GPa"),
+        "energy": Value(float(energy), "eV/atom"),
+        "rmse": Value(rmse, "meV/atom"),
+    }

@@ -1,48 +1,56 @@
-"""Lattice constants, cohesive energies and energy differences of phases."""
+"""Lattice parameters, cohesive energies and energy differences of phases."""
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Literal
 
 from ase import Atoms
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
-from pescape.validation.base import PropertyConfig
-from pescape.validation.crystals import Crystal, Crystals, check_titles, relaxed_crystal
+from pescape.validation.crystals import relaxed_crystal
+from pescape.validation.phases import PhasesConfig, compared, for_each_phase
 from pescape.validation.result import PropertyResult, Value, snapshot
+from pescape.validation.symmetry import parameter_unit
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
+    from pescape.validation.compounds import Solid
 
-class LatticeConfig(PropertyConfig):
-    """Relaxed crystals: a, c, volume, energies against atoms and against the first phase."""
+
+class LatticeConfig(PhasesConfig):
+    """Relaxed crystals: a, c, volume, energies against atoms and against other phases."""
 
     kind: Literal["lattice"] = "lattice"
-    phases: Crystals
-    atom_energy: float | None = Field(
-        None, description="of an isolated atom, eV; computed if unset"
+    atom_energy: float | dict[str, float] | None = Field(
+        None, description="of an isolated atom, eV, or of one of each element; computed if unset"
     )
     box: PositiveFloat = Field(20.0, description="edge of the isolated atom's cell, Å")
-    fmax: PositiveFloat = Field(0.001, description="largest force left, eV/Å")
-    steps: PositiveInt = Field(200, description="more mean that the property fails")
 
     @model_validator(mode="after")
-    def _phases(self) -> LatticeConfig:
-        check_titles(self.phases)
-        if self.atom_energy is not None and len({phase.element for phase in self.phases}) > 1:
-            raise ValueError("atom_energy is that of one element, but the phases have several")
+    def _one_element(self) -> LatticeConfig:
+        elements = {element for phase in self.phases for element in phase.composition}
+        if isinstance(self.atom_energy, float) and len(elements) > 1:
+            raise ValueError(
+                "atom_energy is that of one element, but the phases have several: "
+                f"give {{ {' = ..., '.join(sorted(elements))} = ... }}"
+            )
         return self
 
     @property
     def value_names(self) -> tuple[str, ...]:
         """Names of the values it gives."""
-        return tuple(f"{phase.title}.{name}" for phase in self.phases for name in _names(phase))
+        return tuple(
+            f"{phase.title}.{name}"
+            for phase in self.phases
+            for name in (*_shape_names(phase), "volume", "energy", "cohesive", *self.energy_names)
+        )
 
 
-def _names(phase: Crystal) -> tuple[str, ...]:
-    shape = ("a", "c", "c_over_a") if phase.hexagonal else ("a",)
-    return (*shape, "volume", "energy", "cohesive", "relative")
+def _shape_names(phase: Solid) -> tuple[str, ...]:
+    names = phase.parameter_names
+    return (*names, "c_over_a") if names == ("a", "c") else names
 
 
 def lattice(calculator: BaseCalculator, config: LatticeConfig) -> PropertyResult:
@@ -58,42 +66,61 @@ def lattice(calculator: BaseCalculator, config: LatticeConfig) -> PropertyResult
     Returns
     -------
     PropertyResult
-        For each phase ``a`` and ``c`` (Å), ``c_over_a``, ``volume`` (Å³/atom), ``energy``
-        (eV/atom), ``cohesive`` (eV/atom, what it takes to part the crystal into atoms) and
-        ``relative`` (meV/atom above the first phase).
+        For each phase the lattice parameters of its conventional cell that its symmetry leaves
+        free, such as ``a``, ``c`` (Å) and ``beta`` (degrees), ``c_over_a`` where it has these
+        two lengths, ``volume`` (Å³/atom), ``energy`` (eV/atom), ``cohesive`` (eV/atom, what it
+        takes to part the crystal into atoms), ``relative`` (meV/atom above the first phase of
+        the same composition, or the one it is to be compared with) and, if there are end
+        members, ``formation`` (eV/atom). A phase that cannot be computed is left out.
     """
-    values: dict[str, Value] = {}
-    structures = []
-    atoms_apart: dict[str, float] = {}
-    first: float | None = None
-    for phase in config.phases:
+
+    @functools.cache
+    def alone(element: str) -> float:
+        return _atom_energy(element, calculator, config)
+
+    def relaxed(phase: Solid) -> tuple[Atoms, dict[str, Value]]:
         atoms = relaxed_crystal(phase, calculator, fmax=config.fmax, steps=config.steps)
-        relaxed = snapshot(atoms, phase.title)
-        structures.append(relaxed)
-        energy = relaxed.get_potential_energy() / len(relaxed)
-        first = energy if first is None else first
-        if phase.element not in atoms_apart:
-            atoms_apart[phase.element] = _atom_energy(phase.element, calculator, config)
-        found = phase.parameters(relaxed)
-        shape = {name: Value(length, "Å") for name, length in found.items()}
-        if phase.hexagonal:
-            shape["c_over_a"] = Value(found["c"] / found["a"])
-        numbers = {
-            **shape,
-            "volume": Value(relaxed.get_volume() / len(relaxed), "Å³/atom"),
+        found = snapshot(atoms, phase.title)
+        energy = float(found.get_potential_energy()) / len(found)
+        apart = sum(share * alone(element) for element, share in phase.composition.items())
+        return found, {
+            **_shape(phase, found),
+            "volume": Value(found.get_volume() / len(found), "Å³/atom"),
             "energy": Value(energy, "eV/atom"),
-            "cohesive": Value(atoms_apart[phase.element] - energy, "eV/atom"),
-            "relative": Value(1000.0 * (energy - first), "meV/atom"),
+            "cohesive": Value(apart - energy, "eV/atom"),
         }
-        values |= {f"{phase.title}.{name}": one for name, one in numbers.items()}
+
+    found, told = for_each_phase(config, relaxed)
+    energies = {title: values["energy"].value for title, (_, values) in found.items()}
+    differences, of_zeros = compared(config, energies)
+    values = {
+        f"{title}.{name}": one
+        for title, (_, numbers) in found.items()
+        for name, one in {**numbers, **differences[title]}.items()
+    }
     return PropertyResult(
-        "lattice", values, tuple(structures), settings=config.model_dump(mode="json")
+        "lattice",
+        values,
+        tuple(atoms for atoms, _ in found.values()),
+        settings=config.model_dump(mode="json"),
+        warnings=(*told, *of_zeros),
     )
 
 
+def _shape(phase: Solid, relaxed: Atoms) -> dict[str, Value]:
+    found = phase.parameters(relaxed)
+    shape = {name: Value(one, parameter_unit(name)) for name, one in found.items()}
+    if "c_over_a" in _shape_names(phase):
+        shape["c_over_a"] = Value(found["c"] / found["a"])
+    return shape
+
+
 def _atom_energy(element: str, calculator: BaseCalculator, config: LatticeConfig) -> float:
-    if config.atom_energy is not None:
-        return config.atom_energy
+    given = config.atom_energy
+    if isinstance(given, dict) and element in given:
+        return given[element]
+    if isinstance(given, float):
+        return given
     # Periodic, for calculators that know nothing else; the box is wider than any cut-off.
     atoms = Atoms(element, cell=[config.box] * 3, pbc=True)
     atoms.calc = calculator
