@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 from pydantic import Field
 
 from pescape.validation.base import PropertyConfig, Relaxation
 from pescape.validation.crystals import Crystal, Repeat, relaxed_crystal
+from pescape.validation.relaxation import minimised
+from pescape.validation.result import Curve, snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
     from pescape.plugins.structures.hosts import Host
@@ -65,3 +71,33 @@ def relaxed_host(crystal: Crystal, calculator: BaseCalculator) -> tuple[Host, fl
     """
     atoms = relaxed_crystal(crystal, calculator)
     return crystal.host(atoms), float(atoms.get_potential_energy()) / len(atoms)
+
+
+def relaxed_defect(
+    atoms: Atoms, calculator: BaseCalculator, relaxation: Relaxation, name: str
+) -> Atoms:
+    """Relax the atoms of a cell that holds a defect, in place; give it with its results."""
+    atoms.calc = calculator
+    minimised(atoms, **relaxation.model_dump(), what=name)
+    return snapshot(atoms, name)
+
+
+def formation_energy(defective: Atoms, energy: float) -> float:
+    """Energy (eV) of a structure above as many atoms of the crystal, of `energy` eV each."""
+    return float(defective.get_potential_energy()) - len(defective) * energy
+
+
+def size_curve(energies: Mapping[int, float], label: str) -> Curve:
+    """Draw energies (eV) by lattice sites of the cell against these."""
+    sizes = np.array(sorted(energies))
+    return Curve(sizes, np.array([energies[n] for n in sizes]), "lattice sites", f"{label} (eV)")
+
+
+def extrapolated(energies: Mapping[int, float]) -> float:
+    """Give the formation energy (eV) in a cell without end, from the two largest cells.
+
+    In cells of fixed shape and size a defect and its images interact elastically, which falls as
+    the cell's volume grows (Varvenne et al., Phys. Rev. B 88, 134102 (2013)).
+    """
+    (small, above), (large, nearer) = sorted(energies.items())[-2:]
+    return nearer - (above - nearer) * small / (large - small)

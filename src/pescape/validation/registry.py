@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Discriminator, Tag
 
 from pescape.config import tag_of
+from pescape.validation.divacancy import DivacancyConfig, divacancy
 from pescape.validation.elastic import ElasticConfig, elastic
 from pescape.validation.eos import EosConfig, eos
 from pescape.validation.interstitial import InterstitialConfig, interstitial
@@ -56,7 +57,8 @@ PROPERTIES: dict[str, Property] = {
     "lattice": Property(LatticeConfig, lattice),
     "eos": Property(EosConfig, eos),
     "elastic": Property(ElasticConfig, elastic),
-    "vacancy": Property(VacancyConfig, vacancy),
+    "vacancy": Property(VacancyConfig, vacancy, version=2),
+    "divacancy": Property(DivacancyConfig, divacancy),
     "interstitial": Property(InterstitialConfig, interstitial),
     "vacancy_migration": Property(VacancyMigrationConfig, vacancy_migration),
     "surface": Property(SurfaceConfig, surface),

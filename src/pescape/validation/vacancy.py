@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import Field
 
 from pescape.plugins.structures.point_defects import vacancy as vacancy_in
-from pescape.validation.defects import DefectConfig, Repeats, relaxed_host, repeats_of
-from pescape.validation.relaxation import minimised
-from pescape.validation.result import Curve, PropertyResult, Value, snapshot
+from pescape.validation.defects import (
+    DefectConfig,
+    Repeats,
+    extrapolated,
+    formation_energy,
+    relaxed_defect,
+    relaxed_host,
+    repeats_of,
+    size_curve,
+)
+from pescape.validation.result import PropertyResult, Value
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
@@ -25,10 +32,14 @@ class VacancyConfig(DefectConfig):
     )
 
     @property
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(self.crystal.count(r) for r in repeats_of(self.crystal, self.repeats))
+
+    @property
     def value_names(self) -> tuple[str, ...]:
         """Names of the values it gives."""
-        sizes = (self.crystal.count(r) for r in repeats_of(self.crystal, self.repeats))
-        return ("formation", "unrelaxed", *(f"formation_{size}" for size in sizes))
+        limit = ("extrapolated",) if len(set(self._sizes)) > 1 else ()
+        return ("formation", "unrelaxed", *limit, *(f"formation_{n}" for n in self._sizes))
 
 
 def vacancy(calculator: BaseCalculator, config: VacancyConfig) -> PropertyResult:
@@ -44,33 +55,27 @@ def vacancy(calculator: BaseCalculator, config: VacancyConfig) -> PropertyResult
     Returns
     -------
     PropertyResult
-        eV: ``formation`` and ``unrelaxed`` in the largest cell, and ``formation_N`` in each cell,
-        of N sites.
+        eV: ``formation`` and ``unrelaxed`` in the largest cell, ``extrapolated`` to a cell without
+        end if there are several, and ``formation_N`` in each cell, of N sites.
     """
     host, energy = relaxed_host(config.crystal, calculator)
-    values: dict[str, Value] = {}
-    structures, sizes = [], []
+    energies: dict[int, float] = {}
+    structures = []
     for repeat in repeats_of(config.crystal, config.repeats):
         atoms = vacancy_in(host, repeat)
         atoms.calc = calculator
         size = len(atoms) + 1
-        unrelaxed = atoms.get_potential_energy() - len(atoms) * energy
-        minimised(atoms, **config.relaxation.model_dump(), what=f"vacancy among {size} sites")
-        structures.append(snapshot(atoms, f"vacancy_{size}"))
-        formation = structures[-1].get_potential_energy() - len(atoms) * energy
-        values[f"formation_{size}"] = Value(formation, "eV")
-        sizes.append(size)
-    largest = {"formation": Value(formation, "eV"), "unrelaxed": Value(unrelaxed, "eV")}
-    curve = Curve(
-        np.array(sizes, dtype=float),
-        np.array([values[f"formation_{size}"].value for size in sizes]),
-        "lattice sites",
-        "formation energy (eV)",
-    )
+        unrelaxed = formation_energy(atoms, energy)
+        structures.append(relaxed_defect(atoms, calculator, config.relaxation, f"vacancy_{size}"))
+        energies[size] = formation_energy(structures[-1], energy)
+    numbers = {"formation": energies[size], "unrelaxed": unrelaxed}
+    if len(energies) > 1:
+        numbers["extrapolated"] = extrapolated(energies)
+    numbers |= {f"formation_{size}": one for size, one in energies.items()}
     return PropertyResult(
         "vacancy",
-        largest | values,
+        {name: Value(one, "eV") for name, one in numbers.items()},
         tuple(structures),
-        {"formation": curve},
+        {"formation": size_curve(energies, "formation energy")},
         config.model_dump(mode="json"),
     )
