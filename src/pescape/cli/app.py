@@ -16,6 +16,7 @@ from pescape.cli import (
     grading,
     learning,
     potentials,
+    reporting,
     sampling,
     validation,
 )
@@ -58,6 +59,7 @@ app.command("evaluate")(evaluation.evaluate)
 app.command("grade")(grading.grade)
 app.command("select")(grading.select)
 app.command("validate")(validation.validate)
+app.command("report")(reporting.report)
 app.command("convert")(potentials.convert)
 app.command("info")(potentials.info)
 app.command("lammps", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(

@@ -44,6 +44,12 @@ class Branch:
             "branches": [branch.to_json() for branch in self.branches],
         }
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Branch:
+        """Make the branch again that `to_json` described."""
+        branches = tuple(cls.from_json(one) for one in content["branches"])
+        return cls(content["label"], content["holds"], tuple(content["members"]), branches)
+
 
 def decision_tree(verdicts: Mapping[int, Verdicts], predicates: Sequence[str]) -> Branch:
     """Part members by one predicate after the other.

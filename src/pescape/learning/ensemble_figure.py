@@ -9,14 +9,14 @@ import numpy as np
 from pescape.plotting import BLUE, GREEN, GREY, INK, ORANGE, drawn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from pescape.learning.decision_tree import Branch
-    from pescape.learning.ensemble_results import EnsembleReport
+    from pescape.learning.ensemble_results import Spread
 
     Floats = NDArray[np.float64]
 
@@ -27,28 +27,35 @@ _BARS = 30
 _LEAVES = 24
 
 
-def draw_histograms(report: EnsembleReport, names: Sequence[str], path: Path | str) -> None:
+def draw_histograms(
+    members: Sequence[Mapping[str, float]],
+    spreads: Sequence[Spread],
+    names: Sequence[str],
+    path: Path | str,
+) -> None:
     """Draw how values are distributed over the members, with the reference's as dotted lines.
 
     Parameters
     ----------
-    report
-        Of the ensemble.
+    members
+        Values of each, by full name.
+    spreads
+        Of these values.
     names
         Values, by full name.
     path
         A PNG, PDF or SVG file.
     """
-    spreads = {one.name: one for one in report.spreads}
+    known = {one.name: one for one in spreads}
     columns = min(_COLUMNS, len(names))
     rows = -(-len(names) // columns)
     with drawn(path, (0.4 + 2.5 * columns, 0.2 + 2.1 * rows)) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).flat
         # Names first: zip would take a panel too many before it found that they are over.
         for name, axes in zip(names, panels, strict=False):
-            values = [m.values[name] for m in report.members if name in m.values]
-            _draw_histogram(axes, np.array(values), spreads[name].reference)
-            unit = spreads[name].unit
+            values = [one[name] for one in members if name in one]
+            _draw_histogram(axes, np.array(values), known[name].reference)
+            unit = known[name].unit
             axes.set_title(name, fontsize=8)
             axes.set_xlabel(f"{unit}" if unit else "")
         for axes in list(panels):

@@ -42,7 +42,8 @@ def write_report(report: EnsembleReport, config: EnsembleConfig) -> None:
     best = report.members[report.best[0] - 1].potential.read_bytes()
     with atomic(folder / BEST_FILE) as path:
         path.write_bytes(best)
-    draw_histograms(report, config.shown, folder / FIGURES[0])
+    values = [member.values for member in report.members]
+    draw_histograms(values, report.spreads, config.shown, folder / FIGURES[0])
     if config.predicates:
         write_text(folder / TREE_FILE, drawn_tree(report.tree) + "\n")
         draw_tree(report.tree, folder / FIGURES[1])

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def structures_file(source: str, title: str) -> str:
     """Where, from the study's folder on, the structures of a property of a potential are."""
-    folder = re.sub(r"[^\w.+-]", "_", source)
-    return f"structures/{folder}/{title}.xyz"
+    folder, file = (re.sub(r"[^\w.+-]", "_", name) for name in (source, title))
+    return f"structures/{folder}/{file}.xyz"
 
 
 @dataclass(frozen=True)

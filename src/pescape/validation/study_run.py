@@ -8,16 +8,18 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pescape.config import Strict
 from pescape.errors import ConfigError
 from pescape.executors import open_executor
-from pescape.files import atomic, write_json
+from pescape.files import write_json
 from pescape.processes import exclusive
 from pescape.tasks import TaskStore
 from pescape.validation.comparison import write_values
+from pescape.validation.compounds import Solid
 from pescape.validation.registry import known_values
 from pescape.validation.runner import property_task, run_properties
 from pescape.validation.sources import PotentialFile
-from pescape.validation.study import KnownValue, Standard, Study, Subject, structures_file
+from pescape.validation.study import KnownValue, Standard, Study, Subject
 from pescape.validation.values import KnownValues
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def plan_validation(
     properties = config.chosen(only, without)
     if not properties:
         raise ConfigError("no property is left to compute")
-    elements = set(_elements([one.model_dump(mode="json") for one in properties]))
+    elements = set(_elements(properties))
     names = known_values(properties)
     known = [one for one in standards if isinstance(one, KnownValues)]
     told = tuple(text for one in known for text in one.check(names, elements))
@@ -124,17 +126,17 @@ def _check(source: PotentialFile | Reference, elements: set[str]) -> None:
 
 def _elements(settings: object) -> Iterator[str]:
     """Find the elements that configurations are about."""
-    if isinstance(settings, list):
+    if isinstance(settings, Solid):
+        yield from settings.composition
+    elif isinstance(settings, (list, tuple)):
         for one in settings:
             yield from _elements(one)
-    elif isinstance(settings, dict):
-        for key, value in settings.items():
-            if key == "element" and isinstance(value, str):
-                yield value
-            elif key in ("elements", "species") and isinstance(value, list):
-                yield from (one for one in value if isinstance(one, str))
-            else:
-                yield from _elements(value)
+    elif isinstance(settings, Strict):
+        for name in ("element", "elements", "species"):
+            given = getattr(settings, name, ())
+            yield from (given,) if isinstance(given, str) else (given or ())
+        for name in type(settings).model_fields:
+            yield from _elements(getattr(settings, name))
 
 
 def run_validation(
@@ -156,8 +158,8 @@ def run_validation(
     config
         Where tasks run.
     folder
-        Output: ``study.json``, ``values.csv``, ``structures/``; ``tasks/`` and ``unfinished/``
-        hold what resuming needs.
+        Output: ``study.json``, ``values.csv``; ``tasks/`` and ``unfinished/`` hold what
+        resuming needs.
     executor
         Where the tasks run, instead of what `config` says.
     base
@@ -185,7 +187,8 @@ def run_validation(
             on_finished=on_finished,
         )
         study = _study(plan, outcomes)
-        write_study(study, folder)
+        write_json(folder / STUDY_FILE, study.to_json())
+        write_values(study, folder / VALUES_FILE)
     return study
 
 
@@ -227,35 +230,6 @@ def describe(source: PotentialFile | Reference) -> str:
     else:
         what = "Behler-Parrinello network"
     return f"{path.name}: {what}, {elements}, cut-off {potential.cutoff:g} Å"
-
-
-def write_study(study: Study, folder: Path) -> None:
-    """Write a study for machines, its table, and the structures of every property."""
-    write_json(folder / STUDY_FILE, study.to_json())
-    write_values(study, folder / VALUES_FILE)
-    import ase.io
-
-    for one in (outcome for title in study.titles for outcome in study.outcomes(title)):
-        if one.result is not None and one.result.structures:
-            with atomic(folder / structures_file(one.source, one.title)) as temporary:
-                ase.io.write(temporary, list(one.result.structures), format="extxyz")
-
-
-def read_study(folder: Path) -> Study:
-    """Read the study that a validation has left in a folder.
-
-    Raises
-    ------
-    ConfigError
-        There is none.
-    """
-    path = folder / STUDY_FILE
-    try:
-        return Study.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: nothing has been validated here yet") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path}: is not a study of this version: {error}") from error
 
 
 def validation_progress(plan: ValidationPlan, folder: Path) -> dict[str, tuple[int, int]]:

@@ -1,0 +1,180 @@
+"""Sections about what lies beside a validation: an ensemble, a learning campaign."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pescape.errors import DataError, TaskError
+from pescape.learning.decision_tree import Branch
+from pescape.learning.ensemble_figure import draw_histograms, draw_tree
+from pescape.learning.ensemble_report import read_report
+from pescape.learning.ensemble_results import Spread
+from pescape.learning.figure import draw_levels, draw_rounds
+from pescape.learning.levels import read_levels
+from pescape.learning.rounds import read_rounds
+from pescape.report.figures import FIGURES
+from pescape.report.page import Extra, Picture, Table, number, picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pescape.learning.levels import LevelSummary
+
+# Histograms that a figure holds.
+_MOST = 12
+
+
+def ensemble_section(source: Path, folder: Path) -> Extra:
+    """Tell how what a fit predicts depends on its seed: figures 8 and 9 of Luo et al.
+
+    Parameters
+    ----------
+    source
+        Folder that `pescape ensemble` has written.
+    folder
+        Of the report.
+    """
+    content = read_report(source)
+    try:
+        spreads = [Spread(**one) for one in content["values"]]
+        tree = Branch.from_json(content["tree"])
+        members = [one["values"] for one in content["members"]]
+        pictures = [
+            _picture(
+                "ensemble-histograms",
+                "What the members predict; the reference dotted, the mean as a line",
+                8.0,
+                folder,
+                lambda file: draw_histograms(members, spreads, _shown(content), file),
+            )
+        ]
+        if content["predicates"]:
+            pictures.append(
+                _picture(
+                    "ensemble-tree",
+                    "How many members satisfy which predicates together",
+                    9.0,
+                    folder,
+                    lambda file: draw_tree(tree, file),
+                )
+            )
+        tables = (_predicates(content), _spreads(spreads))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{source}: not what `pescape ensemble` leaves ({error!r})") from error
+    text = f"{len(members)} potentials, fitted to the same data from different seeds."
+    return Extra("ensemble", "Ensemble", text, tuple(pictures), tables)
+
+
+def _shown(content: dict[str, Any]) -> list[str]:
+    """Name the values of the histograms: those asked for, or those with most spread to see."""
+    known = [one["name"] for one in content["values"]]
+    asked = content["config"].get("histograms") or []
+    about = " ".join(one["text"] for one in content["predicates"])
+    wanted = asked or [name for name in known if name in about] or known
+    return [name for name in wanted if name in known][:_MOST]
+
+
+def _predicates(content: dict[str, Any]) -> Table:
+    rows = [
+        (one["name"], one["text"], *(str(one[key]) for key in ("alone", "together", "unknown")))
+        for one in content["predicates"]
+    ]
+    columns = ("predicate", "which says", "members", "and all before it", "unknown")
+    return Table("Predicates, and how many members satisfy them", columns, tuple(rows))
+
+
+def _spreads(spreads: list[Spread]) -> Table:
+    rows = [
+        (
+            one.name,
+            one.unit,
+            str(one.count),
+            *(number(x) for x in (one.mean, one.std, one.least, one.largest, one.reference)),
+        )
+        for one in spreads
+    ]
+    columns = ("value", "unit", "members", "mean", "deviation", "least", "largest", "reference")
+    return Table("Distribution of every value over the members", columns, tuple(rows))
+
+
+def campaign_section(source: Path, folder: Path) -> Extra:
+    """Tell how a potential was learned: data and errors by level, and round by round.
+
+    Parameters
+    ----------
+    source
+        Folder that `pescape learn` has written.
+    folder
+        Of the report.
+    """
+    try:
+        levels = read_levels(source)
+        rounds, settled = read_rounds(source)
+        guard = json.loads((source / "config.json").read_text(encoding="utf-8"))["guard"]
+    except FileNotFoundError as error:
+        raise TaskError(f"{error.filename}: nothing has been learned here yet") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{source}: not what `pescape learn` leaves ({error!r})") from error
+    pictures = []
+    if levels:
+        pictures.append(
+            _picture(
+                "campaign-levels",
+                "Learning curves: the data set and the errors, level by level",
+                7.0,
+                folder,
+                lambda file: draw_levels(levels, file),
+            )
+        )
+    pictures.append(
+        _picture(
+            "campaign-rounds",
+            "What each round met and learned",
+            7.0,
+            folder,
+            lambda file: draw_rounds(rounds, file, select=guard["select"], stop=guard["stop"]),
+        )
+    )
+    last = rounds[-1]
+    text = f"{len(rounds)} rounds of active learning to {last.configurations} configurations"
+    text += "." if settled else ", not settled yet."
+    tables = (_levels(levels),) if levels else ()
+    return Extra("campaign", "Learning campaign", text, tuple(pictures), tables)
+
+
+def _levels(levels: list[LevelSummary]) -> Table:
+    columns = (
+        "level",
+        "parameters",
+        "rounds",
+        "configurations",
+        "energy RMSE (meV/atom)",
+        "force RMSE (eV/Å)",
+        "test energy RMSE (meV/atom)",
+        "test force RMSE (eV/Å)",
+    )
+    rows = [
+        (
+            str(one.level),
+            str(one.parameters),
+            str(one.rounds),
+            str(one.configurations),
+            number(one.energy_rmse),
+            number(one.force_rmse),
+            number(one.test_energy_rmse),
+            number(one.test_force_rmse),
+        )
+        for one in levels
+    ]
+    return Table("Levels of the campaign", columns, tuple(rows))
+
+
+def _picture(
+    name: str, caption: str, width: float, folder: Path, draw: Callable[[Path], None]
+) -> Picture:
+    files = folder / FIGURES / f"{name}.png", folder / FIGURES / f"{name}.svg"
+    for file in files:
+        draw(file)
+    return picture(caption, width, files, folder)

@@ -1,0 +1,90 @@
+"""Curves of all potentials over each other, a panel for each name."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from pescape.plotting import GREY
+from pescape.report.figures.base import Drawing, legend, panels, panels_size, plain, stem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pescape.report.figures.base import Scene
+
+# Curves of more points than this are lines without markers.
+_SPARSE = 40
+# Panels of one figure.
+_MOST = 12
+
+
+def draw_curves(scene: Scene) -> list[Drawing]:
+    """Draw every curve of a property."""
+    names = scene.curve_names
+    parts = [names[start : start + _MOST] for start in range(0, len(names), _MOST)]
+    return [
+        Drawing(
+            stem(scene.title, "curves", *([] if len(parts) == 1 else [str(number)])),
+            f"Curves of {scene.title}: {', '.join(part)}",
+            panels_size(len(part)),
+            functools.partial(_draw, scene=scene, names=part),
+        )
+        for number, part in enumerate(parts, 1)
+    ]
+
+
+def _draw(figure: Figure, scene: Scene, names: Sequence[str]) -> None:
+    axes = panels(figure, len(names))
+    for panel, name in zip(axes, names, strict=True):
+        draw_panel(panel, scene, name)
+        panel.set_title(plain(name))
+    legend(figure, axes)
+
+
+def draw_panel(axes: Axes, scene: Scene, name: str) -> None:
+    """Draw one curve by everyone who has it, and the known value of its name as a level."""
+    for one, curve in scene.curves(name):
+        marker = one.style.marker if len(curve.x) <= _SPARSE and not one.reference else ""
+        axes.plot(
+            curve.x,
+            curve.y,
+            color=one.style.color,
+            marker=marker,
+            ms=3.5,
+            ls=one.style.line,
+            lw=1.3,
+            label=plain(one.name),
+        )
+        axes.set_xlabel(plain(curve.x_label))
+        axes.set_ylabel(plain(curve.y_label))
+    shared = scene.curves(name)[0][1]
+    for x, label in shared.marks:
+        axes.axvline(x, color=GREY, lw=0.6, zorder=0)
+        axes.annotate(
+            plain(label),
+            (x, 1.0),
+            xycoords=("data", "axes fraction"),
+            va="bottom",
+            ha="center",
+            fontsize=7,
+        )
+    draw_levels(axes, scene, name)
+
+
+def draw_levels(axes: Axes, scene: Scene, name: str) -> None:
+    """Draw what references from files know under a name as horizontal lines."""
+    for reference, values in scene.known.items():
+        if name in values:
+            style = scene.styles[reference]
+            axes.axhline(
+                values[name],
+                color=style.color,
+                ls=style.line,
+                lw=1.2,
+                label=plain(reference),
+                zorder=1,
+            )

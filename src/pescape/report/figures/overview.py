@@ -1,0 +1,133 @@
+"""Figures of a whole study: how far everything is from the reference, property by property."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pescape.plotting import GREY, INK
+from pescape.report.figures.base import WIDTH, Drawing, legend, panels, panels_size, plain
+from pescape.report.palette import styles
+from pescape.report.verdict import is_diagnostic
+from pescape.validation.comparison import group_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pescape.validation.comparison import GroupError
+    from pescape.validation.study import Row, Study
+
+# Values of one figure of relative errors, and the largest one it shows, percent.
+_MOST, _FAR = 48, 50.0
+
+
+def overview(study: Study) -> list[Drawing]:
+    """Give the figures that sum a study up; none without references or common values."""
+    return [*_relative_errors(study), *_mean_errors(study)]
+
+
+def _relative_errors(study: Study) -> list[Drawing]:
+    if not study.standards:
+        return []
+    first = study.standards[0].name
+    # Energies depend on the reference's zero and small differences on nothing else.
+    rows = [r for r in study.rows() if r.references.get(first) and not is_diagnostic(r.name)][
+        :_MOST
+    ]
+    if not rows:
+        return []
+    return [
+        Drawing(
+            "relative-errors",
+            f"Relative error of each value against {first}, percent; triangles at the edge are "
+            f"farther off than {_FAR:g} %",
+            (WIDTH, 1.0 + 0.19 * len(rows)),
+            functools.partial(_draw_relative, study=study, rows=rows),
+        )
+    ]
+
+
+def _draw_relative(figure: Figure, study: Study, rows: Sequence[Row]) -> None:
+    first, looks = study.standards[0].name, styles(study)
+    axes = figure.subplots()
+    heights = np.arange(len(rows))[::-1]
+    for height in heights[::2]:
+        axes.axhspan(height - 0.5, height + 0.5, color="#f4f6f9", lw=0, zorder=-2)
+    axes.axvline(0.0, color=INK, lw=0.8, zorder=-1)
+    for index, one in enumerate(study.subjects):
+        shift = 0.5 * ((index + 0.5) / len(study.subjects) - 0.5)
+        errors = [_percent(row, one.name, first) for row in rows]
+        known = [(e, h - shift) for e, h in zip(errors, heights, strict=True) if e is not None]
+        style = looks[one.name]
+        axes.plot([], [], style.marker, color=style.color, label=plain(one.name))
+        for shown, marker in (
+            ([point for point in known if abs(point[0]) <= _FAR], style.marker),
+            ([(_FAR, h) for error, h in known if error > _FAR], ">"),
+            ([(-_FAR, h) for error, h in known if error < -_FAR], "<"),
+        ):
+            axes.plot(
+                [x for x, _ in shown], [y for _, y in shown], marker, ms=4.5, color=style.color
+            )
+    axes.set_yticks(heights, [plain(row.name) for row in rows], fontsize=7.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    reach = max(abs(x) for x in axes.dataLim.intervalx) if len(rows) else 1.0
+    axes.set_xlim(-1.06 * max(reach, 1.0), 1.06 * max(reach, 1.0))
+    axes.set_xlabel(f"difference from {plain(first)} (%)")
+    legend(figure, [axes])
+
+
+def _percent(row: Row, subject: str, standard: str) -> float | None:
+    share = row.relative_error(subject, standard)
+    return None if share is None else 100.0 * share
+
+
+def _mean_errors(study: Study) -> list[Drawing]:
+    """Draw mean errors against the potentials: the counterpart of figure 7 of Luo et al."""
+    found = _group_errors(study)
+    if len(study.subjects) < 2 or not found:
+        return []
+    return [
+        Drawing(
+            "mean-errors",
+            f"Mean absolute errors against {study.standards[0].name}, from the first potential to "
+            f"the last: {', '.join(found)}",
+            panels_size(len(found)),
+            functools.partial(_draw_means, study=study, found=found),
+        )
+    ]
+
+
+def _group_errors(study: Study) -> dict[str, list[GroupError]]:
+    """Give errors against the first reference, by group."""
+    found: dict[str, list[GroupError]] = {}
+    for one in group_errors(study):
+        if one.standard == study.standards[0].name:
+            found.setdefault(one.group, []).append(one)
+    return found
+
+
+def _draw_means(figure: Figure, study: Study, found: dict[str, list[GroupError]]) -> None:
+    names, looks = [one.name for one in study.subjects], styles(study)
+    axes = panels(figure, len(found))
+    for panel, (group, errors) in zip(axes, found.items(), strict=True):
+        places = [names.index(one.subject) for one in errors]
+        panel.plot(places, [one.mean for one in errors], color=GREY, lw=1.2, zorder=1)
+        for place, one in zip(places, errors, strict=True):
+            style = looks[one.subject]
+            panel.plot(place, one.mean, style.marker, ms=6, color=style.color)
+        panel.set_title(group.capitalize())
+        panel.set_ylabel(f"MAE ({errors[0].unit})")
+        _finish(panel, names)
+
+
+def _finish(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_ylim(0.0, None)
+    axes.set_xlim(-0.3, len(names) - 0.7)
+    axes.set_xticks(range(len(names)), [plain(name) for name in names], rotation=30, ha="right")
+    axes.grid(axis="y", color=GREY, lw=0.4, alpha=0.6)

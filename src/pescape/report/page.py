@@ -1,0 +1,313 @@
+"""What the page shows, made of a study: texts and numbers, ready for the template."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from pescape.report.palette import styles
+from pescape.report.verdict import is_beyond, scores, title_of, totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pescape.report.links import Download
+    from pescape.validation.runner import Outcome
+    from pescape.validation.study import Row, Standard, Study
+
+_TEMPLATES = Path(__file__).parent / "templates"
+# SVG files that are larger (bytes) are shown as PNG.
+_LARGE = 200_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as it stands in the page.
+
+    Parameters
+    ----------
+    caption
+        What it shows.
+    data
+        The image as a ``data:`` address.
+    width
+        That it is shown in at most, CSS pixels.
+    png, svg
+        Addresses of the files, from the page on.
+    """
+
+    caption: str
+    data: str
+    width: int
+    png: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A property, as the page shows it.
+
+    Parameters
+    ----------
+    title, kind
+        Of the property; no kind if it failed for everyone.
+    rows
+        Its values.
+    pictures
+        Its figures.
+    outcomes
+        By everyone.
+    settings
+        Flattened, by whoever shares them: (names, settings).
+    downloads
+        Structures, by whoever has some.
+    """
+
+    title: str
+    kind: str
+    rows: tuple[Row, ...]
+    pictures: tuple[Picture, ...]
+    outcomes: tuple[Outcome, ...]
+    settings: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    downloads: Mapping[str, Download]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Parameters
+    ----------
+    caption
+        What it holds.
+    columns
+        Their names.
+    rows
+        Their cells; the first one names the row.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A section about something else than a property.
+
+    Parameters
+    ----------
+    key
+        Of its address in the page.
+    title
+        Its heading.
+    text
+        A sentence about it.
+    pictures, tables
+        What it shows.
+    """
+
+    key: str
+    title: str
+    text: str
+    pictures: tuple[Picture, ...]
+    tables: tuple[Table, ...]
+
+
+def picture(
+    caption: str, width: float, files: tuple[Path, Path], base: Path, *, raster: bool = False
+) -> Picture:
+    """Take a drawn figure into the page.
+
+    Parameters
+    ----------
+    caption
+        What it shows.
+    width
+        Of the figure, inches.
+    files
+        As PNG and as SVG.
+    base
+        Where the page will be.
+    raster
+        Whether to show the PNG, however small the SVG is.
+    """
+    png, svg = files
+    large = raster or svg.stat().st_size > _LARGE
+    file, kind = (png, "png") if large else (svg, "svg+xml")
+    content = base64.b64encode(file.read_bytes()).decode()
+    addresses = (quote(one.relative_to(base).as_posix()) for one in files)
+    data = f"data:image/{kind};base64,{content}"
+    return Picture(caption, data, round(96 * width), *addresses)
+
+
+def section_of(
+    study: Study,
+    title: str,
+    pictures: Sequence[Picture],
+    downloads: Mapping[str, Download],
+) -> Section:
+    """Gather what the page tells about a property."""
+    outcomes = study.outcomes(title)
+    kinds = [one.result.kind for one in outcomes if one.result is not None]
+    return Section(
+        title,
+        kinds[0] if kinds else "",
+        tuple(row for row in study.rows() if title_of(row.name) == title),
+        tuple(pictures),
+        outcomes,
+        _settings(outcomes),
+        downloads,
+    )
+
+
+def _settings(
+    outcomes: Iterable[Outcome],
+) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Give settings once for all who share them."""
+    shared: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for one in outcomes:
+        if one.result is not None:
+            shared.setdefault(tuple(flattened(one.result.settings)), []).append(one.source)
+    return tuple((", ".join(names), settings) for settings, names in shared.items())
+
+
+def flattened(settings: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """Give nested settings as pairs of dotted names and texts; those unset are left out."""
+    found = []
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            found += flattened(value, f"{before}{name}.")
+        elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            for index, one in enumerate(value, 1):
+                found += flattened(one, f"{before}{name}.{index}.")
+        elif value is not None:
+            found.append((f"{before}{name}", _text(value)))
+    return found
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(_text(one) if not isinstance(one, list) else str(one) for one in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def number(value: float | None) -> str:
+    """Write a number with five digits; a dash for none."""
+    return "–" if value is None else _minus(f"{value:.5g}")
+
+
+def signed(value: float | None) -> str:
+    """Write a difference with its sign and three digits."""
+    if value is None:
+        return ""
+    return _minus("0" if value == 0.0 else f"{value:+.3g}")
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time as people say it."""
+    if seconds is None:
+        return ""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def words(name: str) -> str:
+    """Write an identifier as words."""
+    text = name.replace("_", " ")
+    return text[:1].upper() + text[1:]
+
+
+def short(value: float) -> str:
+    """Write a number with two digits."""
+    return _minus(f"{value:.2g}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _sort_key(value: float | None) -> str:
+    return "" if value is None or not math.isfinite(value) else repr(float(value))
+
+
+def rendered(
+    study: Study,
+    *,
+    overview: Sequence[Picture],
+    sections: Sequence[Section],
+    extras: Sequence[Extra] = (),
+) -> str:
+    """Make the page: one HTML document that needs no other file.
+
+    Parameters
+    ----------
+    study
+        What was found.
+    overview
+        Figures of the study as a whole.
+    sections
+        Of its properties.
+    extras
+        Further ones, of an ensemble or a campaign.
+    """
+    # Written by us, not by anyone's data.
+    inline = {
+        name: Markup((_TEMPLATES / f"report.{name}").read_text(encoding="utf-8"))  # noqa: S704
+        for name in ("css", "js")
+    }
+    found = scores(study)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            study=study,
+            scores=found,
+            totals=totals(study, found),
+            styles=styles(study),
+            groups=[(one.title, one.rows) for one in sections if one.rows],
+            beyond=lambda row: is_beyond(study, row),
+            cited=_cited,
+            overview=overview,
+            sections=sections,
+            extras=extras,
+            **inline,
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "signed": signed,
+        "short": short,
+        "duration": duration,
+        "words": words,
+        "key": _sort_key,
+        "magnitude": lambda value: None if value is None else abs(value),
+    }
+    return environment
+
+
+def _cited(standard: Standard) -> dict[str, list[str]]:
+    """Give the sources of single values, each with the values that are from there."""
+    found: dict[str, list[str]] = {}
+    for name, value in standard.values.items():
+        if value.source:
+            found.setdefault(value.source, []).append(name)
+    return found

@@ -1,0 +1,181 @@
+"""What a study comes to: thresholds held, mean errors, properties that failed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pescape.validation.study import Row, Study
+
+# Values that tell how good a number is, not what it is: errors of these mean nothing.
+_DIAGNOSTIC = re.compile(r"(^|[._])(rmse|asymmetry|moved|minima)$")
+
+
+@dataclass(frozen=True)
+class MeanError:
+    """Mean absolute difference from a reference, over values of one unit.
+
+    Parameters
+    ----------
+    value, unit
+        Of the mean.
+    relative
+        The mean of the differences over the reference's values, without those of zero.
+    count
+        Values it is taken over.
+    """
+
+    value: float
+    unit: str
+    relative: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """One property of one potential, summed up.
+
+    Parameters
+    ----------
+    title, subject
+        Of the property and the potential.
+    within, judged
+        Values within their thresholds, and values that have a threshold and a reference. Those of
+        a property that failed are judged and not within.
+    errors
+        Against the study's first reference, by unit.
+    failure
+        Why there are no values.
+    warnings
+        How many there are.
+    """
+
+    title: str
+    subject: str
+    within: int
+    judged: int
+    errors: tuple[MeanError, ...]
+    failure: str | None
+    warnings: int
+
+
+@dataclass(frozen=True)
+class Total:
+    """All properties of one potential, summed up.
+
+    Parameters
+    ----------
+    within, judged
+        As of a score.
+    failed, properties
+        How many failed, and of how many.
+    warnings
+        How many there are.
+    seconds
+        That the properties took.
+    """
+
+    within: int
+    judged: int
+    failed: int
+    properties: int
+    warnings: int
+    seconds: float
+
+
+def title_of(name: str) -> str:
+    """Give the property that a value belongs to."""
+    return name.split(".", 1)[0]
+
+
+def judged_by(study: Study, row: Row) -> str | None:
+    """Name the reference that a threshold is about: the first that knows the value."""
+    return next((one.name for one in study.standards if one.name in row.references), None)
+
+
+def is_diagnostic(name: str) -> bool:
+    """Whether a value tells how good others are, so that differences in it are no errors."""
+    return _DIAGNOSTIC.search(name) is not None
+
+
+def scores(study: Study) -> dict[tuple[str, str], Score]:
+    """Sum up every property of every potential, by property and potential."""
+    rows: dict[str, list[Row]] = {title: [] for title in study.titles}
+    for row in study.rows():
+        rows.setdefault(title_of(row.name), []).append(row)
+    return {
+        (outcome.title, subject.name): Score(
+            outcome.title,
+            subject.name,
+            *_counts(study, rows[outcome.title], subject.name),
+            mean_errors(study, rows[outcome.title], subject.name),
+            outcome.failure,
+            len(outcome.result.warnings) if outcome.result else 0,
+        )
+        for subject in study.subjects
+        for outcome in subject.outcomes
+    }
+
+
+def totals(study: Study, found: Mapping[tuple[str, str], Score]) -> dict[str, Total]:
+    """Sum up scores by potential."""
+    summed = {}
+    for subject in study.subjects:
+        own = [one for (_, name), one in found.items() if name == subject.name]
+        summed[subject.name] = Total(
+            within=sum(one.within for one in own),
+            judged=sum(one.judged for one in own),
+            failed=sum(one.failure is not None for one in own),
+            properties=len(own),
+            warnings=sum(one.warnings for one in own),
+            seconds=sum(one.provenance.get("seconds", 0.0) for one in subject.outcomes),
+        )
+    return summed
+
+
+def is_beyond(study: Study, row: Row) -> bool:
+    """Whether any potential is beyond the value's threshold or lacks the value."""
+    standard = judged_by(study, row)
+    return any(
+        row.values[one.name] is None
+        or (standard is not None and row.holds(one.name, standard) is False)
+        for one in study.subjects
+    )
+
+
+def _counts(study: Study, rows: Iterable[Row], subject: str) -> tuple[int, int]:
+    within = judged = 0
+    for row in rows:
+        standard = judged_by(study, row)
+        if row.threshold is None or standard is None:
+            continue
+        judged += 1
+        within += row.holds(subject, standard) is True
+    return within, judged
+
+
+def mean_errors(study: Study, rows: Iterable[Row], subject: str) -> tuple[MeanError, ...]:
+    """Take the mean of absolute differences from the first reference, unit by unit."""
+    if not study.standards:
+        return ()
+    standard = study.standards[0].name
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        error = row.error(subject, standard)
+        if error is not None and not is_diagnostic(row.name):
+            found.setdefault(row.unit, []).append((abs(error), abs(row.references[standard])))
+    return tuple(_mean(unit, pairs) for unit, pairs in found.items())
+
+
+def _mean(unit: str, pairs: list[tuple[float, float]]) -> MeanError:
+    shares = [error / reference for error, reference in pairs if reference > 0.0]
+    return MeanError(
+        value=sum(error for error, _ in pairs) / len(pairs),
+        unit=unit,
+        relative=sum(shares) / len(shares) if shares else None,
+        count=len(pairs),
+    )
