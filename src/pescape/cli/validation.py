@@ -21,12 +21,13 @@ _ROWS = 60
 
 def _list_references(wanted: bool) -> None:
     if wanted:
-        from pescape.cli.output import table
+        from pescape.cli.output import say
         from pescape.validation.values import read_values, shipped_values
 
-        files = {name: read_values(path).content for name, path in shipped_values().items()}
-        rows = [(name, len(one.values), one.name, one.source) for name, one in files.items()]
-        table("published values", ["-r", "values", "whose", "from"], rows)
+        for name, path in shipped_values().items():
+            one = read_values(path).content
+            about = f"{len(one.values)} values of {', '.join(one.elements)}"
+            say(f"[bold]{name}[/]: {about}; {one.source}")
         raise typer.Exit
 
 

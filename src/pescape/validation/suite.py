@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from pescape.config import Strict
-from pescape.validation.crystals import Crystal
+from pescape.validation.crystals import AnyCrystal, Crystal
 from pescape.validation.registry import PROPERTIES, AnyProperty
 
 if TYPE_CHECKING:
     from pescape.validation.base import PropertyConfig
+    from pescape.validation.compounds import Solid
 
 Lattice = Literal["bcc", "diamond", "fcc", "hcp", "omega", "sc"]
 
@@ -26,7 +27,7 @@ _ADAPTER: TypeAdapter[PropertyConfig] = TypeAdapter(AnyProperty)
 class SuiteConfig(Strict):
     """The crystal that a suite is about, and what is left out."""
 
-    crystal: Crystal
+    crystal: AnyCrystal
     phases: tuple[Lattice, ...] | None = Field(
         None, description="beside the crystal's own; hcp, bcc, fcc and omega if it is one of them"
     )
@@ -39,8 +40,10 @@ class SuiteConfig(Strict):
         return kinds
 
     @property
-    def crystals(self) -> tuple[Crystal, ...]:
-        """The crystal and the other phases of its element."""
+    def crystals(self) -> tuple[Solid, ...]:
+        """The crystal and the other phases of its element; a compound is alone."""
+        if not isinstance(self.crystal, Crystal):
+            return (self.crystal,)
         usual = _METALS if self.crystal.lattice in _METALS else ()
         others = usual if self.phases is None else self.phases
         wanted = [lattice for lattice in dict.fromkeys(others) if lattice != self.crystal.lattice]
@@ -56,8 +59,8 @@ class SuiteConfig(Strict):
                 continue
             found += _applied({"kind": kind}, phases, self.crystal)
             for phase in phases[1:]:
-                if phase.lattice in _OF_PHASES.get(kind, ()):
-                    named = {"kind": kind, "name": f"{kind}_{phase.lattice}"}
+                if phase.title in _OF_PHASES.get(kind, ()):
+                    named = {"kind": kind, "name": f"{kind}_{phase.title}"}
                     found += _applied(named, phases, phase)
         return tuple(found)
 
@@ -72,17 +75,18 @@ def check_kinds(kinds: tuple[str, ...] | list[str]) -> None:
 
 
 def _applied(
-    table: dict[str, str], phases: tuple[Crystal, ...], crystal: Crystal
+    table: dict[str, str], phases: tuple[Solid, ...], crystal: Solid
 ) -> list[PropertyConfig]:
     """Configure a property by the fields it has; nothing if it is none of such a crystal."""
     fields = PROPERTIES[table["kind"]].config.model_fields
+    elements = tuple(crystal.composition)
     about: dict[str, Any] = {
         "phases": phases,
         "crystal": crystal,
         "crystals": phases,
-        "element": crystal.element,
-        "elements": (crystal.element,),
-        "species": (crystal.element,),
+        "element": elements[0],
+        "elements": elements,
+        "species": elements,
     }
     try:
         return [_ADAPTER.validate_python(table | {k: v for k, v in about.items() if k in fields})]
