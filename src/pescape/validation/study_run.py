@@ -6,12 +6,15 @@ import contextlib
 import json
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import ase.io
 
 from pescape.config import Strict
 from pescape.errors import ConfigError
 from pescape.executors import open_executor
-from pescape.files import write_json
+from pescape.files import atomic, write_json
 from pescape.processes import exclusive
 from pescape.tasks import TaskStore
 from pescape.validation.comparison import write_values
@@ -19,14 +22,12 @@ from pescape.validation.compounds import Solid
 from pescape.validation.registry import known_values
 from pescape.validation.runner import property_task, run_properties
 from pescape.validation.sources import PotentialFile
-from pescape.validation.study import KnownValue, Standard, Study, Subject
+from pescape.validation.study import KnownValue, Standard, Study, Subject, structures_file
 from pescape.validation.values import KnownValues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
-    from pathlib import Path
-
     from pescape.labelling import Reference
     from pescape.validation.base import PropertyConfig
     from pescape.validation.config import ValidationConfig
@@ -158,8 +159,8 @@ def run_validation(
     config
         Where tasks run.
     folder
-        Output: ``study.json``, ``values.csv``; ``tasks/`` and ``unfinished/`` hold what
-        resuming needs.
+        Output: ``study.json``, ``values.csv``, ``structures/``; ``tasks/`` and ``unfinished/``
+        hold what resuming needs.
     executor
         Where the tasks run, instead of what `config` says.
     base
@@ -189,6 +190,7 @@ def run_validation(
         study = _study(plan, outcomes)
         write_json(folder / STUDY_FILE, study.to_json())
         write_values(study, folder / VALUES_FILE)
+        write_structures(study, folder)
     return study
 
 
@@ -219,8 +221,6 @@ def describe(source: PotentialFile | Reference) -> str:
     if not isinstance(source, PotentialFile):
         version = f" {source.version}" if source.version else ""
         return f"{source.recipe}{version}: {json.dumps(source.settings, sort_keys=True)}"
-    from pathlib import Path
-
     path = Path(source.path)
     with source.session() as calculator:
         potential: Any = calculator.potential  # type: ignore[attr-defined]
@@ -230,6 +230,31 @@ def describe(source: PotentialFile | Reference) -> str:
     else:
         what = "Behler-Parrinello network"
     return f"{path.name}: {what}, {elements}, cut-off {potential.cutoff:g} Å"
+
+
+def write_structures(study: Study, folder: Path) -> None:
+    """Write the structures of every property of everybody as extxyz, atomically."""
+    for one in (outcome for title in study.titles for outcome in study.outcomes(title)):
+        if one.result is not None and one.result.structures:
+            with atomic(folder / structures_file(one.source, one.title)) as temporary:
+                ase.io.write(temporary, list(one.result.structures), format="extxyz")
+
+
+def read_study(folder: Path) -> Study:
+    """Read the study that a validation has left in a folder.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or it is not what it should be.
+    """
+    path = folder / STUDY_FILE
+    try:
+        return Study.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigError(f"{path}: there is none; `pescape validate` leaves it") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: not a study as `pescape validate` leaves it") from error
 
 
 def validation_progress(plan: ValidationPlan, folder: Path) -> dict[str, tuple[int, int]]:
