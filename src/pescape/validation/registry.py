@@ -16,6 +16,7 @@ from pescape.validation.eos import EosConfig, eos
 from pescape.validation.interstitial import InterstitialConfig, interstitial
 from pescape.validation.lattice import LatticeConfig, lattice
 from pescape.validation.physicality import PhysicalityConfig, physicality
+from pescape.validation.stacking_faults import StackingFaultConfig, stacking_fault
 from pescape.validation.surfaces import SurfaceConfig, surface
 from pescape.validation.vacancy import VacancyConfig, vacancy
 from pescape.validation.vacancy_migration import VacancyMigrationConfig, vacancy_migration
@@ -62,6 +63,7 @@ PROPERTIES: dict[str, Property] = {
     "interstitial": Property(InterstitialConfig, interstitial),
     "vacancy_migration": Property(VacancyMigrationConfig, vacancy_migration),
     "surface": Property(SurfaceConfig, surface),
+    "stacking_fault": Property(StackingFaultConfig, stacking_fault),
     "physicality": Property(PhysicalityConfig, physicality),
 }
 
