@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from pescape.files import write_json
 from pescape.labelling import reference_from
 from pescape.report import write_report
 from pescape.tasks import TaskStore
@@ -15,7 +16,7 @@ from pescape.validation.eos import EosConfig
 from pescape.validation.lattice import LatticeConfig
 from pescape.validation.result import Grid
 from pescape.validation.study import KnownValue, Standard, Study, Subject, Threshold
-from pescape.validation.study_run import write_study
+from pescape.validation.study_run import STUDY_FILE
 
 HOSTILE = "<script>alert('µ & $x$')</script>"
 SOURCE = "Simmons & Wang (1971), <i>single crystals</i>"
@@ -101,7 +102,7 @@ def study(tmp_path_factory):
 def folder(study, tmp_path_factory):
     """A study and its report."""
     folder = tmp_path_factory.mktemp("study")
-    write_study(study, folder)
+    write_json(folder / STUDY_FILE, study.to_json())
     write_report(study, folder)
     return folder
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pescape.report.palette import styles
 from pescape.report.verdict import is_beyond, scores, title_of, totals
@@ -25,6 +26,25 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).parent / "templates"
 # SVG files that are larger (bytes) are shown as PNG.
 _LARGE = 200_000
+#: What pages call properties.
+HEADINGS = {
+    "cost": "Cost",
+    "divacancy": "Divacancies",
+    "elastic": "Elastic constants",
+    "eos": "Energy-volume curves",
+    "interstitial": "Self-interstitials",
+    "interstitial_migration": "Migration of interstitials",
+    "lattice": "Lattice and phases",
+    "melting": "Melting",
+    "pair_curve": "Pair curves",
+    "phonons": "Phonons",
+    "physicality": "Physicality",
+    "stacking_fault": "Stacking faults",
+    "surface": "Surfaces",
+    "thermal": "Thermal expansion and stability",
+    "vacancy": "Vacancy",
+    "vacancy_migration": "Migration of the vacancy",
+}
 
 
 @dataclass(frozen=True)
@@ -56,14 +76,20 @@ class Section:
 
     Parameters
     ----------
-    title, kind
-        Of the property; no kind if it failed for everyone.
+    title
+        Of the property.
+    heading
+        What the page calls it.
     rows
         Its values.
     pictures
         Its figures.
     outcomes
         By everyone.
+    failures, warnings
+        Texts, and who they are about.
+    standards
+        References that know any of its values.
     settings
         Flattened, by whoever shares them: (names, settings).
     downloads
@@ -71,10 +97,13 @@ class Section:
     """
 
     title: str
-    kind: str
+    heading: str
     rows: tuple[Row, ...]
     pictures: tuple[Picture, ...]
     outcomes: tuple[Outcome, ...]
+    failures: Mapping[str, Sequence[str]]
+    warnings: Mapping[str, Sequence[str]]
+    standards: tuple[Standard, ...]
     settings: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     downloads: Mapping[str, Download]
 
@@ -156,16 +185,29 @@ def section_of(
 ) -> Section:
     """Gather what the page tells about a property."""
     outcomes = study.outcomes(title)
-    kinds = [one.result.kind for one in outcomes if one.result is not None]
+    rows = tuple(row for row in study.rows() if title_of(row.name) == title)
+    failed = ((one.failure, one.source) for one in outcomes if one.failure is not None)
+    told = ((text, o.source) for o in outcomes if o.result for text in o.result.warnings)
     return Section(
         title,
-        kinds[0] if kinds else "",
-        tuple(row for row in study.rows() if title_of(row.name) == title),
+        HEADINGS.get(title, words(title)),
+        rows,
         tuple(pictures),
         outcomes,
+        _shared(failed),
+        _shared(told),
+        tuple(s for s in study.standards if any(s.name in row.references for row in rows)),
         _settings(outcomes),
         downloads,
     )
+
+
+def _shared(texts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Give texts once, with all they are about."""
+    found: dict[str, list[str]] = {}
+    for text, about in texts:
+        found.setdefault(text, []).append(about)
+    return found
 
 
 def _settings(
@@ -231,6 +273,11 @@ def short(value: float) -> str:
     return _minus(f"{value:.2g}")
 
 
+def breakable(name: str) -> Markup:
+    """Let lines break in a name of many parts."""
+    return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(name))))  # noqa: S704 (escaped)
+
+
 def _minus(text: str) -> str:
     return text.replace("-", "−")
 
@@ -273,7 +320,8 @@ def rendered(
             scores=found,
             totals=totals(study, found),
             styles=styles(study),
-            groups=[(one.title, one.rows) for one in sections if one.rows],
+            groups=[one for one in sections if one.rows],
+            headings={one.title: one.heading for one in sections},
             beyond=lambda row: is_beyond(study, row),
             cited=_cited,
             overview=overview,
@@ -298,6 +346,7 @@ def _environment() -> jinja2.Environment:
         "short": short,
         "duration": duration,
         "words": words,
+        "breakable": breakable,
         "key": _sort_key,
         "magnitude": lambda value: None if value is None else abs(value),
     }

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from pescape.plotting import INK
-from pescape.report.figures.base import WIDTH, Drawing, legend, plain, stem
+from pescape.report.figures.base import WIDTH, Drawing, legend, plain, sentence, stem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def draw_bars(
     return [
         Drawing(
             stem(scene.title, name),
-            f"{what} of {scene.title}: {', '.join(shown.values())}",
+            f"{sentence(what)}: {', '.join(shown.values())}",
             (min(WIDTH, max(width, 4.4)), 3.1),
             functools.partial(_draw, scene=scene, labels=shown, what=what),
         )
@@ -85,7 +85,7 @@ def _draw(figure: Figure, scene: Scene, labels: Mapping[str, str], what: str) ->
     )
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel(plain(what))
-    legend(figure, [axes])
+    legend(figure, [axes], scene.order)
 
 
 def bars(axes: Axes, scene: Scene, names: Sequence[str]) -> None:

@@ -78,6 +78,11 @@ class Scene:
     styles: Mapping[str, Style]
 
     @property
+    def order(self) -> list[str]:
+        """Labels of the potentials, as legends name them."""
+        return [plain(one.name) for one in self.series]
+
+    @property
     def units(self) -> dict[str, str]:
         """Units by the value's name within the property, in order."""
         return {
@@ -169,9 +174,16 @@ def stem(*parts: str) -> str:
     return "-".join(re.sub(r"[^\w.]+", "_", part).strip("._") or "x" for part in parts)
 
 
-def plain(text: str) -> str:
-    """Give a text that matplotlib shows as it is, dollars and all."""
+def plain(text: str, longest: int | None = None) -> str:
+    """Give a text that matplotlib shows as it is, dollars and all; cut off if it is longer."""
+    if longest is not None and len(text) > longest:
+        text = text[: longest - 1] + "…"
     return text.replace("$", r"\$")
+
+
+def sentence(text: str) -> str:
+    """Write the first letter large."""
+    return text[:1].upper() + text[1:]
 
 
 def panels(figure: Figure, count: int, columns: int = COLUMNS) -> list[Axes]:
@@ -191,12 +203,22 @@ def panels_size(count: int, columns: int = COLUMNS, height: float = 2.6) -> tupl
     return width, 0.35 + height * -(-count // columns)
 
 
-def legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """Set one legend of all panels above them; one of a single entry says nothing and is left."""
-    entries = {}
+def legend(figure: Figure, axes: Sequence[Axes], order: Sequence[str] = ()) -> None:
+    """Set one legend of all panels above them; one of a single entry says nothing and is left.
+
+    Parameters
+    ----------
+    figure, axes
+        Drawn, with labels.
+    order
+        Labels that come first.
+    """
+    found = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
+            found.setdefault(label, handle)
+    labels = [name for name in order if name in found]
+    entries = {name: found[name] for name in dict.fromkeys([*labels, *found])}
     if len(entries) > 1:
         figure.legend(
             entries.values(),

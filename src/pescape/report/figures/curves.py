@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from pescape.plotting import GREY
-from pescape.report.figures.base import Drawing, legend, panels, panels_size, plain, stem
+from pescape.report.figures.base import Drawing, legend, panels, panels_size, plain, sentence, stem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def draw_curves(scene: Scene) -> list[Drawing]:
     return [
         Drawing(
             stem(scene.title, "curves", *([] if len(parts) == 1 else [str(number)])),
-            f"Curves of {scene.title}: {', '.join(part)}",
+            _caption(scene, part),
             panels_size(len(part)),
             functools.partial(_draw, scene=scene, names=part),
         )
@@ -37,12 +37,18 @@ def draw_curves(scene: Scene) -> list[Drawing]:
     ]
 
 
+def _caption(scene: Scene, names: Sequence[str]) -> str:
+    curve = scene.curves(names[0])[0][1]
+    what = f"{curve.y_label} against {curve.x_label}".strip()
+    return f"{sentence(what)}: {', '.join(names)}"
+
+
 def _draw(figure: Figure, scene: Scene, names: Sequence[str]) -> None:
     axes = panels(figure, len(names))
     for panel, name in zip(axes, names, strict=True):
         draw_panel(panel, scene, name)
         panel.set_title(plain(name))
-    legend(figure, axes)
+    legend(figure, axes, scene.order)
 
 
 def draw_panel(axes: Axes, scene: Scene, name: str) -> None:

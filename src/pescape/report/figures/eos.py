@@ -43,7 +43,7 @@ def _draw(figure: Figure, scene: Scene) -> None:
                 label=plain(phase),
             )
             panel.set_xlabel(plain(curve.x_label))
-        panel.set_title(plain(one.name))
+        panel.set_title(plain(one.name, 26))
         panel.set_ylabel("energy (meV/atom)")
     for panel in axes[1:]:
         panel.sharey(axes[0])

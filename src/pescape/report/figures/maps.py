@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pescape.report.figures.base import Scene
 
 _CONTOURS = 9
+# Characters of a title that its panel is wide enough for.
+_TITLE = 22
 
 
 def draw_maps(scene: Scene) -> list[Drawing]:
@@ -22,7 +24,7 @@ def draw_maps(scene: Scene) -> list[Drawing]:
     return [
         Drawing(
             stem(scene.title, "map", name),
-            f"{name} of {scene.title} as a map, in the same colours for all: "
+            f"{name}: {scene.grids(name)[0][1].z_label}, in the same colours for all: "
             + ", ".join(one.name for one, _ in scene.grids(name)),
             panels_size(len(scene.grids(name)), height=2.9),
             functools.partial(_draw, scene=scene, name=name),
@@ -52,7 +54,7 @@ def _draw(figure: Figure, scene: Scene, name: str) -> None:
         )
         levels = np.linspace(low, high, _CONTOURS + 2)[1:-1]
         panel.contour(grid.x, grid.y, grid.z, levels, colors="white", linewidths=0.5, alpha=0.6)
-        panel.set_title(plain(one.name))
+        panel.set_title(plain(one.name, _TITLE))
         panel.set_xlabel(plain(grid.x_label))
         panel.set_ylabel(plain(grid.y_label))
     if image is not None:

@@ -127,7 +127,7 @@ def _draw_means(figure: Figure, study: Study, found: dict[str, list[GroupError]]
 
 
 def _finish(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_ylim(0.0, None)
+    axes.set_ylim(0.0, 1.1 * axes.get_ylim()[1])
     axes.set_xlim(-0.3, len(names) - 0.7)
-    axes.set_xticks(range(len(names)), [plain(name) for name in names], rotation=30, ha="right")
+    axes.set_xticks(range(len(names)), [plain(name, 14) for name in names], rotation=30, ha="right")
     axes.grid(axis="y", color=GREY, lw=0.4, alpha=0.6)
