@@ -177,10 +177,10 @@ def force_energy_limits(
     grid = np.geomspace(0.5, 2.5, 28) if distances is None else np.unique(distances)
     if len(grid) < 5 or grid[0] <= 0.0:
         raise ValueError("distances: at least five positive numbers are needed")
-    alone = {element: _alone(calculator, element, box, pbc) for element in chosen}
+    alone = {element: energy_of_atom(calculator, element, box, pbc=pbc) for element in chosen}
     pairs = []
     for pair in combinations_with_replacement(chosen, 2):
-        bond = _bond(calculator, pair, alone[pair[0]] + alone[pair[1]], box, pbc)
+        bond = bond_of_pair(calculator, pair, alone[pair[0]] + alone[pair[1]], box, pbc=pbc)
         scale = float(sum(covalent_radii[atomic_numbers[element]] for element in pair))
         pairs.append(_pair_limits(pair, follow_wall(bond, scale * grid, multiple, refinements)))
     return EnergyForceLimits(tuple(pairs), alone, float(multiple))
@@ -294,12 +294,33 @@ def _pair_limits(elements: tuple[str, str], well: Well) -> PairLimits:
     )
 
 
-def _bond(
-    calculator: CalculatorSource, pair: tuple[str, str], alone: float, box: float, pbc: bool
+def bond_of_pair(
+    calculator: CalculatorSource, pair: tuple[str, str], alone: float, box: float, *, pbc: bool
 ) -> Callable[[float], tuple[float, float]]:
+    """Make the function of the distance that a pair of atoms in vacuum is.
+
+    Parameters
+    ----------
+    calculator
+        Any ASE calculator, or a function that takes the structure and returns one.
+    pair
+        Chemical symbols.
+    alone
+        Energy of the two isolated atoms, eV.
+    box
+        Edge of the cubic cell the pair is put in, Å.
+    pbc
+        Periodic, for calculators that know nothing else.
+
+    Returns
+    -------
+    callable
+        Gives energy relative to the isolated atoms (eV) and force (eV/Å, positive when the
+        atoms repel) at a distance (Å).
+    """
+
     def energy_and_force(distance: float) -> tuple[float, float]:
-        atoms = Atoms(pair, positions=[[0, 0, 0], [distance, 0, 0]], cell=[box] * 3, pbc=pbc)
-        atoms.positions += box / 2.0 - atoms.positions.mean(axis=0)
+        atoms = pair_in_box(pair, distance, box, pbc=pbc)
         atoms.calc = _calculator_for(calculator, atoms)
         forces = atoms.get_forces()
         return float(atoms.get_potential_energy()) - alone, float(forces[1, 0] - forces[0, 0]) / 2.0
@@ -307,7 +328,15 @@ def _bond(
     return energy_and_force
 
 
-def _alone(calculator: CalculatorSource, element: str, box: float, pbc: bool) -> float:
+def pair_in_box(pair: tuple[str, str], distance: float, box: float, *, pbc: bool) -> Atoms:
+    """Put two atoms into the middle of a cubic cell; lengths in Å."""
+    atoms = Atoms(pair, positions=[[0, 0, 0], [distance, 0, 0]], cell=[box] * 3, pbc=pbc)
+    atoms.positions += box / 2.0 - atoms.positions.mean(axis=0)
+    return atoms
+
+
+def energy_of_atom(calculator: CalculatorSource, element: str, box: float, *, pbc: bool) -> float:
+    """Compute the energy (eV) of an isolated atom, in the middle of a cubic cell (Å)."""
     atoms = Atoms(element, positions=[[box / 2.0] * 3], cell=[box] * 3, pbc=pbc)
     atoms.calc = _calculator_for(calculator, atoms)
     return float(atoms.get_potential_energy())

@@ -11,8 +11,9 @@ from ase.eos import EquationOfState
 from ase.units import GPa
 from pydantic import Field
 
+from pescape.validation.attempts import for_each
 from pescape.validation.crystals import relaxed_crystal
-from pescape.validation.phases import PhasesConfig, compared, for_each_phase
+from pescape.validation.phases import PhasesConfig, compared
 from pescape.validation.result import Curve, PropertyError, PropertyResult, Value, snapshot
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def eos(calculator: BaseCalculator, config: EosConfig) -> PropertyResult:
         curve = Curve(volumes, energies, "volume (Å³/atom)", "energy (eV/atom)")
         return _Fit(curve, relaxed, values)
 
-    found, told = for_each_phase(config, fitted)
+    found, told = for_each(config.by_title, fitted)
     for title, fit in found.items():
         if fit.values["rmse"].value > _ROUGH:
             off = fit.values["rmse"].value

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Literal
 
-from ase import Atoms
 from pydantic import Field, PositiveFloat, model_validator
 
+from pescape.plugins.structures.limits import energy_of_atom
+from pescape.validation.attempts import for_each
 from pescape.validation.crystals import relaxed_crystal
-from pescape.validation.phases import PhasesConfig, compared, for_each_phase
+from pescape.validation.phases import PhasesConfig, compared
 from pescape.validation.result import PropertyResult, Value, snapshot
 from pescape.validation.symmetry import parameter_unit
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
     from pescape.validation.compounds import Solid
@@ -90,7 +92,7 @@ def lattice(calculator: BaseCalculator, config: LatticeConfig) -> PropertyResult
             "cohesive": Value(apart - energy, "eV/atom"),
         }
 
-    found, told = for_each_phase(config, relaxed)
+    found, told = for_each(config.by_title, relaxed)
     energies = {title: values["energy"].value for title, (_, values) in found.items()}
     differences, of_zeros = compared(config, energies)
     values = {
@@ -122,6 +124,4 @@ def _atom_energy(element: str, calculator: BaseCalculator, config: LatticeConfig
     if isinstance(given, float):
         return given
     # Periodic, for calculators that know nothing else; the box is wider than any cut-off.
-    atoms = Atoms(element, cell=[config.box] * 3, pbc=True)
-    atoms.calc = calculator
-    return float(atoms.get_potential_energy())
+    return energy_of_atom(calculator, element, config.box, pbc=True)

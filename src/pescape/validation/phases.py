@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -11,14 +10,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from pescape.validation.base import PropertyConfig
 from pescape.validation.compounds import value_name
 from pescape.validation.crystals import Crystals, check_titles
-from pescape.validation.result import PropertyError, Value
+from pescape.validation.result import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from pescape.validation.compounds import Solid
-
-    Computed = TypeVar("Computed")
 
 # Shares of elements closer than this are the same composition.
 _SAME = 1e-9
@@ -71,11 +68,15 @@ class PhasesConfig(PropertyConfig):
         formation = self.end_members or self.element_energies
         return ("relative", "formation") if formation else ("relative",)
 
+    @property
+    def by_title(self) -> dict[str, Solid]:
+        """The phases by name."""
+        return {phase.title: phase for phase in self.phases}
+
     def reference_of(self, phase: Solid) -> Solid:
         """Find the phase that another is compared with."""
         if phase.title in self.relative_to:
-            title = self.relative_to[phase.title]
-            return next(one for one in self.phases if one.title == title)
+            return self.by_title[self.relative_to[phase.title]]
         return next(one for one in self.phases if _alike(one, phase))
 
 
@@ -121,46 +122,6 @@ def compared(
                 gained = energies[phase.title] - parts
                 found["formation"] = Value(gained, "eV/atom")
     return values, told
-
-
-def for_each_phase(
-    config: PhasesConfig, compute: Callable[[Solid], Computed]
-) -> tuple[dict[str, Computed], list[str]]:
-    """Compute something of every phase that it can be computed of.
-
-    Returns
-    -------
-    dict
-        By the phase's name.
-    list of str
-        Why others are missing.
-
-    Raises
-    ------
-    PropertyError
-        Nothing is left.
-    """
-    found: dict[str, Computed] = {}
-    told: list[str] = []
-    for phase in config.phases:
-        with _told(phase, told):
-            found[phase.title] = compute(phase)
-    if not found:
-        raise PropertyError(told[0])
-    return found, told
-
-
-@contextlib.contextmanager
-def _told(phase: Solid, told: list[str]) -> Iterator[None]:
-    """Note what goes wrong with a phase."""
-    try:
-        yield
-    except (OSError, MemoryError):  # another attempt may mend it
-        raise
-    except PropertyError as error:
-        told.append(str(error))
-    except Exception as error:  # noqa: BLE001 (calculators raise anything, as of elements)
-        told.append(f"{phase.title}: {str(error) or type(error).__name__}")
 
 
 def _alike(one: Solid, other: Solid) -> bool:

@@ -15,6 +15,7 @@ from pescape.validation.elastic import ElasticConfig, elastic
 from pescape.validation.eos import EosConfig, eos
 from pescape.validation.interstitial import InterstitialConfig, interstitial
 from pescape.validation.lattice import LatticeConfig, lattice
+from pescape.validation.pair_curve import PairCurveConfig, pair_curve
 from pescape.validation.physicality import PhysicalityConfig, physicality
 from pescape.validation.stacking_faults import StackingFaultConfig, stacking_fault
 from pescape.validation.surfaces import SurfaceConfig, surface
@@ -58,6 +59,7 @@ PROPERTIES: dict[str, Property] = {
     "lattice": Property(LatticeConfig, lattice),
     "eos": Property(EosConfig, eos),
     "elastic": Property(ElasticConfig, elastic),
+    "pair_curve": Property(PairCurveConfig, pair_curve),
     "vacancy": Property(VacancyConfig, vacancy, version=2),
     "divacancy": Property(DivacancyConfig, divacancy),
     "interstitial": Property(InterstitialConfig, interstitial),
