@@ -28,6 +28,7 @@ from pescape.validation.values import KnownValues
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
+
     from pescape.labelling import Reference
     from pescape.validation.base import PropertyConfig
     from pescape.validation.config import ValidationConfig
