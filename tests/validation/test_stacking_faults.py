@@ -3,11 +3,12 @@ import pytest
 from ase import Atoms
 from ase.units import J, m
 
+from pescape.plugins.structures import Host
 from pescape.plugins.structures.slip import SLIP
 from pescape.validation import PropertyError
 from pescape.validation.crystals import Crystal
 from pescape.validation.defects import relaxed_host
-from pescape.validation.gamma import FaultEnergies, dips
+from pescape.validation.gamma import FaultEnergies, dips, map_minima
 from pescape.validation.stacking_faults import StackingFaultConfig, stacking_fault
 
 BASAL, PRISMATIC = SLIP["hcp"]
@@ -153,6 +154,48 @@ def test_minima_of_a_line_are_counted_from_a_depth_on():
     dented = hump - 30.0 * np.exp(-(((x - 0.5) / 0.1) ** 2))
     assert dips(dented, 1.0) == [24]
     assert dips(dented, 30.0) == []
+
+
+class Drawn(FaultEnergies):
+    """A map drawn by hand, in the symmetry of the plane."""
+
+    def __init__(self, slip, draw):
+        super().__init__(Host("Zr", "hcp", 3.2, 1.6), slip, None, layers=2)
+        self.draw = draw
+
+    def _energy(self, displacement):
+        return self.draw(*np.linalg.solve(self.sides.T, displacement))
+
+
+def minima_of(energies, steps=(12, 24)):
+    x, y = (np.linspace(0.0, 1.0, n + 1) for n in steps)
+    grid = np.array([[energies(np.array([a, b]) @ energies.sides) for a in x] for b in y])
+    return map_minima(energies, grid, 1.0)
+
+
+def well(x, y, at, depth):
+    away = [(x - at[0] + 0.5) % 1.0 - 0.5, (y - at[1] + 0.5) % 1.0 - 0.5]
+    return -depth * np.exp(-(away[0] ** 2 + away[1] ** 2) / 0.1**2)
+
+
+def test_minima_of_maps_are_found_between_points_of_the_grid_and_once():
+    def draw(x, y):
+        hills = 500.0 * (np.sin(np.pi * x) ** 2 + np.sin(np.pi * y) ** 2)
+        return hills + sum(well(x, y, (0.5, side * 0.271), 900.0) for side in (-1, 1))
+
+    ((height, place),) = minima_of(Drawn(PRISMATIC, draw))
+    assert place == pytest.approx([0.5, 0.27], abs=0.01)
+    assert height == pytest.approx(draw(*place), abs=0.2)
+
+
+def test_faults_below_the_crystal_are_minima_too_but_those_of_flat_maps_are_not():
+    def draw(x, y):
+        return 200.0 * np.sin(np.pi * x) ** 2 + well(x, y, (0.0, 0.5), 50.0)
+
+    ((height, place),) = minima_of(Drawn(PRISMATIC, draw))
+    assert height == pytest.approx(-50.0, abs=0.2)
+    assert place == pytest.approx([0.0, 0.5], abs=0.01)
+    assert minima_of(Drawn(BASAL, lambda x, _: 0.1 * np.sin(12 * np.pi * x))) == []
 
 
 def test_bcc_planes_have_lines_without_minima(zr):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.constraints import FixCartesian
 from ase.filters import UnitCellFilter
 from ase.units import J, m
-from scipy.ndimage import minimum_filter
+from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.optimize import minimize
 from scipy.signal import find_peaks
 
@@ -77,7 +77,7 @@ class FaultEnergies:
         self.layers = layers
         self.relaxed = relaxed
         self.vacuum = vacuum
-        self.stop = {"fmax": fmax, "steps": steps}
+        self.stop: dict[str, Any] = {"fmax": fmax, "steps": steps}
         self.symmetries = displacement_symmetries(host, slip.indices)
         self.periods = cut(host, slip.indices).layer.cell.array[:2, :2]
         #: Sides of the map in fractions of the periods, shape (2, 2).
@@ -144,7 +144,7 @@ def map_minima(energies: FaultEnergies, grid: Floats, depth: float) -> list[tupl
     grid
         The map over one period of either side, ends included, shape (m, n).
     depth
-        What the energy may differ by where the crystal is perfect, mJ/m².
+        What the highest of the points around a minimum is above it at least, mJ/m².
 
     Returns
     -------
@@ -155,7 +155,9 @@ def map_minima(energies: FaultEnergies, grid: Floats, depth: float) -> list[tupl
     sides = energies.sides
     inner = grid[:-1, :-1]
     steps = 1.0 / np.array(inner.shape[::-1])
-    lowest = np.argwhere(inner <= minimum_filter(inner, size=3, mode="wrap"))
+    around = {"size": 3, "mode": "wrap"}
+    deep = maximum_filter(inner, **around) - inner > depth
+    lowest = np.argwhere((inner <= minimum_filter(inner, **around)) & deep)
     starts = {tuple(_folded(energies, row[::-1] * steps)) for row in lowest}
     found: list[tuple[float, Floats]] = []
     for start in sorted(starts - {(0.0, 0.0)}):
@@ -171,7 +173,7 @@ def map_minima(energies: FaultEnergies, grid: Floats, depth: float) -> list[tupl
         )
         place = _folded(energies, end.x)
         known = [np.zeros(2), *(other for _, other in found)]
-        if end.fun > depth and not any(_near(place, other) for other in known):
+        if not any(_near(place, other) for other in known):
             found.append((float(end.fun), place))
     return sorted(found, key=lambda one: one[0])
 

@@ -160,7 +160,8 @@ def surface(calculator: BaseCalculator, config: SurfaceConfig) -> PropertyResult
     """
     host, bulk = relaxed_host(config.crystal, calculator)
     values: dict[str, Value] = {}
-    curves, structures, told = {}, [], []
+    curves, structures = {}, []
+    told: list[str] = []
     energies: dict[str, float] = {}
     for plane in config.chosen:
         title = plane_title(plane)
