@@ -116,7 +116,7 @@ def _inside(where: tuple[str | int, ...], container: tuple[str | int, ...]) -> b
 
 def _is_tag(part: str | int) -> bool:
     """Pydantic puts names of union members, such as ``list[int]``, among the keys."""
-    return isinstance(part, str) and not part.replace("_", "").replace("-", "").isalnum()
+    return isinstance(part, str) and any(bracket in part for bracket in "[(")
 
 
 def _dotted(where: list[str | int]) -> str:
@@ -135,12 +135,13 @@ def _known_keys(model: type, where: tuple[str | int, ...]) -> list[str]:
         if _is_tag(part):
             models = [found for found in models if part == tag_of(found)] or models
             continue
-        models = [
+        inside = [
             inner
             for outer in models
             if part in (fields := _fields_of(outer))
             for inner in _models_in(fields[part])
         ]
+        models = inside or models  # a key of a dict of models is the field of none
     return sorted({key for found in models for key in _fields_of(found)})
 
 

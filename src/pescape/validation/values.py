@@ -51,7 +51,7 @@ def _entries(prefix: str, table: Mapping[str, Any]) -> list[tuple[str, Any]]:
         name = f"{prefix}{key}"
         if not isinstance(given, dict):
             found.append((name, {"value": given}))
-        elif "value" in given or not given:
+        elif not given or given.keys() & Entry.model_fields.keys():
             found.append((name, given))
         else:
             found += _entries(f"{name}.", given)
