@@ -347,6 +347,7 @@ def _environment() -> jinja2.Environment:
         "duration": duration,
         "words": words,
         "breakable": breakable,
+        "within": lambda name: name.partition(".")[2],
         "key": _sort_key,
         "magnitude": lambda value: None if value is None else abs(value),
     }

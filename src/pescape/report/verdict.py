@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
     from pescape.validation.study import Row, Study
 
-# Values that tell how good a number is, not what it is: errors of these mean nothing.
-_DIAGNOSTIC = re.compile(r"(^|[._])(rmse|asymmetry|moved|minima)$")
+# Values that tell how good others are: differences in them are no errors.
+_DIAGNOSTIC = re.compile(
+    r"(^|[._])(rmse|asymmetry|moved|spread|bulk_difference|error|uncertainty)$|^physicality\."
+)
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,10 @@ def judged_by(study: Study, row: Row) -> str | None:
     return next((one.name for one in study.standards if one.name in row.references), None)
 
 
-def is_diagnostic(name: str) -> bool:
-    """Whether a value tells how good others are, so that differences in it are no errors."""
-    return _DIAGNOSTIC.search(name) is not None
+def is_diagnostic(row: Row) -> bool:
+    """Whether differences in a value are no errors: it tells how good others are, or counts."""
+    counts = not row.unit and "_over_" not in row.name
+    return counts or _DIAGNOSTIC.search(row.name) is not None
 
 
 def scores(study: Study) -> dict[tuple[str, str], Score]:
@@ -166,7 +169,7 @@ def mean_errors(study: Study, rows: Iterable[Row], subject: str) -> tuple[MeanEr
     found: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         error = row.error(subject, standard)
-        if error is not None and not is_diagnostic(row.name):
+        if error is not None and not is_diagnostic(row):
             found.setdefault(row.unit, []).append((abs(error), abs(row.references[standard])))
     return tuple(_mean(unit, pairs) for unit, pairs in found.items())
 

@@ -25,7 +25,12 @@ _MOST = 24
 
 
 def draw_bars(
-    scene: Scene, labels: Mapping[str, str], *, what: str, name: str = "values"
+    scene: Scene,
+    labels: Mapping[str, str],
+    *,
+    what: str,
+    name: str = "values",
+    spreads: Mapping[str, str] | None = None,
 ) -> list[Drawing]:
     """Draw values of one unit as bars.
 
@@ -39,6 +44,8 @@ def draw_bars(
         Of the axis, with unit.
     name
         Of the file, behind the property's title.
+    spreads
+        Values that say how far bars are uncertain, by the bar's name.
 
     Returns
     -------
@@ -56,7 +63,7 @@ def draw_bars(
             stem(scene.title, name),
             f"{sentence(what)}: {', '.join(shown.values())}",
             (min(WIDTH, max(width, 4.4)), 3.1),
-            functools.partial(_draw, scene=scene, labels=shown, what=what),
+            functools.partial(_draw, scene=scene, labels=shown, what=what, spreads=spreads or {}),
         )
     ]
 
@@ -72,9 +79,16 @@ def draw_values(scene: Scene) -> list[Drawing]:
     return drawings
 
 
-def _draw(figure: Figure, scene: Scene, labels: Mapping[str, str], what: str) -> None:
+def _draw(
+    figure: Figure,
+    scene: Scene,
+    labels: Mapping[str, str],
+    what: str,
+    spreads: Mapping[str, str],
+) -> None:
     axes = figure.subplots()
-    bars(axes, scene, list(labels))
+    _draw_groups(axes, scene, list(labels), spreads)
+    _draw_references(axes, scene, list(labels))
     long = sum(map(len, labels.values())) > _LONG
     axes.set_xticks(
         range(len(labels)),
@@ -88,21 +102,32 @@ def _draw(figure: Figure, scene: Scene, labels: Mapping[str, str], what: str) ->
     legend(figure, [axes], scene.order)
 
 
-def bars(axes: Axes, scene: Scene, names: Sequence[str]) -> None:
-    """Draw a group of bars for each value; references are lines across the group."""
+def _draw_groups(
+    axes: Axes, scene: Scene, names: Sequence[str], spreads: Mapping[str, str]
+) -> None:
+    """Draw a bar for each value of each potential."""
     potentials = [one for one in scene.series if not one.reference]
     width = _GROUP / max(len(potentials), 1)
     for index, one in enumerate(potentials):
-        points = [(x, one.value(name)) for x, name in enumerate(names)]
-        known = [(x, value) for x, value in points if value is not None]
         left = (index + 0.5) * width - _GROUP / 2
+        known = [(x + left, name) for x, name in enumerate(names) if name in one.result.values]
+        values = [one.result.values[name].value for _, name in known]
+        half = [0.5 * (one.value(spreads.get(name, "")) or 0.0) for _, name in known]
         axes.bar(
-            [x + left for x, _ in known],
-            [value for _, value in known],
+            [x for x, _ in known],
+            values,
             0.88 * width,
             color=one.style.color,
             label=plain(one.name),
+            yerr=half if any(half) else None,
+            error_kw={"ecolor": INK, "elinewidth": 0.8, "capsize": 2.0},
         )
+    axes.axhline(0.0, color=INK, lw=0.6)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+
+
+def _draw_references(axes: Axes, scene: Scene, names: Sequence[str]) -> None:
+    """Draw a line across each group where a reference is."""
     references = {one.name: one.value for one in scene.series if one.reference}
     references |= {name: values.get for name, values in scene.known.items()}
     for reference, value_of in references.items():
@@ -118,5 +143,3 @@ def bars(axes: Axes, scene: Scene, names: Sequence[str]) -> None:
                     lw=1.5,
                     label=plain(reference),
                 )
-    axes.axhline(0.0, color=INK, lw=0.6)
-    axes.set_xlim(-0.6, len(names) - 0.4)

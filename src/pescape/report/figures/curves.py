@@ -22,13 +22,25 @@ _SPARSE = 40
 _MOST = 12
 
 
-def draw_curves(scene: Scene) -> list[Drawing]:
-    """Draw every curve of a property."""
-    names = scene.curve_names
+def draw_curves(
+    scene: Scene, names: Sequence[str] | None = None, *, name: str = "curves"
+) -> list[Drawing]:
+    """Draw curves of a property.
+
+    Parameters
+    ----------
+    scene
+        The property.
+    names
+        Of the curves; all if None.
+    name
+        Of the file, behind the property's title.
+    """
+    names = scene.curve_names if names is None else names
     parts = [names[start : start + _MOST] for start in range(0, len(names), _MOST)]
     return [
         Drawing(
-            stem(scene.title, "curves", *([] if len(parts) == 1 else [str(number)])),
+            stem(scene.title, name, *([] if len(parts) == 1 else [str(number)])),
             _caption(scene, part),
             panels_size(len(part)),
             functools.partial(_draw, scene=scene, names=part),

@@ -12,14 +12,36 @@ if TYPE_CHECKING:
 
 
 def draw_formation(scene: Scene) -> list[Drawing]:
-    """Draw every formation energy of the largest cell as a bar, and the way there as curves."""
+    """Draw energies of the largest cell as bars, and the way there as curves."""
     return draw_sites(scene) + draw_curves(scene)
 
 
 def draw_sites(scene: Scene) -> list[Drawing]:
-    """Draw formation energies by site, without the lowest of them, which is one of them."""
-    energies = [name for name, unit in scene.units.items() if unit == "eV"]
-    shown = [n for n in energies if n != "lowest" and not n.rsplit("_", 1)[-1].isdigit()]
-    # A single number stands in the table.
-    labels = {name: name.replace("_", " ") for name in shown}
-    return draw_bars(scene, labels, what="formation energy (eV)") if len(shown) > 1 else []
+    """Draw formation energies by site, and against the size of the cell if there are several."""
+    drawings = []
+    for part, what in (("", "formation energy"), ("binding", "binding energy")):
+        shown = [n for n in _energies(scene) if n.endswith("binding") is bool(part)]
+        labels = {name: _label(name) for name in shown}
+        # A single number stands in the table.
+        if len(shown) > 1:
+            drawings += draw_bars(scene, labels, what=f"{what} (eV)", name=what.replace(" ", "-"))
+    return drawings
+
+
+def _energies(scene: Scene) -> list[str]:
+    """Name the energies of the largest cell, without the lowest, which is one of them."""
+    found = [name for name, unit in scene.units.items() if unit == "eV"]
+    return [
+        name
+        for name in found
+        if name != "lowest" and not name.endswith("_freed") and not _in_cell(name)
+    ]
+
+
+def _in_cell(name: str) -> bool:
+    """Whether a value is that of a cell of a certain size."""
+    return name.rsplit("_", 1)[-1].isdigit()
+
+
+def _label(name: str) -> str:
+    return name.removesuffix(".formation").removesuffix(".binding").replace("_", " ")

@@ -35,10 +35,8 @@ def _relative_errors(study: Study) -> list[Drawing]:
     if not study.standards:
         return []
     first = study.standards[0].name
-    # Energies depend on the reference's zero and small differences on nothing else.
-    rows = [r for r in study.rows() if r.references.get(first) and not is_diagnostic(r.name)][
-        :_MOST
-    ]
+    known = [row for row in study.rows() if row.references.get(first)]
+    rows = [row for row in known if not is_diagnostic(row)][:_MOST]
     if not rows:
         return []
     return [

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pescape.report.figures.bars import draw_values
+from pescape.report.figures.checks import draw_checks
 from pescape.report.figures.curves import draw_curves
-from pescape.report.figures.defects import draw_formation, draw_sites
+from pescape.report.figures.defects import draw_formation
 from pescape.report.figures.elastic import draw_elastic
 from pescape.report.figures.eos import draw_eos
 from pescape.report.figures.lattice import draw_lattice
 from pescape.report.figures.maps import draw_maps
+from pescape.report.figures.melting import draw_melting
+from pescape.report.figures.pairs import draw_pairs
+from pescape.report.figures.phonons import draw_phonons
+from pescape.report.figures.surfaces import draw_surfaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +31,13 @@ DRAWERS: dict[str, Drawer] = {
     "eos": draw_eos,
     "elastic": draw_elastic,
     "vacancy": draw_formation,
-    "interstitial": draw_sites,
+    "divacancy": draw_formation,
+    "interstitial": draw_formation,
+    "melting": draw_melting,
+    "pair_curve": draw_pairs,
+    "phonons": draw_phonons,
+    "physicality": draw_checks,
+    "surface": draw_surfaces,
 }
 
 

@@ -1,0 +1,87 @@
+"""Dispersion of phonons along the path, and their density of states beside it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pescape.plotting import GREY, INK
+from pescape.report.figures.base import WIDTH, Drawing, legend, plain, stem
+from pescape.report.figures.curves import draw_curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from pescape.report.figures.base import Scene
+    from pescape.validation.result import Curve
+
+    Floats = NDArray[np.float64]
+
+_BAND = re.compile(r"(.+)\.band_\d+")
+
+
+def draw_phonons(scene: Scene) -> list[Drawing]:
+    """Draw the bands of each phase, imaginary ones below zero."""
+    names = scene.curve_names
+    phases = list(dict.fromkeys(found[1] for name in names if (found := _BAND.fullmatch(name))))
+    drawings = [
+        Drawing(
+            stem(scene.title, "bands", phase),
+            f"Phonons of {phase}: dispersion and density of states; imaginary frequencies are "
+            "drawn below zero",
+            (WIDTH, 3.6),
+            functools.partial(_draw, scene=scene, phase=phase),
+        )
+        for phase in phases
+    ]
+    others = [n for n in names if not _BAND.fullmatch(n) and not n.endswith(".dos")]
+    return drawings + draw_curves(scene, others, name="others")
+
+
+def _draw(figure: Figure, scene: Scene, phase: str) -> None:
+    bands, density = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
+    names = [name for name in scene.curve_names if name.startswith(f"{phase}.band_")]
+    shared = scene.curves(names[0])[0][1]
+    for name in names:
+        for one, curve in scene.curves(name):
+            bands.plot(
+                _aligned(curve, shared),
+                curve.y,
+                color=one.style.color,
+                ls=one.style.line,
+                lw=1.1,
+                label=plain(one.name),
+            )
+    for one, curve in scene.curves(f"{phase}.dos"):
+        density.plot(curve.y, curve.x, color=one.style.color, ls=one.style.line, lw=1.1)
+        density.set_xlabel("DOS (1/THz/atom)")
+    bands.set_ylabel(plain(shared.y_label))
+    bands.set_xlim(shared.x[0], shared.x[-1])
+    bands.set_xticks([x for x, _ in shared.marks], [plain(name) for _, name in shared.marks])
+    for x, _ in shared.marks:
+        bands.axvline(x, color=GREY, lw=0.6, zorder=0)
+    for axes in (bands, density):
+        _shade_imaginary(axes)
+    density.set_xlim(left=0.0)
+    legend(figure, [bands], scene.order)
+
+
+def _aligned(curve: Curve, shared: Curve) -> Floats:
+    """Stretch a path so that its special points are where another's are.
+
+    Paths of potentials with other lattice parameters have other lengths.
+    """
+    own, others = ([x for x, _ in one.marks] for one in (curve, shared))
+    return np.interp(curve.x, own, others) if len(own) == len(others) > 1 else curve.x
+
+
+def _shade_imaginary(axes: Axes) -> None:
+    axes.axhline(0.0, color=INK, lw=0.7, zorder=1)
+    low, _ = axes.get_ylim()
+    if low < 0.0:
+        axes.axhspan(low, 0.0, color="#fbeae8", lw=0, zorder=-2)
