@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from pescape.validation.study import Row, Study
 
-#: Groups of values of one unit, as in Luo et al.'s figure 7 and beyond: patterns of kind and
-#: name. Numbers that repeat others (in smaller cells, as ratios) are left out.
+#: Groups of values, as in Luo et al.'s figure 7 and beyond: patterns of kind and name, for values
+#: that have a unit. Numbers that repeat others (in smaller cells, as ratios) are left out.
 GROUPS: dict[str, tuple[str, ...]] = {
     "lattice parameters": ("lattice.*.a", "lattice.*.c"),
     "elastic constants": ("elastic.C[1-6][1-6]",),
@@ -27,7 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "phase energies": ("lattice.*.relative",),
     "defect formation energies": (
         "vacancy.formation",
-        "divacancy.*formation",
+        "divacancy.*.formation",
         "interstitial.[A-Z]",
         "interstitial.[A-Z][A-Z]",
     ),
@@ -35,8 +35,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "vacancy_migration.basal",
         "vacancy_migration.out_of_basal",
         "vacancy_migration.barrier",
-        "interstitial_migration.*barrier",
+        "interstitial_migration.*",
     ),
+    "surface energies": ("surface.*.energy",),
+    "unstable stacking faults": ("stacking_fault.*.unstable",),
+    "melting temperatures": ("melting.*.temperature",),
 }
 
 COLUMNS = (
@@ -100,7 +103,7 @@ def group_errors(study: Study) -> tuple[GroupError, ...]:
     rows = study.rows()
     found = []
     for group, patterns in GROUPS.items():
-        own = [row for row in rows if _belongs(row, kinds, patterns)]
+        own = [row for row in rows if row.unit and _belongs(row, kinds, patterns)]
         for standard in study.standards:
             for subject in study.subjects:
                 errors = [row.error(subject.name, standard.name) for row in own]

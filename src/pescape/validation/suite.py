@@ -81,15 +81,22 @@ def _applied(
     fields = PROPERTIES[table["kind"]].config.model_fields
     elements = tuple(crystal.composition)
     about: dict[str, Any] = {
-        "phases": phases,
         "crystal": crystal,
-        "crystals": phases,
         "element": elements[0],
         "elements": elements,
         "species": elements,
     }
+    wanted = table | {name: one for name, one in about.items() if name in fields}
+    if "phases" not in fields:
+        return _valid(wanted)
+    possible = tuple(one for one in phases if _valid(wanted | {"phases": (one,)}))
+    return _valid(wanted | {"phases": possible})
+
+
+def _valid(table: dict[str, Any]) -> list[PropertyConfig]:
+    """Give the configuration, if it is one: not every property is one of every lattice."""
     try:
-        return [_ADAPTER.validate_python(table | {k: v for k, v in about.items() if k in fields})]
+        return [_ADAPTER.validate_python(table)]
     except ValidationError:
         return []
 
