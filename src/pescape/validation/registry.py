@@ -19,6 +19,7 @@ from pescape.validation.pair_curve import PairCurveConfig, pair_curve
 from pescape.validation.physicality import PhysicalityConfig, physicality
 from pescape.validation.stacking_faults import StackingFaultConfig, stacking_fault
 from pescape.validation.surfaces import SurfaceConfig, surface
+from pescape.validation.thermal import ThermalConfig, thermal
 from pescape.validation.vacancy import VacancyConfig, vacancy
 from pescape.validation.vacancy_migration import VacancyMigrationConfig, vacancy_migration
 
@@ -46,12 +47,16 @@ class Property:
         results are computed anew.
     engine
         What computes it.
+    seconds
+        Roughly what it takes with a potential of some hundred parameters: the longest begin
+        first, so that no worker is left with one of them in the end.
     """
 
     config: type[PropertyConfig]
     compute: Callable[..., PropertyResult]
     version: int = 1
     engine: Literal["ase", "lammps"] = "ase"
+    seconds: float = 1.0
 
 
 #: All properties, in the order of reports.
@@ -66,6 +71,7 @@ PROPERTIES: dict[str, Property] = {
     "vacancy_migration": Property(VacancyMigrationConfig, vacancy_migration),
     "surface": Property(SurfaceConfig, surface),
     "stacking_fault": Property(StackingFaultConfig, stacking_fault),
+    "thermal": Property(ThermalConfig, thermal, engine="lammps", seconds=20.0),
     "physicality": Property(PhysicalityConfig, physicality),
 }
 
