@@ -68,7 +68,7 @@ def test_the_fault_of_emt_copper_is_that_of_stackings_of_its_planes(emt, copper)
 @pytest.fixture(scope="module")
 def of_zr(zr):
     config = StackingFaultConfig(
-        crystal=Crystal(element="Zr", lattice="hcp"), height=16.0, line=12, grid=(6, 12)
+        crystal=Crystal(element="Zr", lattice="hcp"), height=12.0, line=12, grid=(6, 12)
     )
     return config, stacking_fault(zr, config)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: Places that are nearer to each other along a period (fractions of it) are the same.
 SAME = 0.03
 # Where the search for a minimum of a map ends: fractions of its sides, and mJ/m².
-_PLACED, _FOUND = 2e-3, 0.05
+_PLACED, _FOUND = 5e-3, 0.2
 # Decimals to which displacements (fractions of periods) are told apart.
 _DECIMALS = 6
 
