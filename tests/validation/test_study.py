@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +11,9 @@ from pescape.files import read_lines
 from pescape.validation.comparands import source_from, standard_from
 from pescape.validation.comparison import group_errors, records, violations
 from pescape.validation.config import ValidationConfig
+from pescape.validation.registry import PROPERTIES
 from pescape.validation.result import PropertyResult, Value
-from pescape.validation.runner import Outcome
+from pescape.validation.runner import Outcome, property_task
 from pescape.validation.study import KnownValue, Standard, Study, Subject, Threshold
 from pescape.validation.study_run import (
     plan_validation,
@@ -127,6 +129,18 @@ def test_nothing_is_computed_twice_and_the_same_calculator_is_computed_once(tmp_
     run_validation(plan, config, tmp_path, executor=executor)
     events = [one["event"] for one in read_lines(tmp_path / "tasks/index.jsonl")]
     assert events.count("started") == 2
+
+
+def test_the_longest_properties_begin_first(tmp_path, executor, monkeypatch):
+    config = configured()
+    slow = dataclasses.replace(PROPERTIES["elastic"], seconds=100.0)
+    monkeypatch.setitem(PROPERTIES, "elastic", slow)
+    plan = plan_validation(config, [source_from(EMT)])
+    study = run_validation(plan, config, tmp_path, executor=executor)
+    lines = read_lines(tmp_path / "tasks/index.jsonl")
+    first = next(one["key"] for one in lines if one["event"] == "started")
+    assert first == property_task(plan.subjects[0], plan.properties[1]).key
+    assert study.titles == ("lattice", "elastic")
 
 
 def test_a_suite_holds_what_applies_and_gives_way_to_given_properties():

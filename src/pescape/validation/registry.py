@@ -14,6 +14,10 @@ from pescape.validation.divacancy import DivacancyConfig, divacancy
 from pescape.validation.elastic import ElasticConfig, elastic
 from pescape.validation.eos import EosConfig, eos
 from pescape.validation.interstitial import InterstitialConfig, interstitial
+from pescape.validation.interstitial_migration import (
+    InterstitialMigrationConfig,
+    interstitial_migration,
+)
 from pescape.validation.lattice import LatticeConfig, lattice
 from pescape.validation.pair_curve import PairCurveConfig, pair_curve
 from pescape.validation.physicality import PhysicalityConfig, physicality
@@ -69,8 +73,9 @@ PROPERTIES: dict[str, Property] = {
     "divacancy": Property(DivacancyConfig, divacancy),
     "interstitial": Property(InterstitialConfig, interstitial),
     "vacancy_migration": Property(VacancyMigrationConfig, vacancy_migration),
+    "interstitial_migration": Property(InterstitialMigrationConfig, interstitial_migration),
     "surface": Property(SurfaceConfig, surface),
-    "stacking_fault": Property(StackingFaultConfig, stacking_fault),
+    "stacking_fault": Property(StackingFaultConfig, stacking_fault, seconds=20.0),
     "thermal": Property(ThermalConfig, thermal, engine="lammps", seconds=20.0),
     "physicality": Property(PhysicalityConfig, physicality),
 }

@@ -208,8 +208,10 @@ def run_properties(
             on_finished(done, len(tasks))
 
     trouble: str | None = None
+    seconds = [PROPERTIES[str(config.kind)].seconds for _, config in pairs]  # type: ignore[attr-defined]
+    longest_first = sorted(range(len(tasks)), key=seconds.__getitem__, reverse=True)
     try:
-        store.run(tasks, executor, tell)
+        store.run([tasks[index] for index in longest_first], executor, tell)
     except TaskError as error:  # of outer reasons: not kept, so that another run tries again
         trouble = str(error)
     outcomes = []
