@@ -45,7 +45,7 @@ class InterstitialConfig(DefectConfig):
     )
     repeats: Repeats | None = Field(None, description="several cells, instead of `repeat`")
     min_distance: float = Field(
-        0.7, gt=0.0, le=1.0, description="atoms that start nearer are pushed apart; in units of a"
+        0.7, gt=0.0, le=1.0, description="atoms that start nearer are pushed apart; nearest = 1"
     )
     # Symmetry holds an atom on a saddle, and rounding alone, not the potential, would decide
     # whether it leaves it. Less than 0.05 Å has been seen to leave zirconium's O where it is.
@@ -146,7 +146,8 @@ def interstitial(calculator: BaseCalculator, config: InterstitialConfig) -> Prop
         raise PropertyError("; ".join(told))
     values = {site: Value(one.energy, "eV") for site, one in found.items()}
     freed = {site: one.freed for site, one in found.items() if one.freed is not None}
-    values["lowest"] = Value(min(*(one.energy for one in found.values()), *freed.values()), "eV")
+    lowest = min([one.energy for one in found.values()] + list(freed.values()))
+    values["lowest"] = Value(lowest, "eV")
     values |= {f"{site}_moved": Value(one.moved, "Å") for site, one in found.items()}
     values |= {f"{site}_freed": Value(one, "eV") for site, one in freed.items()}
     curves: dict[str, Curve] = {}
@@ -177,7 +178,7 @@ def _sites(
     found = {}
     last = repeat == config.cells[-1]
     for site in config.chosen:
-        atoms = interstitial_in(host, repeat, site, min_distance=config.min_distance * host.a)
+        atoms = interstitial_in(host, repeat, site, min_distance=config.min_distance * host.nearest)
         start = atoms.positions.copy()
         try:
             relaxed = relaxed_defect(atoms, calculator, config.relaxation, site)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from pescape.validation.crystals import Repeat  # noqa: TC001 (pydantic reads it)
-from pescape.validation.defects import DefectConfig, relaxed_host, repeat_of
-from pescape.validation.paths import BandConfig, minimum_energy_path
-from pescape.validation.relaxation import minimised
-from pescape.validation.result import PropertyResult, Value, snapshot
+from pescape.validation.defects import DefectConfig, relaxed_defect, relaxed_host, repeat_of
+from pescape.validation.paths import BandConfig, migration_result, minimum_energy_path
 
 if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
     from pescape.plugins.structures.hosts import Host
-
-# Ends of a jump that differ by more than this (eV) are not the same vacancy.
-_DIFFERENT = 1e-3
+    from pescape.validation.paths import Path
+    from pescape.validation.result import PropertyResult
 
 
 class VacancyMigrationConfig(DefectConfig):
@@ -63,27 +61,20 @@ def vacancy_migration(calculator: BaseCalculator, config: VacancyMigrationConfig
     -------
     PropertyResult
         In hcp crystals ``basal`` and ``out_of_basal``, in cubic ones ``barrier`` (eV); with
-        ``_minima`` added, the number of minima between the ends, none for a simple jump.
+        ``_minima`` added, the number of minima between the ends, none for a simple jump. A jump
+        whose path is not found is left out, with a warning.
     """
     host, _ = relaxed_host(config.crystal, calculator)
     perfect = host.atoms(repeat=repeat_of(config.crystal, config.repeat))
     start = _relaxed(perfect, 0, calculator, config, "vacancy")
-    values: dict[str, Value] = {}
-    curves, told = {}, []
-    structures = [start]
-    for jump, neighbour in _neighbours(perfect, host, config).items():
+
+    def path(jump: str, neighbour: int) -> Path:
         last = _relaxed(perfect, neighbour, calculator, config, f"{jump}_end")
-        path = minimum_energy_path(start, last, calculator, config.band, name=jump)
-        if abs(path.barrier - path.reverse) > _DIFFERENT:
-            told.append(f"{jump}: its ends differ by {path.barrier - path.reverse:.2g} eV")
-        values[jump] = Value(path.barrier, "eV")
-        values[f"{jump}_minima"] = Value(float(path.minima))
-        curves[jump] = path.curve
-        structures += path.images[1:]
-    settings = config.model_dump(mode="json")
-    return PropertyResult(
-        "vacancy_migration", values, tuple(structures), curves, settings, tuple(told)
-    )
+        return minimum_energy_path(start, last, calculator, config.band, name=jump)
+
+    jumps = _neighbours(perfect, host, config)
+    paths = {jump: functools.partial(path, jump, atom) for jump, atom in jumps.items()}
+    return migration_result("vacancy_migration", paths, config.model_dump(mode="json"))
 
 
 def _neighbours(perfect: Atoms, host: Host, config: VacancyMigrationConfig) -> dict[str, int]:
@@ -112,6 +103,4 @@ def _relaxed(
     vector = perfect.get_distance(jumped, 0, mic=True, vector=True) if jumped else np.zeros(3)
     atoms.positions[jumped] += vector
     del atoms[0]
-    atoms.calc = calculator
-    minimised(atoms, **config.relaxation.model_dump(), what=name)
-    return snapshot(atoms, name)
+    return relaxed_defect(atoms, calculator, config.relaxation, name)
