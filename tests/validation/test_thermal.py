@@ -138,7 +138,7 @@ def test_a_crystal_that_melts_is_told(tmp_path):
 def test_lammps_says_what_is_wrong(tmp_path):
     model = dataclasses.replace(model_of(COPPER, tmp_path), file=str(tmp_path / "missing.fs"))
     config = ThermalConfig(crystal=Crystal(element="Cu", lattice="fcc"))
-    with pytest.raises(PropertyError, match=r"relaxation: LAMMPS failed .*missing"):
+    with pytest.raises(PropertyError, match=r"static: LAMMPS failed .*missing"):
         thermal(model, config, tmp_path)
 
 

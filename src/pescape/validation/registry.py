@@ -19,6 +19,7 @@ from pescape.validation.interstitial_migration import (
     interstitial_migration,
 )
 from pescape.validation.lattice import LatticeConfig, lattice
+from pescape.validation.nve_drift import NveDriftConfig, nve_drift
 from pescape.validation.pair_curve import PairCurveConfig, pair_curve
 from pescape.validation.physicality import PhysicalityConfig, physicality
 from pescape.validation.stacking_faults import StackingFaultConfig, stacking_fault
@@ -77,6 +78,7 @@ PROPERTIES: dict[str, Property] = {
     "surface": Property(SurfaceConfig, surface),
     "stacking_fault": Property(StackingFaultConfig, stacking_fault, seconds=20.0),
     "thermal": Property(ThermalConfig, thermal, engine="lammps", seconds=20.0),
+    "nve_drift": Property(NveDriftConfig, nve_drift, engine="lammps", seconds=9.0),
     "physicality": Property(PhysicalityConfig, physicality),
 }
 

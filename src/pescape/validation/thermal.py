@@ -2,65 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from ase.units import kB
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from pescape.files import write_text
 from pescape.validation.base import PropertyConfig
 from pescape.validation.crystals import AnyCrystal  # noqa: TC001 (pydantic reads it)
-from pescape.validation.dynamics import (
-    block_error,
-    box_axes,
-    lattice_parameters,
-    orthogonal_supercell,
-    start,
-    timestep_for,
-    write_start,
-)
-from pescape.validation.invariances import shortest_pairs
-from pescape.validation.lammps import run_lammps, thermo
 from pescape.validation.result import Curve, PropertyError, PropertyResult, Value
+from pescape.validation.thermal_runs import Averages, Bath, at_rest, at_temperature, label
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ase import Atoms
     from numpy.typing import NDArray
 
     from pescape.validation.lammps import LammpsModel
 
     Floats = NDArray[np.float64]
 
-# Steps between samples of the cell and of the positions.
-_CELL, _POSITIONS = 10, 50
-# An atom is still at home as long as the mean of its positions is nearer than this share of the
-# nearest distance; hcp turns into bcc by moving its atoms a little farther.
-_HOME = 0.15
 # Less of the crystal than this is a crystal that has changed.
 _WHOLE = 0.98
-_STATIC = """fix cell all box/relax {cell} vmax 0.002
-minimize 0 1e-5 500 5000
-unfix cell
-thermo_style custom step pe lx ly lz
-run 0
-write_data relaxed.data nocoeff
-"""
-_HOT = """timestep {timestep}
-velocity all create {twice} {seed} mom yes rot no dist gaussian loop geom
-fix move all npt temp {temperature} {temperature} 0.1 {cell}
-run {equilibrate}
-reset_timestep 0
-thermo {often}
-thermo_style custom step temp enthalpy lx ly lz
-thermo_modify format float %.12g
-dump sites all custom {seldom} positions.dump xsu ysu zsu
-dump_modify sites sort id format float %.7f
-run {steps}
-"""
 
 
 class ThermalConfig(PropertyConfig):
@@ -92,43 +55,13 @@ class ThermalConfig(PropertyConfig):
         """Names of the values it gives."""
         lengths = _lengths(self)
         each = (*lengths, "volume", "energy", "msd", "intact")
-        names = [f"{_label(t)}.{name}" for t in self.temperatures for name in each]
+        names = [f"{label(t)}.{name}" for t in self.temperatures for name in each]
         fits = ("expansion", *(f"expansion_{name}" for name in lengths), "heat_capacity")
         return (*names, *(part for name in fits for part in (name, f"{name}_error")))
 
 
 def _lengths(config: ThermalConfig) -> tuple[str, ...]:
     return tuple(name for name in config.crystal.parameter_names if name in "abc")
-
-
-def _label(temperature: float) -> str:
-    return f"{temperature:g}K".replace(".", "_")
-
-
-@dataclass(frozen=True, eq=False)
-class Averages:
-    """What a crystal is at one temperature.
-
-    Parameters
-    ----------
-    temperature
-        K.
-    lengths
-        Lattice parameters and ``volume`` (Å, Å³/atom), each with its standard error.
-    energy, energy_error
-        Enthalpy, eV/atom.
-    msd
-        Mean square displacement of an atom from the mean of its positions, Å².
-    intact
-        Share of the atoms whose mean position is that of their lattice site.
-    """
-
-    temperature: float
-    lengths: dict[str, tuple[float, float]]
-    energy: float
-    energy_error: float
-    msd: float
-    intact: float
 
 
 def thermal(model: LammpsModel, config: ThermalConfig, folder: Path) -> PropertyResult:
@@ -154,25 +87,34 @@ def thermal(model: LammpsModel, config: ThermalConfig, folder: Path) -> Property
         ``heat_capacity`` (kB per atom), each with its standard error. With one temperature they
         are those from absolute zero up to there.
     """
-    atoms, cells = orthogonal_supercell(config.crystal, config.atoms)
-    still = _still(model, config, folder / "static", atoms, cells)
+    bath = Bath.of(
+        model,
+        config.crystal,
+        folder,
+        atoms=config.atoms,
+        timestep=config.timestep,
+        seed=config.seed,
+        ranks=config.ranks,
+    )
+    still = at_rest(bath)
     found, told = [], []
+    times = {"equilibration": config.equilibration, "duration": config.duration}
     for temperature in config.temperatures:
         try:
-            found.append(_averaged(model, config, folder, atoms, cells, temperature))
+            found.append(at_temperature(bath, temperature, **times))
         except PropertyError as error:  # noqa: PERF203 (seconds each)
             told.append(str(error))
     if not found:
         raise PropertyError(told[0])
     told += [
-        f"{_label(one.temperature)}: only {100 * one.intact:.0f} % of the atoms are still at their "
+        f"{label(one.temperature)}: only {100 * one.intact:.0f} % of the atoms are still at their "
         "sites: it is no longer the same crystal, and not part of the fits"
         for one in found
         if one.intact < _WHOLE
     ]
     values: dict[str, Value] = {}
     for one in found:
-        values |= {f"{_label(one.temperature)}.{k}": v for k, v in _numbers(one).items()}
+        values |= {f"{label(one.temperature)}.{k}": v for k, v in _numbers(one).items()}
     whole = [one for one in found if one.intact >= _WHOLE]
     if whole:
         values |= _fits(whole if len(whole) > 1 else [still, *whole])
@@ -183,98 +125,6 @@ def thermal(model: LammpsModel, config: ThermalConfig, folder: Path) -> Property
         settings=config.model_dump(mode="json"),
         warnings=tuple(told),
     )
-
-
-def _still(
-    model: LammpsModel, config: ThermalConfig, folder: Path, atoms: Atoms, cells: Floats
-) -> Averages:
-    """Relax the crystal."""
-    if not (folder / "finished").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_start(folder, atoms)
-        script = start(atoms, model) + _STATIC.format(cell=box_axes(config.crystal, "0.0"))
-        run_lammps(folder, script, ranks=config.ranks, what="relaxation")
-        write_text(folder / "finished", "")
-    last = thermo(folder)
-    lengths = _cell(config, np.array([[last[f"L{x}"][-1] for x in "xyz"]]), cells, len(atoms))
-    means = {name: (float(series[0]), 0.0) for name, series in lengths.items()}
-    return Averages(0.0, means, float(last["PotEng"][-1]) / len(atoms), 0.0, 0.0, 1.0)
-
-
-def _cell(config: ThermalConfig, edges: Floats, cells: Floats, count: int) -> dict[str, Floats]:
-    """Lattice parameters (Å) and volume per atom (Å³) along a run."""
-    parameters = lattice_parameters(config.crystal, edges, cells)
-    return parameters | {"volume": edges.prod(axis=1) / count}
-
-
-def _averaged(
-    model: LammpsModel,
-    config: ThermalConfig,
-    folder: Path,
-    atoms: Atoms,
-    cells: Floats,
-    temperature: float,
-) -> Averages:
-    """Run at a temperature, unless that has been done, and average."""
-    here = folder / _label(temperature)
-    if not (here / "finished").exists():
-        here.mkdir(parents=True, exist_ok=True)
-        script = start(atoms, model, "../static/relaxed.data") + _script(config, atoms, temperature)
-        run_lammps(here, script, ranks=config.ranks, what=here.name)
-        write_text(here / "finished", "")
-    columns = thermo(here)
-    edges = np.column_stack([columns[f"L{x}"] for x in "xyz"])
-    lengths = _cell(config, edges, cells, len(atoms))
-    # A short run is not quite as hot as asked for; to mend that, equipartition will do.
-    energies = columns["Enthalpy"] / len(atoms) - 3.0 * kB * (columns["Temp"] - temperature)
-    msd, moved = _displacements(here, atoms, edges.mean(axis=0))
-    home = _HOME * min(shortest_pairs(config.crystal.primitive()).values())
-    return Averages(
-        temperature,
-        {name: (float(series.mean()), block_error(series)) for name, series in lengths.items()},
-        float(energies.mean()),
-        block_error(energies),
-        msd,
-        float(np.mean(moved < home)),
-    )
-
-
-def _script(config: ThermalConfig, atoms: Atoms, temperature: float) -> str:
-    timestep = 1e-3 * (config.timestep or timestep_for(atoms))
-    return _HOT.format(
-        timestep=timestep,
-        twice=2.0 * temperature,
-        temperature=temperature,
-        seed=config.seed,
-        cell=box_axes(config.crystal, "0.0 0.0 0.5"),
-        equilibrate=max(1, round(config.equilibration / timestep)),
-        steps=max(8 * _POSITIONS, round(config.duration / timestep)),
-        often=_CELL,
-        seldom=_POSITIONS,
-    )
-
-
-def _displacements(folder: Path, atoms: Atoms, edges: Floats) -> tuple[float, Floats]:
-    """Mean square displacement (Å²), and how far mean positions are from the sites (Å)."""
-    text = (folder / "positions.dump").read_text()
-    head = 9  # lines before each set of positions
-    lines = text.splitlines()
-    size = head + len(atoms)
-    frames = np.array(
-        [
-            [line.split() for line in lines[start + head : start + size]]
-            for start in range(0, len(lines) - size + 1, size)
-        ],
-        dtype=float,
-    )
-    frames -= frames.mean(axis=1, keepdims=True)
-    sites = atoms.get_scaled_positions()
-    mean = frames.mean(axis=0)
-    msd = float((((frames - mean) * edges) ** 2).sum(axis=2).mean())
-    away = mean - (sites - sites.mean(axis=0))
-    away -= np.round(away)
-    away -= away.mean(axis=0)
-    return msd, np.linalg.norm(away * edges, axis=1)
 
 
 def _numbers(one: Averages) -> dict[str, Value]:
@@ -327,7 +177,7 @@ def _curves(found: list[Averages]) -> dict[str, Curve]:
         )
         for name in found[0].lengths
     }
-    for name, label in (("energy", "energy (eV/atom)"), ("msd", "mean square displacement (Å²)")):
+    for name, axis in (("energy", "energy (eV/atom)"), ("msd", "mean square displacement (Å²)")):
         numbers = np.array([getattr(one, name) for one in found])
-        curves[name] = Curve(temperatures, numbers, "temperature (K)", label)
+        curves[name] = Curve(temperatures, numbers, "temperature (K)", axis)
     return curves
