@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
 
-from pescape.config import load_config
+import pescape.validation
+from pescape.config import load_config, read_toml
 from pescape.labelling import ReferenceConfig
 from pescape.sampling import SampleConfig
+from pescape.validation import known_values
+from pescape.validation.config import ValidationConfig
 
 HERE = Path(__file__).parents[2] / "examples" / "zro"
+DATA = Path(pescape.validation.__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,28 @@ def test_phases_have_their_coordination_and_volume(name, neighbours, shortest, v
     counts = np.bincount(centres, minlength=len(atoms))
     assert (counts[atoms.symbols == "Zr"] == neighbours).all()
     assert distances.min() == pytest.approx(shortest, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "volume"),
+    [("Zr3O", "R-3c", 18.05), ("Zr2O", "P-31m", 16.03), ("ZrO", "P-62m", 13.04)],
+)
+def test_suboxides_have_the_symmetry_and_volume_of_the_papers(name, symbol, volume):
+    # Groups: Zhang et al. (2015), doi 10.1039/c5cp02252e; Å³/atom: Waters and
+    # Rondinelli, table II, DFT.
+    config = load_config(HERE / "tables.toml", ValidationConfig).properties[0]
+    phase = config.by_title[name]
+    atoms = phase.primitive()
+    assert phase.symmetry.symbol == symbol
+    assert atoms.get_volume() / len(atoms) == pytest.approx(volume, rel=0.015)
+    distances = neighbor_list("d", atoms, 2.6)
+    assert 2.1 < distances.min() < distances.max() < 2.35
+
+
+def test_the_tables_of_the_paper_are_computed_under_the_names_of_its_numbers():
+    config = load_config(HERE / "tables.toml", ValidationConfig)
+    published = read_toml(DATA / "waters-rondinelli-dft.toml")["values"]
+    assert set(published) <= set(known_values(config.properties))
 
 
 def test_samplers_get_data_sets_of_equal_size(example, tmp_path):
