@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -60,9 +59,8 @@ class Tab:
         )
         self.events.clear()
         self.call("Page.navigate", url=Path(path).resolve().as_uri())
-        end = time.monotonic() + 30
-        while not self.run("document.readyState === 'complete'"):
-            assert time.monotonic() < end, "the page does not load"
+        while not any(one.get("method") == "Page.loadEventFired" for one in self.events):
+            self.events.append(self._receive())
 
     def run(self, script):
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)

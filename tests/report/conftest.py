@@ -28,9 +28,7 @@ def scaled(outcome, name, factor):
     if result is None:
         return dataclasses.replace(outcome, source=name)
     values = {key: Value(factor * one.value, one.unit) for key, one in result.values.items()}
-    curves = {
-        key: dataclasses.replace(one, y=factor * one.y) for key, one in result.curves.items()
-    }
+    curves = {key: dataclasses.replace(one, y=factor * one.y) for key, one in result.curves.items()}
     changed = dataclasses.replace(result, values=values, curves=curves)
     return dataclasses.replace(outcome, source=name, result=changed)
 

@@ -61,6 +61,12 @@ def write_report(
         if on_finished is not None:
             on_finished(next(done), parts)
 
+    # First of all, since folders that somebody names may be wrong.
+    extras = []
+    for make, source in ((ensemble_section, ensemble), (campaign_section, campaign)):
+        if source is not None:
+            extras.append(make(source, folder))
+            finished()
     write_structures(study, folder)
     general = _drawn(overview(study), folder)
     finished()
@@ -68,11 +74,6 @@ def write_report(
     for title in study.titles:
         sections.append(_section(study, title, folder))
         finished()
-    extras = []
-    for make, source in ((ensemble_section, ensemble), (campaign_section, campaign)):
-        if source is not None:
-            extras.append(make(source, folder))
-            finished()
     write_tables(study, folder)
     page = rendered(study, overview=general, sections=sections, extras=extras)
     write_text(folder / PAGE_FILE, page)
