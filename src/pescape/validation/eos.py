@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -113,17 +114,17 @@ def _curve(
     phase: Solid, calculator: BaseCalculator, config: EosConfig
 ) -> tuple[Floats, Floats, Atoms]:
     """Volumes (Å³/atom), energies (eV/atom) and the crystal at its minimum."""
-    limits = {"fmax": config.fmax, "steps": config.steps}
-    relaxed = snapshot(relaxed_crystal(phase, calculator, **limits), phase.title)
+    relax = functools.partial(
+        relaxed_crystal, phase, calculator, fmax=config.fmax, steps=config.steps
+    )
+    relaxed = snapshot(relax(), phase.title)
     changes = np.linspace(1.0 - config.spread, 1.0 + config.spread, config.points)
     volumes = relaxed.get_volume() / len(relaxed) * changes
     energies = []
     for volume, change in zip(volumes, changes, strict=True):
         if config.dilation == "relaxed":
             # From the relaxed shape, which is close to what it relaxes to.
-            atoms = relaxed_crystal(
-                phase, calculator, **limits, volume=float(volume), start=relaxed
-            )
+            atoms = relax(volume=float(volume), start=relaxed)
         else:
             atoms = relaxed.copy()
             atoms.set_cell(relaxed.cell.array * change ** (1 / 3), scale_atoms=True)

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import spglib
@@ -130,5 +130,5 @@ def formula_units(symbols: Sequence[str]) -> int:
     return math.gcd(*Counter(symbols).values())
 
 
-def _spglib_cell(atoms: Atoms) -> tuple[NDArray[np.float64], ...]:
+def _spglib_cell(atoms: Atoms) -> tuple[Any, Any, Any]:
     return atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers
