@@ -40,7 +40,7 @@ def test_the_energy_fluctuates_as_the_integrator_has_it(tmp_path):
     per_mode = 1e3 * kB * temperature / 8.0 * (3e-15 * omega) ** 2
     apart = np.sqrt(np.sum(per_mode**2)) / 108
     assert 0.9 * apart < result.values["fluctuation"].value < 1.1 * 2**0.5 * apart
-    assert result.values["order"].value == pytest.approx(2.0, abs=0.25)
+    assert result.values["order"].value == pytest.approx(2.0, abs=0.02)
     assert temperature == pytest.approx(80.0, rel=0.1)
 
 
