@@ -82,7 +82,7 @@ def _predicates(content: dict[str, Any]) -> Table:
         for one in content["predicates"]
     ]
     columns = ("predicate", "which says", "members", "and all before it", "unknown")
-    return Table("Predicates, and how many members satisfy them", columns, tuple(rows))
+    return Table("Predicates, and how many members satisfy them", columns, tuple(rows), 2)
 
 
 def _spreads(spreads: list[Spread]) -> Table:
@@ -96,7 +96,7 @@ def _spreads(spreads: list[Spread]) -> Table:
         for one in spreads
     ]
     columns = ("value", "unit", "members", "mean", "deviation", "least", "largest", "reference")
-    return Table("Distribution of every value over the members", columns, tuple(rows))
+    return Table("Distribution of every value over the members", columns, tuple(rows), 2)
 
 
 def campaign_section(source: Path, folder: Path) -> Extra:

@@ -120,11 +120,14 @@ class Table:
         Their names.
     rows
         Their cells; the first one names the row.
+    texts
+        Columns, from the first one on, that hold texts and not numbers.
     """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    texts: int = 1
 
 
 @dataclass(frozen=True)

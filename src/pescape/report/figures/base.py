@@ -182,8 +182,8 @@ def plain(text: str, longest: int | None = None) -> str:
 
 
 def sentence(text: str) -> str:
-    """Write the first letter large."""
-    return text[:1].upper() + text[1:]
+    """Write the first letter large, if it is no symbol."""
+    return text[:1].upper() + text[1:] if text[:1].isascii() else text
 
 
 def panels(figure: Figure, count: int, columns: int = COLUMNS) -> list[Axes]:
