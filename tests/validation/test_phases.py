@@ -1,10 +1,12 @@
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.morse import MorsePotential
+from ase.io import write
 from ase.units import GPa
 
 from pescape.validation import PropertyError
-from pescape.validation.compounds import Prototype
+from pescape.validation.compounds import Prototype, StructureFile
 from pescape.validation.crystals import Crystal
 from pescape.validation.eos import EosConfig, eos
 from pescape.validation.lattice import LatticeConfig, lattice
@@ -133,6 +135,17 @@ def test_a_phase_that_cannot_be_computed_is_told_and_left_out(emt):
     assert "hcp: " in result.warnings[0]
     with pytest.raises(PropertyError, match="hcp: "):
         lattice(emt, LatticeConfig(phases=[zirconium]))
+
+
+def test_a_phase_that_turns_into_another_is_told(springs, tmp_path):
+    # Body-centred tetragonal copper has nothing to keep it from becoming fcc.
+    centred = Atoms("Cu2", scaled_positions=[[0] * 3, [0.5] * 3], cell=[2.9, 2.9, 3.8], pbc=True)
+    write(tmp_path / "bct.xyz", centred)
+    tetragonal = StructureFile(file=str(tmp_path / "bct.xyz"))
+    result = lattice(springs, LatticeConfig(phases=[tetragonal, COPPER]))
+    assert numbers(result)["bct.c_over_a"] == pytest.approx(2**0.5, abs=1e-3)
+    assert numbers(result)["bct.volume"] == pytest.approx(numbers(result)["Cu.volume"], rel=1e-3)
+    assert result.warnings == ("bct has turned from I4/mmm into Fm-3m",)
 
 
 def test_energies_of_free_atoms_are_given_by_element():

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from pescape.validation.attempts import for_each
 from pescape.validation.crystals import relaxed_crystal
-from pescape.validation.phases import PhasesConfig, compared
+from pescape.validation.phases import PhasesConfig, changed_symmetry, compared
 from pescape.validation.result import Curve, PropertyError, PropertyResult, Value, snapshot
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def eos(calculator: BaseCalculator, config: EosConfig) -> PropertyResult:
         return _Fit(curve, relaxed, values)
 
     found, told = for_each(config.by_title, fitted)
+    told += changed_symmetry(config, {title: fit.relaxed for title, fit in found.items()})
     for title, fit in found.items():
         if fit.values["rmse"].value > _ROUGH:
             off = fit.values["rmse"].value

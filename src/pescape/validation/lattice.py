@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from pescape.plugins.structures.limits import energy_of_atom
 from pescape.validation.attempts import for_each
 from pescape.validation.crystals import relaxed_crystal
-from pescape.validation.phases import PhasesConfig, compared
+from pescape.validation.phases import PhasesConfig, changed_symmetry, compared
 from pescape.validation.result import PropertyResult, Value, snapshot
 from pescape.validation.symmetry import parameter_unit
 
@@ -93,6 +93,7 @@ def lattice(calculator: BaseCalculator, config: LatticeConfig) -> PropertyResult
         }
 
     found, told = for_each(config.by_title, relaxed)
+    told += changed_symmetry(config, {title: atoms for title, (atoms, _) in found.items()})
     energies = {title: values["energy"].value for title, (_, values) in found.items()}
     differences, of_zeros = compared(config, energies)
     values = {

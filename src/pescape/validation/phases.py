@@ -11,9 +11,12 @@ from pescape.validation.base import PropertyConfig
 from pescape.validation.compounds import value_name
 from pescape.validation.crystals import Crystals, check_titles
 from pescape.validation.result import Value
+from pescape.validation.symmetry import COARSE, symmetry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ase import Atoms
 
     from pescape.validation.compounds import Solid
 
@@ -122,6 +125,27 @@ def compared(
                 gained = energies[phase.title] - parts
                 found["formation"] = Value(gained, "eV/atom")
     return values, told
+
+
+def changed_symmetry(config: PhasesConfig, relaxed: Mapping[str, Atoms]) -> list[str]:
+    """Tell which phases have become more symmetric, that is, have turned into others.
+
+    Parameters
+    ----------
+    config
+        The phases.
+    relaxed
+        Relaxed primitive cells by phase; some may be missing.
+    """
+    told = []
+    for phase in config.phases:
+        if phase.title not in relaxed:
+            continue
+        guessed = phase.symmetry
+        found = symmetry(relaxed[phase.title], COARSE)
+        if found.number != guessed.number:
+            told.append(f"{phase.title} has turned from {guessed.symbol} into {found.symbol}")
+    return told
 
 
 def _alike(one: Solid, other: Solid) -> bool:

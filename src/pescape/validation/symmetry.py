@@ -96,11 +96,19 @@ def standard_primitive(atoms: Atoms, tolerance: float = COARSE) -> Atoms:
     return Atoms(numbers, scaled_positions=positions, cell=cell, pbc=True)
 
 
-def symmetry(primitive: Atoms) -> Symmetry:
-    """Find the symmetry of a primitive cell that `standard_primitive` has made."""
+def symmetry(primitive: Atoms, tolerance: float = _FINE) -> Symmetry:
+    """Find the symmetry of a primitive cell, as `standard_primitive` makes it.
+
+    Parameters
+    ----------
+    primitive
+        The cell.
+    tolerance
+        Distance within which positions are equivalent, Å.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        found = spglib.get_symmetry_dataset(_spglib_cell(primitive), symprec=_FINE)
+        found = spglib.get_symmetry_dataset(_spglib_cell(primitive), symprec=tolerance)
     if found is None:
         raise ValueError("spglib finds no symmetry in it: are atoms too near to each other?")
     vectors = np.rint(np.linalg.inv(found.transformation_matrix).T).astype(int)
