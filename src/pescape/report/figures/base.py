@@ -171,7 +171,7 @@ def scene_of(study: Study, title: str) -> Scene | None:
 
 def stem(*parts: str) -> str:
     """Make a file's name of names: letters, digits, points, lines."""
-    return "-".join(re.sub(r"[^\w.]+", "_", part).strip("._") or "x" for part in parts)
+    return "-".join(re.sub(r"[^\w.-]+", "_", part).strip("._") or "x" for part in parts)
 
 
 def plain(text: str, longest: int | None = None) -> str:

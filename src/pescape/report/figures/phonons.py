@@ -65,8 +65,9 @@ def _draw(figure: Figure, scene: Scene, phase: str) -> None:
     bands.set_xticks([x for x, _ in shared.marks], [plain(name) for _, name in shared.marks])
     for x, _ in shared.marks:
         bands.axvline(x, color=GREY, lw=0.6, zorder=0)
+    low, _ = bands.get_ylim()
     for axes in (bands, density):
-        _shade_imaginary(axes)
+        _shade_imaginary(axes, low)
     density.set_xlim(left=0.0)
     legend(figure, [bands], scene.order)
 
@@ -80,8 +81,8 @@ def _aligned(curve: Curve, shared: Curve) -> Floats:
     return np.interp(curve.x, own, others) if len(own) == len(others) > 1 else curve.x
 
 
-def _shade_imaginary(axes: Axes) -> None:
+def _shade_imaginary(axes: Axes, low: float) -> None:
     axes.axhline(0.0, color=INK, lw=0.7, zorder=1)
-    low, _ = axes.get_ylim()
     if low < 0.0:
         axes.axhspan(low, 0.0, color="#fbeae8", lw=0, zorder=-2)
+        axes.set_ylim(bottom=low)
