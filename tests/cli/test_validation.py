@@ -34,7 +34,7 @@ source = "made up"
 
 [values]
 "elastic.C44" = { value = 100.0, unit = "GPa" }
-"elastic.C111" = 1.0
+"elastic.C122" = 1.0
 """
 EMT = "EMT=ase.calculators.emt:EMT"
 # It lets the lattice collapse: every property of it fails.
@@ -74,7 +74,7 @@ def test_a_validation_leaves_tables_a_study_and_a_report_and_tells_what_failed(
 ):
     code, out, _ = run(capsys, *compared)
     assert code == 0
-    assert "paper: 'elastic.C111' is no value of these properties; did you mean" in out
+    assert "paper: 'elastic.C122' is no value of these properties; did you mean" in out
     assert "lattice of LJ failed: fcc: its volume went to" in out
     assert "2 beyond their thresholds" in out
     for name in ("report.html", "values.csv", "study.json", "structures/EMT/lattice.xyz"):

@@ -9,7 +9,10 @@ from pescape.calculators.mtp import MTPotential
 from pescape.errors import ConfigError, DataError
 from pescape.labelling import Reference
 from pescape.validation.comparands import source_from, standard_from
+from pescape.validation.crystals import Crystal
+from pescape.validation.registry import PROPERTIES, known_values
 from pescape.validation.sources import PotentialFile
+from pescape.validation.suite import SuiteConfig
 from pescape.validation.values import KnownValues, read_values, shipped_values
 
 NAMES = ("elastic.C11", "elastic.C12", "lattice.hcp.a")
@@ -144,6 +147,17 @@ def test_shipped_values_name_their_sources():
         assert content.source, name
         alone = content.source.startswith("measured") or "as others" in content.source
         assert all(one.source or not alone for one in content.values.values()), name
+
+
+@pytest.mark.parametrize(("element", "lattice"), [("Al", "fcc"), ("Cu", "fcc"), ("Zr", "hcp")])
+def test_shipped_values_of_elements_are_values_of_their_suites(element, lattice):
+    suite = SuiteConfig(crystal=Crystal(element=element, lattice=lattice))
+    names = set(known_values(suite.properties))
+    for title, path in shipped_values().items():
+        content = read_values(path).content
+        if content.elements == (element,):
+            there = {name for name in content.values if name.split(".")[0] in PROPERTIES}
+            assert there <= names, title
 
 
 @pytest.mark.parametrize("element", ["Al", "Cu"])

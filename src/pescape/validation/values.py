@@ -114,6 +114,7 @@ class KnownValues:
         told = [
             f"{self.name}: {name!r} is no value of these properties; did you mean {near!r}?"
             for name, near in slips.items()
+            if near not in self.content.values
         ]
         if rest := len(unknown) - len(told):
             count = len(self.content.values)
