@@ -166,7 +166,8 @@ def _shares(phase: Solid, config: PhasesConfig) -> dict[str, float]:
     wanted = np.array([phase.composition.get(element, 0.0) for element in elements])
     if np.linalg.matrix_rank(matrix) < len(members):
         raise ValueError(f"end_members {', '.join(members)} make up each other: leave one out")
-    shares = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
+    # Rounded, so that end members are exactly zero above themselves.
+    shares = np.linalg.lstsq(matrix, wanted, rcond=None)[0].round(12)
     if np.abs(matrix @ shares - wanted).max() > _SAME:
         raise ValueError(f"{phase.title} is not made up of the end_members {', '.join(members)}")
     return {
