@@ -36,6 +36,7 @@ HEADINGS = {
     "interstitial_migration": "Migration of interstitials",
     "lattice": "Lattice and phases",
     "melting": "Melting",
+    "nve_drift": "Energy drift",
     "pair_curve": "Pair curves",
     "phonons": "Phonons",
     "physicality": "Physicality",

@@ -128,16 +128,18 @@ def _draw_groups(
 
 def _draw_references(axes: Axes, scene: Scene, names: Sequence[str]) -> None:
     """Draw a line across each group where a reference is."""
-    references = {one.name: one.value for one in scene.series if one.reference}
-    references |= {name: values.get for name, values in scene.known.items()}
-    for reference, value_of in references.items():
+    references: dict[str, Mapping[str, float]] = {
+        one.name: {name: value.value for name, value in one.result.values.items()}
+        for one in scene.series
+        if one.reference
+    }
+    for reference, values in {**references, **scene.known}.items():
         style = scene.styles[reference]
         for x, name in enumerate(names):
-            value = value_of(name)
-            if value is not None:
+            if name in values:
                 axes.plot(
                     [x - 0.48, x + 0.48],
-                    [value, value],
+                    [values[name], values[name]],
                     color=style.color,
                     ls=style.line,
                     lw=1.5,
