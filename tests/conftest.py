@@ -3,6 +3,10 @@ from pathlib import Path
 
 import pytest
 
+# Threads of the linear algebra only get in each other's way at the size of these matrices. Read
+# when numpy is loaded, which happens after this.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared():
