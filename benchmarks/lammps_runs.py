@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from pescape.lammps_style import launcher
+from pescape.validation.timing import Timing
 
 #: What turns grades on, every ten steps, without ever saving or halting.
 GRADES = "fix g all extrapolation 10 select none break none"
@@ -32,26 +32,6 @@ class System:
     lines: str
     atoms: int
     elements: str
-
-
-@dataclass(frozen=True)
-class Timing:
-    """µs per atom and step.
-
-    Attributes
-    ----------
-    loop
-        Wall time of the MD loop.
-    pair, neigh
-        What of it the pair style and the neighbour lists take.
-    cpu
-        CPU time of the MD loop, all ranks together.
-    """
-
-    loop: float
-    pair: float
-    neigh: float
-    cpu: float
 
 
 def zirconium(cells: tuple[int, int, int]) -> System:
@@ -98,14 +78,4 @@ def lammps(
     if done.returncode:
         raise RuntimeError(f"LAMMPS failed:\n{done.stdout[-2000:]}")
 
-    def last(pattern: str) -> float:
-        return float(re.findall(pattern, done.stdout, re.MULTILINE)[-1])
-
-    unit = 1e6 / (system.atoms * steps)
-    loop = unit * last(r"Loop time of (\S+)")
-    return Timing(
-        loop=loop,
-        pair=unit * last(r"^Pair +\| +\S+ +\| +(\S+)"),
-        neigh=unit * last(r"^Neigh +\| +\S+ +\| +(\S+)"),
-        cpu=loop * last(r"^(\S+)% CPU use") / 100 * ranks,
-    )
+    return Timing.read(done.stdout, system.atoms, steps, ranks)

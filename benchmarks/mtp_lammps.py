@@ -16,10 +16,11 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.build import bulk
-from lammps_runs import GRADES, Timing, eam_file, lammps, zirconium
+from lammps_runs import GRADES, eam_file, lammps, zirconium
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +28,9 @@ from pescape.calculators import MTP
 from pescape.calculators.activeset import ActiveSet
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.zbl import ZBL
+
+if TYPE_CHECKING:
+    from pescape.validation.timing import Timing
 
 CRYSTAL = zirconium((10, 10, 5))
 CUTOFF, MIN_DIST, BASIS = 5.0, 2.0, 8

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Discriminator, Tag
 
 from pescape.config import tag_of
+from pescape.validation.cost import CostConfig, cost
 from pescape.validation.divacancy import DivacancyConfig, divacancy
 from pescape.validation.elastic import ElasticConfig, elastic
 from pescape.validation.eos import EosConfig, eos
@@ -80,6 +81,7 @@ PROPERTIES: dict[str, Property] = {
     "thermal": Property(ThermalConfig, thermal, engine="lammps", seconds=20.0),
     "nve_drift": Property(NveDriftConfig, nve_drift, engine="lammps", seconds=9.0),
     "physicality": Property(PhysicalityConfig, physicality),
+    "cost": Property(CostConfig, cost, engine="lammps", seconds=9.0),
 }
 
 
