@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -118,6 +119,16 @@ def test_all_kinds_of_references_are_told_apart(tmp_path, file):
         assert isinstance(standard_from(given), kind)
         assert standard_from(f"mine={given}").name == "mine"
     assert standard_from(str(tmp_path / "zr.almtp")).name == "zr"
+
+
+def test_elements_are_asked_for_where_a_file_names_none(tmp_path):
+    named = MTPotential.untrained(level=2, species=["Zr"], cutoff=4.0, min_dist=2.0)
+    named.write(tmp_path / "named.almtp")
+    dataclasses.replace(named, species=()).write(tmp_path / "unnamed.mtp")
+    assert source_from(str(tmp_path / "named.almtp"), ["O"]).species == ()
+    assert source_from(str(tmp_path / "unnamed.mtp"), ["O"]).species == ("O",)
+    with pytest.raises(ConfigError, match=r"unnamed\.mtp: names no elements, of which it has 1"):
+        source_from(str(tmp_path / "unnamed.mtp"))
 
 
 @pytest.mark.parametrize(

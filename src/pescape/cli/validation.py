@@ -105,7 +105,7 @@ def validate(
 
     [thresholds]                  # by name or pattern, in its unit or in per cent
     "lattice.hcp.a" = 0.02
-    "elastic.*" = "10 %"
+    "elastic.C*" = "10 %"
     ```
 
     A file of values names its numbers as the table of the command does:
@@ -122,6 +122,7 @@ def validate(
     """
     from pescape.cli.output import say, warn
     from pescape.config import load_config
+    from pescape.errors import ConfigError
     from pescape.validation.comparands import source_from, standard_from
     from pescape.validation.config import ValidationConfig
     from pescape.validation.study_run import plan_validation
@@ -129,7 +130,7 @@ def validate(
     settings = load_config(config, ValidationConfig)
     if workers is not None:
         if settings.executor is not None:
-            raise typer.BadParameter("--workers: CONFIG has a table executor, which says where")
+            raise ConfigError(f"--workers: the table executor of {config} says where tasks run")
         settings = settings.model_copy(update={"workers": workers})
     elements = tuple(species.split(",")) if species else ()
     plan = plan_validation(

@@ -7,6 +7,7 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pescape.calculators.mtp import MTPotential
 from pescape.config import read_toml
 from pescape.errors import ConfigError
 from pescape.labelling import reference_from
@@ -96,9 +97,20 @@ def _named(text: str) -> tuple[str | None, str]:
 
 def _potential(given: str, name: str | None, species: Sequence[str]) -> PotentialFile | None:
     path = Path(given)
-    if path.suffix in POTENTIAL_SUFFIXES or path.is_dir():
-        return PotentialFile.of(path, name or path.resolve().stem, species)
-    return None
+    if path.suffix not in POTENTIAL_SUFFIXES and not path.is_dir():
+        return None
+    found = PotentialFile.of(path, name or path.resolve().stem)
+    if path.suffix not in (".mtp", ".almtp"):
+        return found
+    potential = MTPotential.read(path)
+    if potential.species:
+        return found
+    if len(species) != potential.species_count:
+        raise ConfigError(
+            f"{path}: names no elements, of which it has {potential.species_count}: give them in "
+            "order, as in --species Zr,O"
+        )
+    return dataclasses.replace(found, species=tuple(species))
 
 
 def _calculator(given: str, name: str | None) -> Reference | None:

@@ -220,8 +220,9 @@ def _computed_standard(
 def describe(source: PotentialFile | Reference) -> str:
     """Say what a potential or a calculator is."""
     if not isinstance(source, PotentialFile):
-        version = f" {source.version}" if source.version else ""
-        return f"{source.recipe}{version}: {json.dumps(source.settings, sort_keys=True)}"
+        told = [source.recipe, source.version]
+        told += [_told(k, v) for k, v in source.settings.items() if v and k != "sha256"]
+        return ", ".join(one for one in told if one)
     path = Path(source.path)
     with source.session() as calculator:
         potential: Any = calculator.potential  # type: ignore[attr-defined]
@@ -231,6 +232,10 @@ def describe(source: PotentialFile | Reference) -> str:
     else:
         what = "Behler-Parrinello network"
     return f"{path.name}: {what}, {elements}, cut-off {potential.cutoff:g} Å"
+
+
+def _told(key: str, value: object) -> str:
+    return f"{key} {' '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def write_structures(study: Study, folder: Path) -> None:
