@@ -127,7 +127,8 @@ class PropertyResult:
     values
         Numbers by name; a dot parts the levels of a name, as in ``hcp.c_over_a``.
     structures
-        Those the numbers belong to, with energies and forces; ``info["name"]`` tells them apart.
+        Those the numbers belong to, with energies and forces; ``info["name"]`` tells them apart,
+        tags tell their atoms apart.
     curves
         To plot, by name.
     settings
@@ -199,7 +200,8 @@ def snapshot(atoms: Atoms, name: str) -> Atoms:
 
 def _described(atoms: Atoms) -> dict[str, Any]:
     results = atoms.calc.results if atoms.calc is not None else {}
-    return {
+    tags = {"tags": atoms.get_tags().tolist()} if atoms.has("tags") else {}
+    return tags | {
         "name": atoms.info.get("name", ""),
         "numbers": atoms.numbers.tolist(),
         "positions": atoms.positions.tolist(),
@@ -212,7 +214,11 @@ def _described(atoms: Atoms) -> dict[str, Any]:
 
 def _restored(content: Mapping[str, Any]) -> Atoms:
     atoms = Atoms(
-        content["numbers"], content["positions"], cell=content["cell"], pbc=content["pbc"]
+        content["numbers"],
+        content["positions"],
+        cell=content["cell"],
+        pbc=content["pbc"],
+        tags=content.get("tags"),
     )
     atoms.info["name"] = content["name"]
     results = {
