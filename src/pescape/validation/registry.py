@@ -20,6 +20,7 @@ from pescape.validation.interstitial_migration import (
     interstitial_migration,
 )
 from pescape.validation.lattice import LatticeConfig, lattice
+from pescape.validation.melting import MeltingConfig, melting
 from pescape.validation.nve_drift import NveDriftConfig, nve_drift
 from pescape.validation.pair_curve import PairCurveConfig, pair_curve
 from pescape.validation.physicality import PhysicalityConfig, physicality
@@ -78,6 +79,7 @@ PROPERTIES: dict[str, Property] = {
     "interstitial_migration": Property(InterstitialMigrationConfig, interstitial_migration),
     "surface": Property(SurfaceConfig, surface),
     "stacking_fault": Property(StackingFaultConfig, stacking_fault, seconds=20.0),
+    "melting": Property(MeltingConfig, melting, engine="lammps", seconds=1000.0),
     "thermal": Property(ThermalConfig, thermal, engine="lammps", seconds=20.0),
     "nve_drift": Property(NveDriftConfig, nve_drift, engine="lammps", seconds=9.0),
     "physicality": Property(PhysicalityConfig, physicality),
