@@ -167,7 +167,7 @@ class Undefined(Pairs):
 
 
 def failed(calculator, crystal=COPPER, **options):
-    result = physicality(calculator, PhysicalityConfig(crystals=[crystal], **options))
+    result = physicality(calculator, PhysicalityConfig(phases=[crystal], **options))
     checks = {check for check in CHECKS if result.values[f"{check}.passed"].value == 0.0}
     assert result.values["failed"].value == len(checks)
     assert result.values["passed"].value == len(CHECKS) - len(checks)
@@ -176,7 +176,7 @@ def failed(calculator, crystal=COPPER, **options):
 
 
 def test_a_sound_potential_passes_every_check():
-    config = PhysicalityConfig(crystals=[COPPER])
+    config = PhysicalityConfig(phases=[COPPER])
     result = physicality(Pairs(), config)
     assert tuple(result.values) == config.value_names
     assert not result.warnings
@@ -228,7 +228,7 @@ def test_without_stress_the_rest_is_checked():
     class Stressless(Pairs):
         implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
-    result = physicality(Stressless(), PhysicalityConfig(crystals=[COPPER]))
+    result = physicality(Stressless(), PhysicalityConfig(phases=[COPPER]))
     assert "stress.passed" not in result.values
     assert result.values["failed"].value == 0.0
     assert [warning.split()[0] for warning in result.warnings] == [
@@ -238,7 +238,7 @@ def test_without_stress_the_rest_is_checked():
 
 def test_the_step_with_which_emt_ends_is_seen(emt):
     # ASE's EMT cuts its switching function off where that is 1e-4, which leaves a small step.
-    config = PhysicalityConfig(crystals=[Crystal(element="Cu", lattice="fcc")], spacing=0.1)
+    config = PhysicalityConfig(phases=[Crystal(element="Cu", lattice="fcc")], spacing=0.1)
     result = physicality(emt, config)
     pair = Atoms("Cu2", [[0.0, 0.0, 0.0], [emt.rc_list - 1e-9, 0.0, 0.0]], calculator=emt)
     inside = pair.get_potential_energy()
@@ -251,7 +251,7 @@ def test_the_step_with_which_emt_ends_is_seen(emt):
 
 
 def test_the_zr_potential_is_sound(zr, zirconium):
-    result = physicality(zr, PhysicalityConfig(crystals=[zirconium], spacing=0.05))
+    result = physicality(zr, PhysicalityConfig(phases=[zirconium], spacing=0.05))
     assert not result.warnings
     assert result.values["passed"].value == len(CHECKS)
 
@@ -259,7 +259,7 @@ def test_the_zr_potential_is_sound(zr, zirconium):
 def test_two_crystals_give_dimers_of_all_their_elements(emt):
     crystals = [Crystal(element=element, lattice="fcc") for element in ("Cu", "Al")]
     crystals[1] = crystals[1].model_copy(update={"name": "fcc_Al"})
-    result = physicality(emt, PhysicalityConfig(crystals=crystals, spacing=0.3))
+    result = physicality(emt, PhysicalityConfig(phases=crystals, spacing=0.3))
     assert set(result.curves) == {
         "dimer_AlAl", "dimer_AlCu", "dimer_CuCu", "crystal_fcc", "crystal_fcc_Al"
     }  # fmt: skip

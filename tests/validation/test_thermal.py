@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.eos import EquationOfState
 from ase.units import _amu, _e, kB
@@ -162,3 +163,10 @@ def test_cells_have_right_angles_and_the_lattice_parameters_of_the_crystal(latti
 def test_temperatures_have_to_rise():
     with pytest.raises(ValidationError, match="have to rise"):
         ThermalConfig(crystal=Crystal(element="Cu", lattice="fcc"), temperatures=(300.0, 200.0))
+
+
+def test_crystals_without_right_angles_are_refused(tmp_path):
+    skewed = Atoms("Cu", cell=[[2.5, 0.0, 0.0], [0.3, 2.7, 0.0], [0.2, 0.4, 2.9]], pbc=True)
+    skewed.write(tmp_path / "skewed.vasp")
+    with pytest.raises(ValidationError, match="skewed is triclinic: edges have to be orthogonal"):
+        ThermalConfig(crystal={"file": str(tmp_path / "skewed.vasp")})

@@ -12,8 +12,14 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from pescape.labelling import reference_from
 from pescape.validation.base import PropertyConfig
-from pescape.validation.crystals import AnyCrystal, Crystal
-from pescape.validation.dynamics import orthogonal_supercell, start, timestep_for, write_start
+from pescape.validation.crystals import Crystal
+from pescape.validation.dynamics import (
+    OrthogonalCrystal,
+    orthogonal_supercell,
+    start,
+    timestep_for,
+    write_start,
+)
 from pescape.validation.lammps import LOG_FILE, LammpsModel, lammps_model, run_lammps
 from pescape.validation.result import PropertyResult, Value
 from pescape.validation.timing import Timing
@@ -40,7 +46,7 @@ class CostConfig(PropertyConfig):
     """CPU time of molecular dynamics on one core, by the machine where it is measured."""
 
     kind: Literal["cost"] = "cost"
-    crystal: AnyCrystal
+    crystal: OrthogonalCrystal
     atoms: PositiveInt = Field(2000, description="of the supercell, about")
     rounds: PositiveInt = Field(3, description="of alternating runs with both potentials")
     seconds: PositiveFloat = Field(1.0, description="that each run takes, about")
@@ -78,7 +84,7 @@ def cost(model: LammpsModel, config: CostConfig, folder: Path) -> PropertyResult
     metal = orthogonal_supercell(_ZIRCONIUM, config.atoms)[0]
     pairs = ((folder / "potential", model, own), (folder / "baseline", eam, metal))
     steps = [
-        max(_FEWEST, round(1e6 * config.seconds / (_timed(*pair, _FIRST).cpu * len(pair[2]))))
+        max(_FEWEST, round(1e6 * config.seconds / (_timed(*pair, _FIRST).loop * len(pair[2]))))
         for pair in pairs
     ]
     rounds = np.array(

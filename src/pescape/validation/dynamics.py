@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from ase.build import make_supercell
 from ase.data import atomic_masses, atomic_numbers
 from ase.io import write
+from pydantic import AfterValidator
 
-from pescape.validation.result import PropertyError
+from pescape.validation.crystals import AnyCrystal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,10 +37,18 @@ _ORTHOGONAL = [[1, 0, 0], [1, 2, 0], [0, 0, 1]]
 _LONGEST, _HEAVY = 2.0, 64.0
 
 
+def _orthogonal(crystal: AnyCrystal) -> AnyCrystal:
+    if crystal.system not in _AXES:
+        raise ValueError(f"{crystal.title} is {crystal.system}: edges have to be orthogonal")
+    return crystal
+
+
+#: A crystal that has supercells with orthogonal edges, in configurations.
+OrthogonalCrystal = Annotated[AnyCrystal, AfterValidator(_orthogonal)]
+
+
 def box_axes(crystal: Solid, pressure: str) -> str:
     """Write which edges of the cell follow the pressure, in the words of LAMMPS."""
-    if crystal.system not in _AXES:
-        raise PropertyError(f"{crystal.title} is {crystal.system}: edges have to be orthogonal")
     return _AXES[crystal.system].format(pressure)
 
 

@@ -8,8 +8,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from pescape.validation.base import PropertyConfig
-from pescape.validation.crystals import AnyCrystal  # noqa: TC001 (pydantic reads it)
-from pescape.validation.dynamics import start
+from pescape.validation.dynamics import OrthogonalCrystal, start
 from pescape.validation.lammps import thermo
 from pescape.validation.result import Curve, PropertyError, PropertyResult, Value
 from pescape.validation.thermal_runs import Bath, at_rest
@@ -50,7 +49,7 @@ class NveDriftConfig(PropertyConfig):
     incidental: ClassVar[frozenset[str]] = frozenset({"ranks"})
 
     kind: Literal["nve_drift"] = "nve_drift"
-    crystal: AnyCrystal
+    crystal: OrthogonalCrystal
     temperature: PositiveFloat = Field(600.0, description="that it begins with, K")
     atoms: PositiveInt = Field(200, description="of the supercell, about")
     timestep: PositiveFloat | None = Field(

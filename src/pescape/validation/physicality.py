@@ -75,7 +75,7 @@ class PhysicalityConfig(PropertyConfig):
     """Checks of a potential on disordered crystals, clusters, random cells and dimers."""
 
     kind: Literal["physicality"] = "physicality"
-    crystals: Crystals
+    phases: Crystals
     seed: NonNegativeInt = 0
     rattle: PositiveFloat = Field(0.15, description="standard deviation of displacements, Å")
     distance: PositiveFloat = Field(
@@ -94,8 +94,8 @@ class PhysicalityConfig(PropertyConfig):
     tolerances: Tolerances = Tolerances()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
-    def _crystals(self) -> PhysicalityConfig:
-        check_titles(self.crystals)
+    def _phases(self) -> PhysicalityConfig:
+        check_titles(self.phases)
         return self
 
     @property
@@ -126,7 +126,7 @@ def physicality(calculator: BaseCalculator, config: PhysicalityConfig) -> Proper
     calculator
         With forces; without stress the checks that take it are left out.
     config
-        The crystals and tolerances.
+        The phases and tolerances.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def physicality(calculator: BaseCalculator, config: PhysicalityConfig) -> Proper
     energies = Energies(calculator)
     structures = {
         name: atoms
-        for index, phase in enumerate(config.crystals)
+        for index, phase in enumerate(config.phases)
         for name, atoms in disordered(
             phase.primitive(),
             phase.title,
@@ -230,7 +230,7 @@ def _repulsions(tracks: Sequence[Track]) -> list[Finding]:
 def _dimers(energies: Energies, config: PhysicalityConfig) -> list[Track]:
     """Two atoms in a large box, of all elements with each other."""
     nearest: dict[tuple[str, str], float] = {}
-    for phase in config.crystals:
+    for phase in config.phases:
         for pair, distance in shortest_pairs(phase.primitive()).items():
             nearest[pair] = min(distance, nearest.get(pair, np.inf))
     elements = sorted({element for pair in nearest for element in pair})
@@ -257,7 +257,7 @@ def _dimer(
 def _compressions(energies: Energies, config: PhysicalityConfig) -> list[Track]:
     """Crystals at all volumes, by their shortest distance."""
     tracks = []
-    for phase in config.crystals:
+    for phase in config.phases:
         cell = phase.primitive()
         start = min(shortest_pairs(cell).values())
         line = functools.partial(_compressed, energies, cell, start)

@@ -9,7 +9,7 @@ from ase.units import kB
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from pescape.validation.base import PropertyConfig
-from pescape.validation.crystals import AnyCrystal  # noqa: TC001 (pydantic reads it)
+from pescape.validation.dynamics import OrthogonalCrystal  # noqa: TC001 (pydantic reads it)
 from pescape.validation.result import Curve, PropertyError, PropertyResult, Value
 from pescape.validation.thermal_runs import Averages, Bath, at_rest, at_temperature, label
 
@@ -32,7 +32,7 @@ class ThermalConfig(PropertyConfig):
     incidental: ClassVar[frozenset[str]] = frozenset({"ranks"})
 
     kind: Literal["thermal"] = "thermal"
-    crystal: AnyCrystal
+    crystal: OrthogonalCrystal
     temperatures: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (300.0, 600.0, 900.0)
     atoms: PositiveInt = Field(300, description="of the supercell, about")
     timestep: PositiveFloat | None = Field(
