@@ -177,7 +177,8 @@ class Study:
 
     def outcomes(self, title: str) -> tuple[Outcome, ...]:
         """Outcomes of one property: potentials first, then references that were computed."""
-        everyone = [one.outcomes for one in (*self.subjects, *self.standards)]
+        everyone = [one.outcomes for one in self.subjects]
+        everyone += [one.outcomes for one in self.standards]
         return tuple(one for outcomes in everyone for one in outcomes if one.title == title)
 
     def rows(self) -> tuple[Row, ...]:
