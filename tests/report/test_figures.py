@@ -76,7 +76,13 @@ def faults(scale):
     return {"basal.I2": Value(200.0, "mJ/m²")}, {"basal.1m100": line}, {"basal": plane}
 
 
+def cost(scale):
+    times = {"microseconds": 10.0**scale, "baseline": 1.3, "parameters": 100.0 * scale}
+    return {name: Value(value) for name, value in times.items()}, {}, {}
+
+
 CASES = {
+    "cost": (cost, ["parameters"]),
     "phonons": (phonons, ["bands-fcc", "others"]),
     "melting": (melting, ["velocity", "runs"]),
     "pair_curve": (pairs, ["curves"]),
@@ -146,6 +152,14 @@ def test_bars_have_the_heights_of_the_values_and_references_are_lines():
     assert across == pytest.approx([1.575, 1.575])
 
 
+def test_times_rise_on_logarithmic_axes_above_the_baseline():
+    (axes,) = drawn("cost").axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert lines[0].get_xdata() == pytest.approx([100.0, 110.0, 120.0])
+    assert any(line.get_ydata()[0] == 1.3 for line in axes.lines)
+
+
 def test_maps_of_all_potentials_share_their_colours(study):
     maps = drawings_of(scene_of(study, "plane"))[1]
     figure = Figure(layout="constrained")
@@ -180,7 +194,7 @@ def test_the_overview_shows_percent_of_the_first_reference(study):
 
 
 def test_every_drawer_is_of_a_property():
-    assert set(DRAWERS) - set(PROPERTIES) <= {"phonons", "melting", "cost"}
+    assert set(DRAWERS) - set(PROPERTIES) <= {"phonons"}
 
 
 def test_names_of_files_and_labels_are_harmless():

@@ -194,7 +194,7 @@ def section_of(
     told = ((text, o.source) for o in outcomes if o.result for text in o.result.warnings)
     return Section(
         title,
-        HEADINGS.get(title, words(title)),
+        heading(title, *(one.result.kind for one in outcomes if one.result)),
         rows,
         tuple(pictures),
         outcomes,
@@ -204,6 +204,16 @@ def section_of(
         _settings(outcomes),
         downloads,
     )
+
+
+def heading(title: str, *kinds: str) -> str:
+    """Say what a property is called, be it one of several of its kind."""
+    if title in HEADINGS:
+        return HEADINGS[title]
+    for kind in kinds:
+        if title.startswith(f"{kind}_") and kind in HEADINGS:
+            return f"{HEADINGS[kind]}, {title.removeprefix(f'{kind}_').replace('_', ' ')}"
+    return words(title)
 
 
 def _shared(texts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -273,8 +283,8 @@ def words(name: str) -> str:
 
 
 def short(value: float) -> str:
-    """Write a number with two digits."""
-    return _minus(f"{value:.2g}")
+    """Write a number with two digits, or all before the point."""
+    return _minus(f"{value:.0f}" if 100.0 <= abs(value) < 1e5 else f"{value:.2g}")
 
 
 def breakable(name: str) -> Markup:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     from pescape.validation.study import Row, Study
 
-# Values that tell how good others are: differences in them are no errors.
+# Values that tell how good others are, or how a run went: differences in them are no errors.
 _DIAGNOSTIC = re.compile(
-    r"(^|[._])(rmse|asymmetry|moved|spread|bulk_difference|error|uncertainty)$|^physicality\."
+    r"(^|[._])(rmse|asymmetry|moved|spread|bulk_difference|error|uncertainty)$|^(physicality|cost|nve_drift)\."
 )
 
 

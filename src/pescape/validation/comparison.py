@@ -85,6 +85,22 @@ class GroupError:
     count: int
 
 
+def grouped_rows(study: Study) -> dict[str, list[Row]]:
+    """Give the values of each group that has some."""
+    kinds = {
+        outcome.title: outcome.result.kind
+        for title in study.titles
+        for outcome in study.outcomes(title)
+        if outcome.result is not None
+    }
+    rows = [row for row in study.rows() if row.unit]
+    found = {
+        group: [row for row in rows if _belongs(row, kinds, patterns)]
+        for group, patterns in GROUPS.items()
+    }
+    return {group: own for group, own in found.items() if own}
+
+
 def group_errors(study: Study) -> tuple[GroupError, ...]:
     """Average absolute errors over groups of properties.
 
@@ -94,16 +110,8 @@ def group_errors(study: Study) -> tuple[GroupError, ...]:
         By group, reference and potential; none where they have no value in common. A value that
         is a reference's zero by definition, as the energy of the first phase is, counts too.
     """
-    kinds = {
-        outcome.title: outcome.result.kind
-        for title in study.titles
-        for outcome in study.outcomes(title)
-        if outcome.result is not None
-    }
-    rows = study.rows()
     found = []
-    for group, patterns in GROUPS.items():
-        own = [row for row in rows if row.unit and _belongs(row, kinds, patterns)]
+    for group, own in grouped_rows(study).items():
         for standard in study.standards:
             for subject in study.subjects:
                 errors = [row.error(subject.name, standard.name) for row in own]

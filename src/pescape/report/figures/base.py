@@ -187,6 +187,11 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] if text[:1].isascii() else text
 
 
+def readable(name: str) -> str:
+    """Write the name of a curve as words."""
+    return name.replace("_", " ").replace(".", ", ")
+
+
 def panels(figure: Figure, count: int, columns: int = COLUMNS) -> list[Axes]:
     """Divide a figure into so many panels, row by row."""
     columns = min(columns, count)

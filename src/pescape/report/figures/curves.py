@@ -6,10 +6,19 @@ import functools
 from typing import TYPE_CHECKING
 
 from pescape.plotting import GREY
-from pescape.report.figures.base import Drawing, legend, panels, panels_size, plain, sentence, stem
+from pescape.report.figures.base import (
+    Drawing,
+    legend,
+    panels,
+    panels_size,
+    plain,
+    readable,
+    sentence,
+    stem,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -23,7 +32,11 @@ _MOST = 12
 
 
 def draw_curves(
-    scene: Scene, names: Sequence[str] | None = None, *, name: str = "curves"
+    scene: Scene,
+    names: Sequence[str] | None = None,
+    *,
+    name: str = "curves",
+    label: Callable[[str], str] = readable,
 ) -> list[Drawing]:
     """Draw curves of a property.
 
@@ -35,31 +48,33 @@ def draw_curves(
         Of the curves; all if None.
     name
         Of the file, behind the property's title.
+    label
+        Makes the title of a panel of the name of its curve.
     """
     names = scene.curve_names if names is None else names
     parts = [names[start : start + _MOST] for start in range(0, len(names), _MOST)]
     return [
         Drawing(
             stem(scene.title, name, *([] if len(parts) == 1 else [str(number)])),
-            _caption(scene, part),
+            _caption(scene, part, label),
             panels_size(len(part)),
-            functools.partial(_draw, scene=scene, names=part),
+            functools.partial(_draw, scene=scene, names=part, label=label),
         )
         for number, part in enumerate(parts, 1)
     ]
 
 
-def _caption(scene: Scene, names: Sequence[str]) -> str:
+def _caption(scene: Scene, names: Sequence[str], label: Callable[[str], str]) -> str:
     curve = scene.curves(names[0])[0][1]
     what = f"{curve.y_label} against {curve.x_label}".strip()
-    return f"{sentence(what)}: {', '.join(names)}"
+    return f"{sentence(what)}: {'; '.join(map(label, names))}"
 
 
-def _draw(figure: Figure, scene: Scene, names: Sequence[str]) -> None:
+def _draw(figure: Figure, scene: Scene, names: Sequence[str], label: Callable[[str], str]) -> None:
     axes = panels(figure, len(names))
     for panel, name in zip(axes, names, strict=True):
         draw_panel(panel, scene, name)
-        panel.set_title(plain(name))
+        panel.set_title(plain(label(name)))
     legend(figure, axes, scene.order)
 
 

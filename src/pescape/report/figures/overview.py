@@ -10,8 +10,7 @@ import numpy as np
 from pescape.plotting import GREY, INK
 from pescape.report.figures.base import WIDTH, Drawing, legend, panels, panels_size, plain
 from pescape.report.palette import styles
-from pescape.report.verdict import is_diagnostic
-from pescape.validation.comparison import group_errors
+from pescape.validation.comparison import group_errors, grouped_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +34,8 @@ def _relative_errors(study: Study) -> list[Drawing]:
     if not study.standards:
         return []
     first = study.standards[0].name
-    known = [row for row in study.rows() if row.references.get(first)]
-    rows = [row for row in known if not is_diagnostic(row)][:_MOST]
+    grouped = [row for own in grouped_rows(study).values() for row in own]
+    rows = [row for row in grouped if row.references.get(first)][:_MOST]
     if not rows:
         return []
     return [

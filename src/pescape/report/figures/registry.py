@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pescape.report.figures.bars import draw_values
 from pescape.report.figures.checks import draw_checks
+from pescape.report.figures.cost import draw_cost
 from pescape.report.figures.curves import draw_curves
 from pescape.report.figures.defects import draw_formation
 from pescape.report.figures.elastic import draw_elastic
@@ -31,6 +32,7 @@ DRAWERS: dict[str, Drawer] = {
     "eos": draw_eos,
     "elastic": draw_elastic,
     "vacancy": draw_formation,
+    "cost": draw_cost,
     "divacancy": draw_formation,
     "interstitial": draw_formation,
     "melting": draw_melting,

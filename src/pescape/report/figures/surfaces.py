@@ -18,7 +18,7 @@ def draw_surfaces(scene: Scene) -> list[Drawing]:
     labels = {f"{plane}.energy": plane_label(plane) for plane in planes}
     spreads = {f"{plane}.energy": f"{plane}.spread" for plane in planes}
     bars = draw_bars(scene, labels, what="surface energy (J/m²)", name="energy", spreads=spreads)
-    return bars + draw_curves(scene)
+    return bars + draw_curves(scene, label=plane_label)
 
 
 def plane_label(title: str) -> str:
