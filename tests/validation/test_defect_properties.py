@@ -163,7 +163,9 @@ def test_defects_that_make_no_sense_are_refused(zirconium):
         VacancyMigrationConfig(crystal=Crystal(element="Si", lattice="diamond"))
     with pytest.raises(ValueError, match="divacancy 'third_basal' of hcp is not one of basal"):
         DivacancyConfig(crystal=zirconium, pairs=["third_basal"])
-    with pytest.raises(ValueError, match="has no room for a divacancy basal: take a larger one"):
-        DivacancyConfig(crystal=zirconium, repeats=[(1, 1, 1)])
+    with pytest.raises(ValueError, match="has no room for a divacancy second: take a larger one"):
+        DivacancyConfig(
+            crystal=Crystal(element="Cu", lattice="fcc"), pairs=["second"], repeats=[(1, 1, 1)]
+        )
     with pytest.raises(ValueError, match="one cell or several"):
         InterstitialConfig(crystal=zirconium, repeat=(3, 2, 2), repeats=[(3, 2, 2)])

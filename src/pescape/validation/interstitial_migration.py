@@ -36,7 +36,6 @@ class InterstitialBandConfig(BandConfig):
 
     images: PositiveInt = Field(7, description="between the ends")
     fmax: PositiveFloat = Field(0.01, description="largest force component left, eV/Å")
-    steps: PositiveInt = Field(1000, description="more mean that the path is not found")
     # By symmetry a band may hang on a ridge, where rounding alone decides what becomes of it: those
     # of zirconium that run straight through O do not even converge.
     rattle: NonNegativeFloat = Field(

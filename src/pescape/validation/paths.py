@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import warnings
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.geometry import find_mic
 from ase.mep.neb import NEB, NEBOptimizer
+from ase.optimize import FIRE
 from ase.optimize.sciopt import OptimizerConvergenceError
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -134,17 +136,30 @@ def minimum_energy_path(
 
 def _converge(band: NEB, config: BandConfig, name: str) -> None:
     """Relax a band, at first without and then with an image that climbs."""
-    for climb, fmax in ((False, max(_COARSE, config.fmax)), (True, config.fmax)):
-        # No image climbs on a band that hangs between its ends: it would run to one of them.
-        band.climb = climb and _has_summit(band)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of steps that the integrator takes back
-                converged = NEBOptimizer(band, logfile=None).run(fmax=fmax, steps=config.steps)
-        except OptimizerConvergenceError as error:
-            raise PropertyError(f"{name}: the band does not converge ({error})") from error
-        if not converged:
-            raise PropertyError(f"{name}: the band has not converged after {config.steps} steps")
+    _relax(band, max(_COARSE, config.fmax), config.steps)
+    # No image climbs on a band that hangs between its ends: it would run to one of them.
+    band.climb = _has_summit(band)
+    left = _relax(band, config.fmax, config.steps)
+    if not left <= config.fmax:
+        raise PropertyError(
+            f"{name}: the band has not converged after {config.steps} steps, "
+            f"a force of {left:.3g} eV/Å is left"
+        )
+
+
+def _relax(band: NEB, fmax: float, steps: int) -> float:
+    """Take steps until no force is larger than `fmax`; give the largest that is left, eV/Å."""
+    optimizer = NEBOptimizer(band, logfile=None)
+    with warnings.catch_warnings(), contextlib.suppress(OptimizerConvergenceError):
+        warnings.simplefilter("ignore")  # of steps that the integrator takes back
+        optimizer.run(fmax=fmax, steps=steps)
+    # It counts a band that has used up its steps as converged, and gives up where forces jump,
+    # as they do when another image begins to climb. FIRE is slower and gets over that.
+    left = float(optimizer.get_residual())
+    if np.isfinite(left) and left > fmax and optimizer.nsteps < steps:
+        FIRE(band, logfile=None).run(fmax=fmax, steps=steps - optimizer.nsteps)  # type: ignore[arg-type]
+        left = float(optimizer.get_residual())
+    return left
 
 
 def _has_summit(band: NEB) -> bool:

@@ -23,11 +23,13 @@ from pescape.validation.lattice import LatticeConfig, lattice
 from pescape.validation.melting import MeltingConfig, melting
 from pescape.validation.nve_drift import NveDriftConfig, nve_drift
 from pescape.validation.pair_curve import PairCurveConfig, pair_curve
+from pescape.validation.path_energies import PathEnergiesConfig, path_energies
 from pescape.validation.physicality import PhysicalityConfig, physicality
 from pescape.validation.stacking_faults import StackingFaultConfig, stacking_fault
 from pescape.validation.surfaces import SurfaceConfig, surface
 from pescape.validation.thermal import ThermalConfig, thermal
 from pescape.validation.vacancy import VacancyConfig, vacancy
+from pescape.validation.vacancy_hop import VacancyHopConfig, vacancy_hop
 from pescape.validation.vacancy_migration import VacancyMigrationConfig, vacancy_migration
 
 if TYPE_CHECKING:
@@ -77,6 +79,8 @@ PROPERTIES: dict[str, Property] = {
     "interstitial": Property(InterstitialConfig, interstitial),
     "vacancy_migration": Property(VacancyMigrationConfig, vacancy_migration),
     "interstitial_migration": Property(InterstitialMigrationConfig, interstitial_migration),
+    "vacancy_hop": Property(VacancyHopConfig, vacancy_hop),
+    "path_energies": Property(PathEnergiesConfig, path_energies),
     "surface": Property(SurfaceConfig, surface),
     "stacking_fault": Property(StackingFaultConfig, stacking_fault, seconds=20.0),
     "melting": Property(MeltingConfig, melting, engine="lammps", seconds=1000.0),
