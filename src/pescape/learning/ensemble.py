@@ -235,7 +235,7 @@ def ensemble_tasks(
     """Give the task of each member's fit."""
     level = config.level or potential_start.level
     start = dataclasses.replace(potential_start, level=level, path=None)
-    identified = [_identified(atoms) for atoms in training]
+    identified = [identified(atoms) for atoms in training]
     return [
         fit_task(
             start,
@@ -248,7 +248,7 @@ def ensemble_tasks(
     ]
 
 
-def _identified(atoms: Atoms) -> Atoms:
+def identified(atoms: Atoms) -> Atoms:
     """Copy a labelled configuration and say what it is, where its data set does not."""
     source = str(atoms.info.get(SOURCE, "a configuration"))
     if atoms.calc is None:
@@ -285,7 +285,7 @@ def _errors(
     """Errors of each member on the training set and, if there is one, on the test set."""
     found: list[dict[str, Any]] = [{"training": read_fit(path)["errors"]} for path in fits]
     if test:
-        frames = [_identified(atoms) for atoms in test]
+        frames = [identified(atoms) for atoms in test]
         ids = [(a.info["configuration_id"], a.info["reference_id"]) for a in frames]
         tasks = []
         for path in fits:
