@@ -36,6 +36,8 @@ def draw_cost(scene: Scene) -> list[Drawing]:
 
 
 def _draw(figure: Figure, scene: Scene) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axes = figure.subplots()
     points = []
     for one in scene.series:
@@ -59,6 +61,12 @@ def _draw(figure: Figure, scene: Scene) -> None:
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.margins(x=0.2, y=0.2)
+    least, most = min(x for x, _ in points), max(x for x, _ in points)
+    axes.set_xlim(least / 1.8, 3.0 * most)  # room for names on the right
+    axes.margins(y=0.2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("parameters")
     axes.set_ylabel(_WHAT)
