@@ -4,7 +4,13 @@ from pydantic import ValidationError
 
 from pescape.labelling import reference_from
 from pescape.plugins.structures import shortest_distance
-from pescape.validation import PropertyError, PropertyResult, coexistence, melting_runs
+from pescape.validation import (
+    PropertyError,
+    PropertyResult,
+    coexistence,
+    melting_runs,
+    melting_search,
+)
 from pescape.validation.crystals import Crystal
 from pescape.validation.lammps import LammpsModel, lammps_model
 from pescape.validation.melting import MeltingConfig, melting
@@ -118,6 +124,45 @@ def test_temperatures_that_no_crystal_stands_fail_by_being_told(model, tmp_path)
     config = CONFIG.model_copy(update={"guess": 4000.0})
     with pytest.raises(PropertyError, match="fcc: the interface stands still at no temperature"):
         melting(model, config, tmp_path)
+
+
+@pytest.mark.parametrize("guess", [900.0, 1300.0, 1900.0])
+def test_a_search_that_begins_elsewhere_finds_the_temperature(guess, tmp_path, monkeypatch):
+    true, velocity = 1300.0, -0.8  # K, m/s/K
+
+    def ran(_dynamics, _folder, crystal, _start, *, temperature, time, seed):
+        clock = np.arange(0.0, time, 0.1)
+        length = np.full(len(clock), 80.0)
+        walk = np.cumsum(np.random.default_rng(seed).normal(scale=0.2, size=len(clock)))
+        moved = 0.01 * velocity * (temperature - true) * clock + walk
+        solid = np.clip(0.5 + 2 * moved / length, 0.0, 1.0)
+        lattices = {"fcc": 90, "hcp": 8, "bcc": 2}
+        return coexistence.Coexistence(
+            temperature, clock, solid, 0.0 * clock, length, lattices, crystal
+        )
+
+    def melts_when_hot(*_args, temperature, **_kwargs):
+        return None if temperature > 1.25 * true else 0.95
+
+    monkeypatch.setattr(melting_search, "prepared", melts_when_hot)
+    monkeypatch.setattr(melting_search, "coexistence", ran)
+    monkeypatch.setattr(melting_search, "fusion", lambda *_args, **_kwargs: (0.1, 0.05))
+    config = MeltingConfig(phases=[COPPER], guess=guess, rounds=12, precision=8.0)
+    found = melting(LammpsModel("none", "none"), config, tmp_path)
+    values = {name: one.value for name, one in found.values.items()}
+    assert values["fcc.uncertainty"] <= 8.0
+    assert values["fcc.temperature"] == pytest.approx(true, abs=4 * values["fcc.uncertainty"])
+    assert values["fcc.kinetic_coefficient"] == pytest.approx(-velocity, rel=0.3)
+    assert values["fcc.retained"] == pytest.approx(0.9)
+    assert found.warnings == ()
+    transformed = melting(
+        LammpsModel("none", "none"),
+        config.model_copy(update={"phases": (Crystal(element="Mg", lattice="hcp"),)}),
+        tmp_path,
+    )
+    assert transformed.warnings == (
+        "hcp: the crystal transformed; its atoms ended as fcc 90 %, hcp 8 %, bcc 2 %",
+    )
 
 
 def test_the_interface_of_hcp_is_one_that_grows_without_faults(model, tmp_path):

@@ -33,6 +33,8 @@ _COLD = 300.0
 _HOT = 1.5
 # Bonds of an atom of the solid, of those that join surroundings alike.
 _BONDS = 7
+# Cells that grow by more than this do so into the vapour.
+_EXPANDED = 1.3
 # A crystal of which less than this is solid has melted.
 _MOLTEN = 0.5
 
@@ -54,7 +56,7 @@ class Coexistence:
     length
         Of the cell across the interfaces, Å, shape (n,).
     lattices
-        Shares of the solid atoms at the end whose neighbours tell a lattice.
+        How many of the solid atoms at the end have neighbours that tell a lattice.
     end
         The cell at the end; solid atoms have tag 1.
     """
@@ -64,7 +66,7 @@ class Coexistence:
     solid: Floats
     energy: Floats
     length: Floats
-    lattices: dict[str, float]
+    lattices: dict[str, int]
     end: Atoms
 
 
@@ -185,6 +187,11 @@ def coexistence(
         ps; less if one of the phases vanishes before.
     seed
         Of the velocities.
+
+    Raises
+    ------
+    PropertyError
+        There is more vapour than liquid.
     """
     whole = json.loads((start / "prepared.json").read_text(encoding="utf-8"))
 
@@ -194,6 +201,8 @@ def coexistence(
         data = f"../{start.name}/molten.data"
         dynamics.run(folder, COEXIST, crystal, data=data, **given)
         found = thermo(folder, 1)
+        if found["Lz"].max() > _EXPANDED * found["Lz"][0]:
+            raise PropertyError(f"it evaporates at {temperature:.0f} K")
         end, lattices = _end(folder, crystal.symbols[0])
         write(folder / "end.json", end, format="json")
         clock = dynamics.timestep * (found["Step"] - found["Step"][0])
@@ -251,8 +260,8 @@ def fusion(
     return heat, volume
 
 
-def _end(folder: Path, element: str) -> tuple[Atoms, dict[str, float]]:
-    """Read the cell at the end of a run, and which lattices its solid has."""
+def _end(folder: Path, element: str) -> tuple[Atoms, dict[str, int]]:
+    """Read the cell at the end of a run, and count the lattices of its solid."""
     end = read(folder / "end.dump", index=-1, format="lammps-dump-text", specorder=[element])
     assert isinstance(end, Atoms)
     solid = end.get_array("c_bonds") >= _BONDS
@@ -261,8 +270,6 @@ def _end(folder: Path, element: str) -> tuple[Atoms, dict[str, float]]:
         end.get_array("c_open") == LATTICES["bcc"], LATTICES["bcc"], end.get_array("c_close")
     )[solid]
     counts = {name: int(np.sum(which == number)) for name, number in LATTICES.items()}
-    total = sum(counts.values())
-    shares = {name: count / total if total else 0.0 for name, count in counts.items()}
     plain = Atoms(end.numbers, end.positions, cell=end.cell, pbc=True, tags=solid.astype(int))
     plain.wrap()
-    return plain, shares
+    return plain, counts

@@ -155,9 +155,10 @@ def _remarks(phase: Crystal, melted: Melted, config: MeltingConfig) -> list[str]
 
 
 def _shares(runs: Sequence[Coexistence]) -> dict[str, float]:
-    """Average the lattices at the end over runs that ended with some solid."""
-    solid = [run.lattices for run in runs if any(run.lattices.values())]
-    return {name: float(np.mean([s[name] for s in solid])) if solid else 0.0 for name in LATTICES}
+    """Give the share of each lattice among the solid atoms at the end of all runs."""
+    counts = {name: sum(run.lattices[name] for run in runs) for name in LATTICES}
+    total = max(1, sum(counts.values()))
+    return {name: count / total for name, count in counts.items()}
 
 
 def _values(phase: Crystal, melted: Melted) -> dict[str, Value]:

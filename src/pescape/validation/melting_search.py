@@ -184,7 +184,7 @@ def _narrowed(setting: Setting, limit: float) -> tuple[MeltingPoint, list[Coexis
         fine = best is not None
         new = _round(setting, number, centre, width, limit, fine=fine)
         if new is None:
-            centre *= 1.0 - _COARSE_WIDTH
+            centre *= 1.0 - width
             continue
         runs += new
         reach = _COARSE_WIDTH if not fine else _LINEAR * width
