@@ -235,11 +235,11 @@ def ensemble_tasks(
     """Give the task of each member's fit."""
     level = config.level or potential_start.level
     start = dataclasses.replace(potential_start, level=level, path=None)
-    identified = [identified(atoms) for atoms in training]
+    named = [identified(atoms) for atoms in training]
     return [
         fit_task(
             start,
-            identified,
+            named,
             dataclasses.replace(fit_settings, seed=seed, starts=config.starts),
             mode,
             checkpoints,
