@@ -269,6 +269,7 @@ def test_the_commands_are_those_of_the_documentation():
     groups = {group.name for group in app.registered_groups}
     assert names == {
         *("learn", "structures", "sample", "diversity", "label", "evaluate", "grade"),
-        *("select", "convert", "info", "lammps", "ensemble"),
+        *("select", "convert", "info", "lammps", "ensemble", "learning-curve"),
+        *("validate", "report"),
     }
     assert groups == {"fit"}

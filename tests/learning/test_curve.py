@@ -1,9 +1,11 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import ase.io
 import pytest
 
 from pescape.calculators.mtp.fit import FitSettings
+from pescape.cli import main
 from pescape.files import read_lines
 from pescape.labelling import label, reference_from
 from pescape.learning.curve import (
@@ -90,3 +92,21 @@ def test_a_part_larger_than_the_data_is_refused(data):
 def test_there_has_to_be_something_to_test_on(data, tmp_path):
     with pytest.raises(ValueError, match="to test potentials on"):
         curve_of((data[0], []), tmp_path)
+
+
+def test_the_command_leaves_numbers_and_a_figure(data, tmp_path, capsys):
+    for name, frames in zip(("train", "test"), data, strict=True):
+        ase.io.write(tmp_path / f"{name}.xyz", frames, format="extxyz")
+    files = [str(tmp_path / "train.xyz"), str(tmp_path / "test.xyz"), "-o", str(tmp_path / "out")]
+    options = ["--levels", "2", "--sizes", "4,16", "--iterations", "30", "--starts", "1"]
+    with pytest.raises(SystemExit) as end:
+        main(["learning-curve", *files, *options])
+    assert not end.value.code
+    found = LearningCurve.from_json(json.loads((tmp_path / "out" / "curve.json").read_text()))
+    assert [one.configurations for one in found.points] == [4, 16]
+    assert (tmp_path / "out" / "curve.png").exists()
+    assert f"{found.points[0].test_force_rmse:.4g}" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["learning-curve", *files, "--levels", "2;4"])
+    assert end.value.code == 2
+    assert "whole numbers" in capsys.readouterr().err

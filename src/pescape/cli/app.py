@@ -8,6 +8,7 @@ import typer
 
 import pescape
 from pescape.cli import (
+    curve,
     data,
     diversity,
     ensemble,
@@ -50,6 +51,7 @@ def root(
 
 app.command("learn")(learning.learn)
 app.command("ensemble")(ensemble.ensemble)
+app.command("learning-curve")(curve.learning_curve)
 app.command("structures")(data.structures)
 app.command("sample")(sampling.sample)
 app.command("diversity")(diversity.diversity)
