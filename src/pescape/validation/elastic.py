@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from ase.units import GPa
-from matscipy.elasticity import (
+from matscipy.elasticity import (  # type: ignore[import-untyped]
     fit_elastic_constants,
     generate_strained_configs,
     rotate_elastic_constants,

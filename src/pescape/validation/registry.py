@@ -24,6 +24,7 @@ from pescape.validation.melting import MeltingConfig, melting
 from pescape.validation.nve_drift import NveDriftConfig, nve_drift
 from pescape.validation.pair_curve import PairCurveConfig, pair_curve
 from pescape.validation.path_energies import PathEnergiesConfig, path_energies
+from pescape.validation.phonons import PhononsConfig, phonons
 from pescape.validation.physicality import PhysicalityConfig, physicality
 from pescape.validation.stacking_faults import StackingFaultConfig, stacking_fault
 from pescape.validation.surfaces import SurfaceConfig, surface
@@ -72,7 +73,7 @@ class Property:
 PROPERTIES: dict[str, Property] = {
     "lattice": Property(LatticeConfig, lattice),
     "eos": Property(EosConfig, eos),
-    "elastic": Property(ElasticConfig, elastic),
+    "elastic": Property(ElasticConfig, elastic, version=2),
     "pair_curve": Property(PairCurveConfig, pair_curve),
     "vacancy": Property(VacancyConfig, vacancy, version=2),
     "divacancy": Property(DivacancyConfig, divacancy),
@@ -81,6 +82,7 @@ PROPERTIES: dict[str, Property] = {
     "interstitial_migration": Property(InterstitialMigrationConfig, interstitial_migration),
     "vacancy_hop": Property(VacancyHopConfig, vacancy_hop),
     "path_energies": Property(PathEnergiesConfig, path_energies),
+    "phonons": Property(PhononsConfig, phonons, seconds=6.0),
     "surface": Property(SurfaceConfig, surface),
     "stacking_fault": Property(StackingFaultConfig, stacking_fault, seconds=20.0),
     "melting": Property(MeltingConfig, melting, engine="lammps", seconds=1000.0),
