@@ -7,6 +7,9 @@ import pytest
 
 from pescape.files import write_json
 from pescape.labelling import reference_from
+from pescape.learning.curve import CurvePoint, LearningCurve
+from pescape.learning.levels import LevelSummary, write_levels
+from pescape.learning.rounds import Round, write_rounds
 from pescape.report import write_report
 from pescape.tasks import TaskStore
 from pescape.validation import Curve, Outcome, PropertyResult, Value, run_properties
@@ -134,4 +137,28 @@ def ensemble(tmp_path_factory):
         "members": [{"values": {"lattice.fcc.a": a}} for a in (3.5, 3.7)],
     }
     (folder / "ensemble.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def campaign(tmp_path_factory):
+    """What `pescape learn` leaves, as far as a report needs it."""
+    folder = tmp_path_factory.mktemp("campaign")
+    end = {"configurations": 20, "energy_rmse": 5.0, "force_rmse": 0.1, "largest_grade": 1.5}
+    write_levels(folder, [LevelSummary(8, 26, 2, 3, {"initial": 12, "small": 8}, **end)])
+    rounds = [
+        Round(0, 8, labelled=12, **end),
+        Round(1, 8, "small", runs=3, risky=9, labelled=8, **end),
+    ]
+    write_rounds(folder, rounds, settled=True)
+    write_json(folder / "config.json", {"guard": {"select": 2.1, "stop": 10.0}})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def curve(tmp_path_factory):
+    """What `pescape learning-curve` leaves."""
+    folder = tmp_path_factory.mktemp("curve")
+    points = [CurvePoint(8, 26, n, 10 * n, 5.0, 0.1, 60.0 / n, 1.0 / n) for n in (5, 10, 20)]
+    write_json(folder / "curve.json", LearningCurve(tuple(points), 7, 1).to_json())
     return folder

@@ -145,16 +145,23 @@ def test_a_study_without_references_or_results_has_a_report(study, tmp_path):
     assert json.loads((tmp_path / "values.json").read_text()) == []
 
 
-def test_the_command_makes_the_report_again_with_what_lies_beside(folder, ensemble, tmp_path):
+def test_the_command_makes_the_report_again_with_what_lies_beside(
+    folder, ensemble, campaign, curve, tmp_path
+):
     (tmp_path / "study.json").write_bytes((folder / "study.json").read_bytes())
     command = ["report", str(tmp_path), "--title", "Anew", "--ensemble", str(ensemble)]
+    command += ["--campaign", str(campaign), "--learning-curve", str(curve)]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0
     page = (tmp_path / "report.html").read_text()
     assert "<h1>Anew</h1>" in page
-    assert 'id="ensemble"' in page
+    for key in ("ensemble", "campaign", "curve"):
+        assert f'id="{key}"' in page
     assert "lattice.fcc.a &gt; 3.6" in page
-    assert (tmp_path / "figures/ensemble-tree.svg").exists()
+    assert "2 rounds of active learning to 20 configurations." in page
+    assert "Tested on 7 configurations" in page
+    for name in ("ensemble-histograms", "ensemble-tree", "campaign-levels", "learning-curve"):
+        assert (tmp_path / f"figures/{name}.svg").exists()
     assert (tmp_path / "structures/EMT/lattice.xyz").exists()
 
 
@@ -166,3 +173,8 @@ def test_what_is_not_there_or_not_right_is_told(study, tmp_path):
         write_report(study, tmp_path, ensemble=tmp_path)
     with pytest.raises(TaskError, match="nothing has been learned"):
         write_report(study, tmp_path, campaign=tmp_path)
+    with pytest.raises(TaskError, match="no learning curve"):
+        write_report(study, tmp_path, curve=tmp_path)
+    (tmp_path / "curve.json").write_text('{"points": [{}]}')
+    with pytest.raises(DataError, match="not what `pescape learning-curve` leaves"):
+        write_report(study, tmp_path, curve=tmp_path)

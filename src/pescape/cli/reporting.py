@@ -25,6 +25,14 @@ def report(
         Path | None,
         typer.Option(metavar="DIR", help="Tell about this output of pescape learn too."),
     ] = None,
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            "--learning-curve",
+            metavar="DIR",
+            help="Tell about this output of pescape learning-curve too.",
+        ),
+    ] = None,
 ) -> None:
     """Make the report of a validation again, from its study.json alone.
 
@@ -47,6 +55,7 @@ def report(
             study if output is None else output,
             ensemble=ensemble,
             campaign=campaign,
+            curve=curve,
             on_finished=lambda done, parts: bar.update(shown, completed=done, total=parts),
         )
     say(f"{page}")

@@ -1,4 +1,4 @@
-"""Sections about what lies beside a validation: an ensemble, a learning campaign."""
+"""Sections about what lies beside a validation: an ensemble, a campaign, a learning curve."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pescape.errors import DataError, TaskError
+from pescape.learning.curve import LearningCurve, draw_learning_curve
 from pescape.learning.decision_tree import Branch
 from pescape.learning.ensemble_figure import draw_histograms, draw_tree
 from pescape.learning.ensemble_report import read_report
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 # Histograms that a figure holds.
 _MOST = 12
+_ERRORS = (
+    "energy RMSE (meV/atom)",
+    "force RMSE (eV/Å)",
+    "test energy RMSE (meV/atom)",
+    "test force RMSE (eV/Å)",
+)
 
 
 def ensemble_section(source: Path, folder: Path) -> Extra:
@@ -144,23 +151,58 @@ def campaign_section(source: Path, folder: Path) -> Extra:
     return Extra("campaign", "Learning campaign", text, tuple(pictures), tables)
 
 
-def _levels(levels: list[LevelSummary]) -> Table:
-    columns = (
-        "level",
-        "parameters",
-        "rounds",
-        "configurations",
-        "energy RMSE (meV/atom)",
-        "force RMSE (eV/Å)",
-        "test energy RMSE (meV/atom)",
-        "test force RMSE (eV/Å)",
+def curve_section(source: Path, folder: Path) -> Extra:
+    """Tell how errors fall with the size of the data.
+
+    Parameters
+    ----------
+    source
+        Folder that `pescape learning-curve` has written.
+    folder
+        Of the report.
+    """
+    try:
+        content = json.loads((source / "curve.json").read_text(encoding="utf-8"))
+        curve = LearningCurve.from_json(content)
+        text = f"Tested on {curve.test_configurations} configurations that nothing is fitted to."
+        table = _points(curve)
+    except FileNotFoundError as error:
+        raise TaskError(f"{error.filename}: no learning curve has been finished here yet") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{source}: not what `pescape learning-curve` leaves ({error!r})"
+        ) from error
+    shown = _picture(
+        "learning-curve",
+        "Errors against the number of configurations: solid on the test set, dashed on the "
+        "training data",
+        7.0,
+        folder,
+        lambda file: draw_learning_curve(curve, file),
     )
+    return Extra("curve", "Learning curve", text, (shown,), (table,))
+
+
+def _points(curve: LearningCurve) -> Table:
+    columns = ("level", "parameters", "configurations", "atoms", *_ERRORS)
     rows = [
         (
-            str(one.level),
-            str(one.parameters),
-            str(one.rounds),
-            str(one.configurations),
+            *(str(x) for x in (one.level, one.parameters, one.configurations, one.atoms)),
+            number(one.energy_rmse),
+            number(one.force_rmse),
+            number(one.test_energy_rmse),
+            number(one.test_force_rmse),
+        )
+        for one in curve.points
+    ]
+    return Table("Errors by level and size of the data", columns, tuple(rows))
+
+
+def _levels(levels: list[LevelSummary]) -> Table:
+    columns = ("level", "parameters", "rounds", "configurations", *_ERRORS)
+    rows = [
+        (
+            *(str(x) for x in (one.level, one.parameters, one.rounds, one.configurations)),
             number(one.energy_rmse),
             number(one.force_rmse),
             number(one.test_energy_rmse),

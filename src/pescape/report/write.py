@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from pescape.files import write_text
-from pescape.report.extras import campaign_section, ensemble_section
+from pescape.report.extras import campaign_section, curve_section, ensemble_section
 from pescape.report.figures import FIGURES, drawings_of, scene_of
 from pescape.report.figures.overview import overview
 from pescape.report.links import download
@@ -31,6 +31,7 @@ def write_report(
     *,
     ensemble: Path | None = None,
     campaign: Path | None = None,
+    curve: Path | None = None,
     on_finished: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the page, the figures, the structures and the tables of a study.
@@ -46,6 +47,8 @@ def write_report(
         Folder that `pescape ensemble` has written, to tell about too.
     campaign
         Folder that `pescape learn` has written, likewise.
+    curve
+        Folder that `pescape learning-curve` has written, likewise.
     on_finished
         Called with how many parts are finished, and of how many.
 
@@ -54,7 +57,8 @@ def write_report(
     Path
         The page.
     """
-    parts = len(study.titles) + 1 + (ensemble is not None) + (campaign is not None)
+    beside = ((ensemble_section, ensemble), (campaign_section, campaign), (curve_section, curve))
+    parts = len(study.titles) + 1 + sum(source is not None for _, source in beside)
     done = itertools.count(1)
 
     def finished() -> None:
@@ -63,7 +67,7 @@ def write_report(
 
     # First of all, since folders that somebody names may be wrong.
     extras = []
-    for make, source in ((ensemble_section, ensemble), (campaign_section, campaign)):
+    for make, source in beside:
         if source is not None:
             extras.append(make(source, folder))
             finished()
