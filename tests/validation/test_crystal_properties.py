@@ -1,15 +1,13 @@
 import numpy as np
 import pytest
-from ase.units import GPa
 
 from pescape.validation import PropertyError
-from pescape.validation.crystals import Crystal, relaxed_crystal
-from pescape.validation.elastic import ElasticConfig, elastic, stiffness
+from pescape.validation.crystals import Crystal
+from pescape.validation.elastic import ElasticConfig, elastic
 from pescape.validation.eos import EosConfig, eos
 from pescape.validation.lattice import LatticeConfig, lattice
-from pescape.validation.relaxation import minimised
 
-from .conftest import DEPTH, LENGTH, STEEPNESS
+from .conftest import DEPTH, LENGTH
 
 PHASES = tuple(Crystal(element="Zr", lattice=name) for name in ("hcp", "bcc", "fcc", "omega"))
 
@@ -52,66 +50,6 @@ def test_guesses_far_off_find_the_same_crystal(zr):
     one, other = (numbers(lattice(zr, LatticeConfig(phases=[c]))) for c in (near, far))
     assert other["hcp.a"] == pytest.approx(one["hcp.a"], abs=2e-4)
     assert other["hcp.energy"] == pytest.approx(one["hcp.energy"], abs=1e-6)
-
-
-def test_elastic_constants_of_bound_neighbours_are_those_of_their_springs(springs, copper):
-    # Central forces k between nearest neighbours of fcc: C11 = 2 C12 = 2 C44 = 2 k / a.
-    config = ElasticConfig(crystal=copper, strain=5e-4)
-    result = elastic(springs, config)
-    assert tuple(result.values) == config.value_names
-    found = numbers(result)
-    stiffness = 2.0 * DEPTH * STEEPNESS**2 / LENGTH**2 / (LENGTH * 2**0.5) / GPa
-    assert found["C11"] == pytest.approx(2.0 * stiffness, rel=1e-4)
-    assert found["C12"] == pytest.approx(stiffness, rel=1e-4)
-    assert found["C44"] == pytest.approx(stiffness, rel=1e-4)
-    assert found["bulk_modulus"] == pytest.approx(4.0 / 3.0 * stiffness, rel=1e-4)
-    assert found["shear_modulus"] == pytest.approx(0.8 * stiffness, rel=1e-4)
-    assert found["least_eigenvalue"] == pytest.approx(stiffness, rel=1e-4)
-    assert found["asymmetry"] < 1e-3
-
-
-def strained_energy(ground, calculator, strain, fmax):
-    atoms = ground.copy()
-    atoms.set_cell(ground.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-    atoms.calc = calculator
-    minimised(atoms, fmax=fmax, steps=300, what="strained")
-    return atoms.get_potential_energy()
-
-
-@pytest.mark.parametrize(
-    ("name", "pattern"),
-    [
-        ("C33", [[0, 0, 0], [0, 0, 0], [0, 0, 1]]),
-        ("C44", [[0, 0, 0], [0, 0, 0.5], [0, 0.5, 0]]),
-        ("C66", [[0, 0.5, 0], [0.5, 0, 0], [0, 0, 0]]),
-    ],
-)
-def test_elastic_constants_are_curvatures_of_the_energy(zr, zirconium, name, pattern):
-    found = numbers(elastic(zr, ElasticConfig(crystal=zirconium)))
-    ground = relaxed_crystal(zirconium, zr, fmax=1e-4)
-    step = 0.002 * np.array(pattern)
-    low, middle, high = (strained_energy(ground, zr, f * step, 1e-4) for f in (-1, 0, 1))
-    curvature = (high - 2 * middle + low) / 0.002**2 / ground.get_volume() / GPa
-    assert found[name] == pytest.approx(curvature, rel=0.01)
-    assert found["C66"] == pytest.approx((found["C11"] - found["C12"]) / 2)
-
-
-def test_atoms_relax_inside_strained_cells(zr, zirconium):
-    # Shear in the basal plane moves the two atoms of hcp against each other, which softens it.
-    ground = relaxed_crystal(zirconium, zr)
-    relaxed = stiffness(ground, zr, strain=0.002, fmax=1e-4, steps=300)
-    clamped = stiffness(ground, zr, strain=0.002, fmax=10.0, steps=300)
-    assert clamped[5, 5] > 1.05 * relaxed[5, 5]
-    assert clamped[2, 2] == pytest.approx(relaxed[2, 2], abs=0.1)
-    assert np.abs(relaxed - relaxed.T).max() == 0.0
-
-
-def test_an_unstable_crystal_is_told(zr):
-    result = elastic(zr, ElasticConfig(crystal=Crystal(element="Zr", lattice="bcc")))
-    found = numbers(result)
-    assert found["C11"] < found["C12"]
-    assert found["least_eigenvalue"] == pytest.approx(found["C11"] - found["C12"])
-    assert "bcc is mechanically unstable" in result.warnings[0]
 
 
 def test_the_energy_volume_curve_of_emt_copper_is_the_textbooks(emt, copper):
