@@ -114,17 +114,16 @@ def test_a_cubic_crystal_has_one_barrier(emt, copper):
 
 def test_interstitials_of_the_zr_potential_cost_what_is_published(zr, zirconium):
     # Fan, Yip and Yildiz, J. Phys.: Condens. Matter 26, 365402 (2014), in 2700 atoms: BO 2.86 eV,
-    # BC 2.83 eV; O and C decay to a distorted O of 2.74 eV, the lowest.
-    config = InterstitialConfig(crystal=zirconium, sites=["BO", "BC", "O", "C"], repeat=(8, 5, 5))
+    # BC 2.83 eV; O decays to a distorted O of 2.74 eV, the lowest.
+    config = InterstitialConfig(crystal=zirconium, sites=["BO", "BC", "O"], repeat=(8, 5, 5))
     result = interstitial(zr, config)
     assert tuple(result.values) == config.value_names
     found = numbers(result)
     assert found["BO"] == pytest.approx(2.86, abs=0.05)
     assert found["BC"] == pytest.approx(2.83, abs=0.05)
     assert found["O_freed"] == pytest.approx(2.74, abs=0.05)
-    assert found["C_freed"] == pytest.approx(found["O_freed"], abs=2e-3)
-    assert found["lowest"] == min(found["O_freed"], found["C_freed"])
-    assert [told.split()[0] for told in result.warnings] == ["O", "C"]
+    assert found["lowest"] == found["O_freed"]
+    assert [told.split(":")[0] for told in result.warnings] == ["O is no minimum"]
     assert len(result.structures[0]) == 801
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from pescape.validation.base import PropertyConfig, Relaxation
 from pescape.validation.crystals import Crystal, Repeat, relaxed_crystal
 from pescape.validation.relaxation import minimised
-from pescape.validation.result import Curve, snapshot
+from pescape.validation.result import Curve, PropertyError, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,9 @@ _REPEAT: dict[str, Repeat] = {
     "omega": (3, 3, 5),
     "sc": (4, 4, 4),
 }
+
+#: Relaxed defects whose energies (eV) agree to this are the same.
+SAME_ENERGY = 1e-3
 
 
 class DefectConfig(PropertyConfig):
@@ -80,6 +83,44 @@ def relaxed_defect(
     atoms.calc = calculator
     minimised(atoms, **relaxation.model_dump(), what=name)
     return snapshot(atoms, name)
+
+
+def freed_defect(
+    relaxed: Atoms,
+    calculator: BaseCalculator,
+    relaxation: Relaxation,
+    name: str,
+    *,
+    rattle: float,
+    seed: int,
+) -> tuple[Atoms | None, tuple[str, ...]]:
+    """Move the atoms of a relaxed structure by chance and relax it again.
+
+    Parameters
+    ----------
+    relaxed
+        It may be held on a saddle by its symmetry.
+    rattle
+        Of each coordinate, Å.
+
+    Returns
+    -------
+    Atoms
+        Relaxed again; None if that does not converge.
+    tuple of str
+        Says that it was no minimum, or that it does not converge.
+    """
+    atoms = relaxed.copy()
+    chance = np.random.default_rng(seed)
+    atoms.positions += chance.normal(scale=rattle, size=atoms.positions.shape)
+    try:
+        freed = relaxed_defect(atoms, calculator, relaxation, f"{name}_freed")
+    except PropertyError as error:
+        return None, (str(error),)
+    fallen = float(relaxed.get_potential_energy() - freed.get_potential_energy())
+    if fallen < SAME_ENERGY:
+        return freed, ()
+    return freed, (f"{name} is no minimum: rattled, it falls by {fallen:.3f} eV",)
 
 
 def formation_energy(defective: Atoms, energy: float) -> float:

@@ -13,9 +13,11 @@ from pescape.plugins.structures.point_defects import interstitial as interstitia
 from pescape.plugins.structures.point_defects import interstitial_sites
 from pescape.validation.crystals import Repeat  # noqa: TC001 (pydantic reads it)
 from pescape.validation.defects import (
+    SAME_ENERGY,
     DefectConfig,
     Repeats,
     formation_energy,
+    freed_defect,
     relaxed_defect,
     relaxed_host,
     repeat_of,
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 
     from pescape.plugins.structures.hosts import Host
     from pescape.validation.result import Curve
-
-# Two sites whose relaxed energies (eV) agree to this have become the same.
-_SAME = 1e-3
 
 
 class InterstitialConfig(DefectConfig):
@@ -104,14 +103,13 @@ class _Site:
     moved
         How far the atom that moved most is from where it began, Å.
     freed
-        Formation energy when it was rattled and relaxed again, eV; None if that was not asked
-        for or does not converge.
+        Rattled and relaxed again; None if that was not asked for or does not converge.
     """
 
     atoms: Atoms
     energy: float
     moved: float
-    freed: float | None = None
+    freed: Atoms | None = None
 
 
 def interstitial(calculator: BaseCalculator, config: InterstitialConfig) -> PropertyResult:
@@ -145,7 +143,11 @@ def interstitial(calculator: BaseCalculator, config: InterstitialConfig) -> Prop
     if not found:
         raise PropertyError("; ".join(told))
     values = {site: Value(one.energy, "eV") for site, one in found.items()}
-    freed = {site: one.freed for site, one in found.items() if one.freed is not None}
+    freed = {
+        site: formation_energy(one.freed, energy)
+        for site, one in found.items()
+        if one.freed is not None
+    }
     lowest = min([one.energy for one in found.values()] + list(freed.values()))
     values["lowest"] = Value(lowest, "eV")
     values |= {f"{site}_moved": Value(one.moved, "Å") for site, one in found.items()}
@@ -159,10 +161,12 @@ def interstitial(calculator: BaseCalculator, config: InterstitialConfig) -> Prop
     return PropertyResult(
         "interstitial",
         values,
-        tuple(one.atoms for one in found.values()),
+        tuple(
+            atoms for one in found.values() for atoms in (one.atoms, one.freed) if atoms is not None
+        ),
         curves,
         config.model_dump(mode="json"),
-        (*told, *_alike(found), *_saddles(found)),
+        (*told, *_alike(found)),
     )
 
 
@@ -186,32 +190,20 @@ def _sites(
             told.append(f"interstitial among {len(atoms) - 1} sites at {error}")
             continue
         _, lengths = find_mic(atoms.positions - start, atoms.cell, atoms.pbc)
-        freed = _freed(atoms, energy, calculator, config, site, told) if last else None
+        freed = None
+        if config.rattle and last:
+            freed, remarks = freed_defect(
+                relaxed,
+                calculator,
+                config.relaxation,
+                site,
+                rattle=config.rattle,
+                seed=config.seed,
+            )
+            told += remarks
         moved = float(np.max(lengths))
         found[site] = _Site(relaxed, formation_energy(relaxed, energy), moved, freed)
     return found
-
-
-def _freed(
-    atoms: Atoms,
-    energy: float,
-    calculator: BaseCalculator,
-    config: InterstitialConfig,
-    site: str,
-    told: list[str],
-) -> float | None:
-    """Rattle a relaxed site and relax it again, in place; give its formation energy, eV."""
-    if not config.rattle:
-        return None
-    chance = np.random.default_rng(config.seed)
-    atoms.positions += chance.normal(scale=config.rattle, size=atoms.positions.shape)
-    try:
-        return formation_energy(
-            relaxed_defect(atoms, calculator, config.relaxation, f"{site}, rattled"), energy
-        )
-    except PropertyError as error:
-        told.append(str(error))
-        return None
 
 
 def _alike(found: dict[str, _Site]) -> list[str]:
@@ -220,17 +212,9 @@ def _alike(found: dict[str, _Site]) -> list[str]:
     ordered = sorted(found, key=lambda site: found[site].moved)
     for index, site in enumerate(ordered):
         energy = found[site].energy
-        same = [other for other in ordered[:index] if abs(found[other].energy - energy) < _SAME]
+        same = [
+            other for other in ordered[:index] if abs(found[other].energy - energy) < SAME_ENERGY
+        ]
         if same:
             told.append(f"{site} has relaxed to {same[0]}, whose energy it has")
-    return told
-
-
-def _saddles(found: dict[str, _Site]) -> list[str]:
-    """Say which relaxed sites lose energy when they are rattled."""
-    told = []
-    for site, one in found.items():
-        if one.freed is not None and one.freed < one.energy - _SAME:
-            fallen = one.energy - one.freed
-            told.append(f"{site} is no minimum: rattled, it falls by {fallen:.3f} eV")
     return told

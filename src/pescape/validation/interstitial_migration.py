@@ -11,7 +11,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from pescape.plugins.structures.hosts import kept_apart
 from pescape.plugins.structures.point_defects import interstitial as interstitial_in
 from pescape.validation.crystals import Repeat  # noqa: TC001 (pydantic reads it)
-from pescape.validation.defects import DefectConfig, relaxed_defect, relaxed_host, repeat_of
+from pescape.validation.defects import (
+    DefectConfig,
+    freed_defect,
+    relaxed_defect,
+    relaxed_host,
+    repeat_of,
+)
 from pescape.validation.paths import BandConfig, migration_result, minimum_energy_path
 
 if TYPE_CHECKING:
@@ -107,22 +113,33 @@ def interstitial_migration(
     site = "BO" if config.crystal.lattice == "hcp" else config.chosen[0]
     start = interstitial_in(host, repeat, site)
 
-    @functools.cache
-    def first() -> Atoms:
-        return relaxed(start.copy(), site)
-
     def relaxed(atoms: Atoms, name: str) -> Atoms:
         return relaxed_defect(kept_apart(atoms, apart), calculator, config.relaxation, name)
+
+    first = relaxed(start.copy(), site)
+    _, remarks = freed_defect(
+        first,
+        calculator,
+        config.relaxation,
+        site,
+        rattle=config.band.rattle,
+        seed=config.band.seed,
+    )
 
     def path(jump: str) -> Path:
         last = relaxed(_jumped(start, host, repeat, jump), f"{jump}_end")
         return minimum_energy_path(
-            first(), last, calculator, config.band, name=jump, min_distance=apart
+            first, last, calculator, config.band, name=jump, min_distance=apart
         )
 
     paths = {jump: functools.partial(path, jump) for jump in config.chosen}
-    settings = config.model_dump(mode="json")
-    return migration_result("interstitial_migration", paths, settings, spans=True)
+    return migration_result(
+        "interstitial_migration",
+        paths,
+        config.model_dump(mode="json"),
+        spans=True,
+        remarks=remarks,
+    )
 
 
 def _jumped(start: Atoms, host: Host, repeat: Repeat, jump: str) -> Atoms:

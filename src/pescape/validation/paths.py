@@ -205,6 +205,7 @@ def migration_result(
     settings: Mapping[str, Any],
     *,
     spans: bool = False,
+    remarks: Sequence[str] = (),
 ) -> PropertyResult:
     """Find the paths of jumps; those that are not found are told and left out.
 
@@ -218,6 +219,8 @@ def migration_result(
         The configuration, as JSON holds it.
     spans
         Give the spans too.
+    remarks
+        On what the jumps have in common.
 
     Returns
     -------
@@ -228,7 +231,7 @@ def migration_result(
     values: dict[str, Value] = {}
     curves: dict[str, Curve] = {}
     structures: list[Atoms] = []
-    told: list[str] = []
+    told = list(remarks)
     for name, find in paths.items():
         try:
             path = find()
