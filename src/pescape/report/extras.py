@@ -15,7 +15,8 @@ from pescape.learning.figure import draw_levels, draw_rounds
 from pescape.learning.levels import read_levels
 from pescape.learning.rounds import read_rounds
 from pescape.report.figures import FIGURES
-from pescape.report.page import Extra, Picture, Table, number, picture
+from pescape.report.page import Extra, Picture, Table, picture
+from pescape.report.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
