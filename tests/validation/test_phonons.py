@@ -46,6 +46,10 @@ def test_phonons_of_bound_neighbours_are_those_of_their_springs(springs, copper)
     assert result.warnings == ()
     density = result.curves["fcc.dos"]
     assert np.trapezoid(density.y, density.x) == pytest.approx(3.0, rel=0.01)
+    decay = result.curves["fcc.force_constants"]
+    assert decay.x[0] == pytest.approx(LENGTH, abs=0.01)
+    assert decay.y[0] == pytest.approx(SPRING, rel=1e-3)
+    assert decay.y[1:].max() < 1e-3 * SPRING
 
 
 def test_bands_share_a_path_with_names(springs, copper):
@@ -134,7 +138,7 @@ def test_imaginary_frequencies_of_bcc_are_curvatures_of_the_energy(zr):
 def test_phonons_of_emt_copper_are_near_measured_ones(emt, copper):
     # E. C. Svensson, B. N. Brockhouse, J. M. Rowe, Phys. Rev. 155, 619 (1967), neutrons; EMT is
     # too stiff by a tenth.
-    found = numbers(phonons(emt, PhononsConfig(phases=[copper])))
+    found = numbers(phonons(emt, PhononsConfig(phases=[copper], repeat=(4, 4, 4))))
     measured = {"X.highest": 7.25, "X.lowest": 5.13, "L.highest": 7.30, "L.lowest": 3.42}
     assert {name: found[f"fcc.{name}"] for name in measured} == pytest.approx(measured, rel=0.15)
 

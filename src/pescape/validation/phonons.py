@@ -205,10 +205,12 @@ def _density(of: Phonons, atoms: int) -> Curve:
 
 
 def _decay(found: ForceConstants) -> Curve:
-    order = np.argsort(found.distances, kind="stable")
-    return Curve(
-        found.distances[order], found.norms[order], "distance (Å)", "force constants (eV/Å²)"
-    )
+    """Largest force constants between atoms at each distance."""
+    shells, members = np.unique(found.distances.round(2), return_inverse=True)
+    largest = np.zeros(len(shells))
+    np.maximum.at(largest, members.ravel(), found.norms)
+    others = shells > _ITSELF
+    return Curve(shells[others], largest[others], "distance (Å)", "force constants (eV/Å²)")
 
 
 def _thermal(of: Phonons, atoms: int, temperature: float) -> dict[str, Value]:
