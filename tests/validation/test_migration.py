@@ -96,7 +96,7 @@ def test_the_interstitial_of_the_zr_potential_glides_as_published(zr, zirconium)
     # Fan, Yip and Yildiz, J. Phys.: Condens. Matter 26, 365402 (2014), table 2: from BO to BC
     # 0.011 eV, and from BC over BO to BC 0.031 eV; in 2700 atoms.
     config = InterstitialMigrationConfig(
-        crystal=zirconium, repeat=(6, 4, 4), jumps=["BO_BS_BO"], band={"images": 5}
+        crystal=zirconium, repeat=(6, 4, 4), jumps=["BO_BS_BO"], band={"images": 5, "fmax": 0.02}
     )
     result = interstitial_migration(zr, config)
     assert tuple(result.values) == config.value_names
@@ -129,10 +129,11 @@ def test_a_jump_that_is_not_found_is_left_out(zr, zirconium):
 def test_a_hop_in_a_compound_is_that_of_the_element_where_there_is_one(emt, copper, tmp_path):
     ase.io.write(tmp_path / "cu.cif", bulk("Cu", "fcc", a=3.6, cubic=True))
     same = StructureFile.model_validate({"file": str(tmp_path / "cu.cif")})
-    config = VacancyHopConfig(crystal=same, species="Cu", repeat=(2, 2, 2))
+    band = BandConfig(images=3, fmax=0.02)
+    config = VacancyHopConfig(crystal=same, species="Cu", repeat=(2, 2, 2), band=band)
     result = vacancy_hop(emt, config)
     assert tuple(result.values) == config.value_names
-    element = VacancyMigrationConfig(crystal=copper, repeat=(2, 2, 2))
+    element = VacancyMigrationConfig(crystal=copper, repeat=(2, 2, 2), band=band)
     barrier = numbers(vacancy_migration(emt, element))["barrier"]
     assert numbers(result)["barrier"] == pytest.approx(barrier, abs=1e-3)
     assert numbers(result)["reverse"] == pytest.approx(barrier, abs=1e-3)
@@ -162,6 +163,19 @@ def test_oxygen_hops_along_an_edge_between_zirconium_that_is_held(flat, zirconia
     assert sorted(first.symbols[sorted(free)]) == ["O"] + ["Zr"] * 6
     for image in result.structures[1:-1]:
         assert np.allclose(image.positions[held], first.positions[held])
+
+
+@pytest.mark.parametrize("direction", [(1, 0, 0), (-1, 0, 0)])
+def test_a_hop_across_half_a_cell_goes_in_the_direction_asked_for(flat, zirconia, direction):
+    config = VacancyHopConfig(
+        crystal=zirconia, species="O", direction=direction, repeat=(1, 1, 1), band={"images": 1}
+    )
+    first, middle, last = vacancy_hop(flat, config).structures
+    hopper = int(np.linalg.norm(last.positions - first.positions, axis=1).argmax())
+    # The vacancy goes where it is asked to, the atom the other way.
+    way = -np.array(direction) * 5.15
+    assert last.positions[hopper] - first.positions[hopper] == pytest.approx(way / 2.0)
+    assert middle.positions[hopper] - first.positions[hopper] == pytest.approx(way / 4.0)
 
 
 def test_hops_that_make_no_sense_are_refused(zirconia, copper):

@@ -96,14 +96,15 @@ def minimum_energy_path(
     *,
     name: str,
     min_distance: float = 0.0,
+    wrapped: bool = True,
 ) -> Path:
     """Find the path between two minima.
 
     Parameters
     ----------
     first, last
-        Relaxed, with energies and forces; atoms in the same order, moved without detours.
-        Constraints of the first hold along the path.
+        Relaxed, with energies and forces; atoms in the same order. Constraints of the first
+        hold along the path.
     calculator
         Evaluates one image after the other.
     config
@@ -112,6 +113,8 @@ def minimum_energy_path(
         Of the path, for errors and the images.
     min_distance
         Atoms that straight ways bring nearer than this, Å, are pushed apart before.
+    wrapped
+        Atoms go to the nearest image of their last position; else to that position.
 
     Returns
     -------
@@ -119,7 +122,7 @@ def minimum_energy_path(
     """
     images = [first, *(first.copy() for _ in range(config.images)), last]
     band = NEB(images, k=config.spring, method="improvedtangent", allow_shared_calculator=True)
-    band.interpolate(mic=True)
+    band.interpolate(mic=wrapped)
     chance = np.random.default_rng(config.seed)
     jumps = _distances(first, last) > _JUMPS
     for image in images[1:-1]:

@@ -91,8 +91,8 @@ class VacancyHopConfig(PropertyConfig):
         """Repeat the conventional cell of a relaxed primitive one."""
         repeat = self.repeat
         if repeat is None:  # of the guess, so that the cells of all potentials are equal
-            lengths = self._unit.cell.lengths()
-            repeat = tuple(int(n) for n in np.ceil(_LONG / lengths - _EQUAL))
+            first, second, third = np.ceil(_LONG / self._unit.cell.lengths() - _EQUAL)
+            repeat = int(first), int(second), int(third)
         return self.crystal.conventional(relaxed).repeat(repeat)
 
     @property
@@ -177,7 +177,8 @@ def vacancy_hop(calculator: BaseCalculator, config: VacancyHopConfig) -> Propert
     jumped = perfect.copy()
     jumped.positions[hop.hopper] += hop.way
     last = _relaxed(jumped, hop, calculator, config, "vacancy_end")
-    path = minimum_energy_path(start, last, calculator, config.band, name="hop")
+    # Across half a cell the way back is as short, but need not be the same.
+    path = minimum_energy_path(start, last, calculator, config.band, name="hop", wrapped=False)
     values = {
         "barrier": Value(path.barrier, "eV"),
         "reverse": Value(path.reverse, "eV"),
