@@ -33,7 +33,7 @@ def test_the_energy_fluctuates_as_the_integrator_has_it(tmp_path):
     # has a variance of (kB T)²/4 where modes keep what they have, and twice as much where they
     # exchange it.
     crystal = Crystal(element="Cu", lattice="fcc")
-    options = {"temperature": 80.0, "atoms": 108, "timestep": 3.0, "duration": 6.0}
+    options = {"temperature": 80.0, "atoms": 108, "timestep": 3.0, "duration": 5.0}
     result = drift_of(COPPER, crystal, tmp_path, **options)
     omega = frequencies(reference_from(COPPER).calculator(), 3.615)
     temperature = result.values["temperature"].value
@@ -45,7 +45,7 @@ def test_the_energy_fluctuates_as_the_integrator_has_it(tmp_path):
 
 
 def test_the_zr_potential_conserves_the_energy(tmp_path, zirconium):
-    result = drift_of("eam:Zr_mm.eam.fs", zirconium, tmp_path, atoms=96, duration=8.0)
+    result = drift_of("eam:Zr_mm.eam.fs", zirconium, tmp_path, atoms=96, duration=5.0)
     assert abs(result.values["drift"].value) < 1.0
     assert not result.warnings
     assert result.curves["energy"].y[0] == 0.0
@@ -53,6 +53,7 @@ def test_the_zr_potential_conserves_the_energy(tmp_path, zirconium):
 
 
 def test_too_long_a_step_is_told(tmp_path, zirconium):
-    options = {"atoms": 96, "timestep": 20.0, "duration": 10.0}
+    options = {"atoms": 96, "timestep": 40.0, "duration": 10.0}
     result = drift_of("eam:Zr_mm.eam.fs", zirconium, tmp_path, **options)
-    assert result.warnings
+    assert result.values["drift"].value > 100.0
+    assert "the energy drifts by" in result.warnings[0]

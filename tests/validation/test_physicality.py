@@ -166,8 +166,8 @@ class Undefined(Pairs):
         return np.where(r < 1.4, np.nan, energy), gradient
 
 
-def failed(calculator, crystal=COPPER, **options):
-    result = physicality(calculator, PhysicalityConfig(phases=[crystal], **options))
+def failed(calculator):
+    result = physicality(calculator, PhysicalityConfig(phases=[COPPER], spacing=0.06))
     checks = {check for check in CHECKS if result.values[f"{check}.passed"].value == 0.0}
     assert result.values["failed"].value == len(checks)
     assert result.values["passed"].value == len(CHECKS) - len(checks)
@@ -228,7 +228,7 @@ def test_without_stress_the_rest_is_checked():
     class Stressless(Pairs):
         implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
-    result = physicality(Stressless(), PhysicalityConfig(phases=[COPPER]))
+    result = physicality(Stressless(), PhysicalityConfig(phases=[COPPER], spacing=0.1))
     assert "stress.passed" not in result.values
     assert result.values["failed"].value == 0.0
     assert [warning.split()[0] for warning in result.warnings] == [
@@ -251,7 +251,7 @@ def test_the_step_with_which_emt_ends_is_seen(emt):
 
 
 def test_the_zr_potential_is_sound(zr, zirconium):
-    result = physicality(zr, PhysicalityConfig(phases=[zirconium], spacing=0.05))
+    result = physicality(zr, PhysicalityConfig(phases=[zirconium], spacing=0.1))
     assert not result.warnings
     assert result.values["passed"].value == len(CHECKS)
 
@@ -259,7 +259,7 @@ def test_the_zr_potential_is_sound(zr, zirconium):
 def test_two_crystals_give_dimers_of_all_their_elements(emt):
     crystals = [Crystal(element=element, lattice="fcc") for element in ("Cu", "Al")]
     crystals[1] = crystals[1].model_copy(update={"name": "fcc_Al"})
-    result = physicality(emt, PhysicalityConfig(phases=crystals, spacing=0.3))
+    result = physicality(emt, PhysicalityConfig(phases=crystals, spacing=0.4, longest=6.0))
     assert set(result.curves) == {
         "dimer_AlAl", "dimer_AlCu", "dimer_CuCu", "crystal_fcc", "crystal_fcc_Al"
     }  # fmt: skip

@@ -122,8 +122,8 @@ def test_a_crystal_that_melts_is_told(tmp_path):
         crystal=Crystal(element="Zr", lattice="hcp"),
         temperatures=(300.0, 4000.0),
         atoms=96,
-        equilibration=1.5,
-        duration=2.0,
+        equilibration=1.0,
+        duration=1.0,
     )
     result = thermal(model_of("eam:Zr_mm.eam.fs", tmp_path), config, tmp_path)
     assert result.values["300K.intact"].value == 1.0
