@@ -38,9 +38,11 @@ _REAL = 0.05
 # Force constants across half the supercell that exceed this part of the largest between two atoms
 # say that the supercell is too small.
 _FAR = 0.02
+# eV/Å²; what exact forces lack of invariance to translation is far less.
+_INVARIANT = 0.01
 # Å; force constants of an atom with itself are at no distance.
 _ITSELF = 0.1
-_ALWAYS = ("lowest", "highest", "imaginary_fraction", "sum_rule")
+_ALWAYS = ("lowest", "highest", "imaginary_fraction")
 _IF_STABLE = ("zero_point_energy", "vibrational_free_energy", "entropy", "heat_capacity")
 
 
@@ -106,10 +108,9 @@ def phonons(calculator: BaseCalculator, config: PhononsConfig) -> PropertyResult
     -------
     PropertyResult
         Frequencies are in THz, those of imaginary modes negative. For each phase ``POINT.lowest``
-        and ``POINT.highest`` at points of high symmetry, the same of all modes (``lowest``,
-        ``highest``), ``imaginary_fraction`` of the modes on a mesh, and ``sum_rule`` (eV/Å², what
-        the forces lack of invariance to translation, before it is restored). For stable phases
-        also ``zero_point_energy``, ``vibrational_free_energy`` (meV/atom), ``entropy`` and
+        and ``POINT.highest`` at points of high symmetry; of all modes ``lowest``, which is zero
+        unless some are imaginary, ``highest`` and ``imaginary_fraction`` (of a mesh); of stable
+        phases also ``zero_point_energy``, ``vibrational_free_energy`` (meV/atom), ``entropy`` and
         ``heat_capacity`` at constant volume (J/mol/K, a mole of atoms).
         Curves are ``PHASE.band_N``, ``PHASE.dos`` and ``PHASE.force_constants``.
     """
@@ -151,10 +152,9 @@ def _analysed(
         for end, choice in (("lowest", np.min), ("highest", np.max))
     }
     numbers |= {
-        "lowest": Value(lowest, "THz"),
+        "lowest": Value(lowest if lowest < -_REAL else 0.0, "THz"),
         "highest": Value(float(max(frequencies.max(), on_path.max())), "THz"),
         "imaginary_fraction": Value(imaginary),
-        "sum_rule": Value(found.sum_rule, "eV/Å²"),
     }
     if lowest >= -_REAL:
         numbers |= _thermal(found.phonons, len(atoms), config.temperature)
@@ -240,6 +240,11 @@ def _warnings(
         told.append(
             f"dynamically unstable: {100.0 * imaginary:.2g} % of the modes are imaginary, down to "
             f"{lowest:.3g} THz" + (f"; at {', '.join(where)} among others" if where else "")
+        )
+    if found.sum_rule > _INVARIANT:
+        told.append(
+            f"forces on displaced atoms do not add up to zero: {found.sum_rule:.2g} eV/Å² have "
+            "been taken off force constants"
         )
     edge = found.images / 2.0
     far = found.norms[found.distances >= edge - _ITSELF].max(initial=0.0)
