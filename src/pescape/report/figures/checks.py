@@ -31,7 +31,8 @@ def draw_checks(scene: Scene) -> list[Drawing]:
         size,
         functools.partial(_draw, scene=scene, names=names),
     )
-    return [table, *draw_curves(scene)]
+    # Scans reach from wells of some eV to walls of hundreds, or holes of thousands.
+    return [table, *draw_curves(scene, scale="symlog")]
 
 
 def _draw(figure: Figure, scene: Scene, names: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ def draw_curves(
     *,
     name: str = "curves",
     label: Callable[[str], str] = readable,
+    scale: str = "linear",
 ) -> list[Drawing]:
     """Draw curves of a property.
 
@@ -50,6 +51,8 @@ def draw_curves(
         Of the file, behind the property's title.
     label
         Makes the title of a panel of the name of its curve.
+    scale
+        Of the ordinates, as matplotlib calls it.
     """
     names = scene.curve_names if names is None else names
     parts = [names[start : start + _MOST] for start in range(0, len(names), _MOST)]
@@ -58,7 +61,7 @@ def draw_curves(
             stem(scene.title, name, *([] if len(parts) == 1 else [str(number)])),
             _caption(scene, part, label),
             panels_size(len(part)),
-            functools.partial(_draw, scene=scene, names=part, label=label),
+            functools.partial(_draw, scene=scene, names=part, label=label, scale=scale),
         )
         for number, part in enumerate(parts, 1)
     ]
@@ -70,11 +73,18 @@ def _caption(scene: Scene, names: Sequence[str], label: Callable[[str], str]) ->
     return f"{sentence(what)}: {'; '.join(map(label, names))}"
 
 
-def _draw(figure: Figure, scene: Scene, names: Sequence[str], label: Callable[[str], str]) -> None:
+def _draw(
+    figure: Figure,
+    scene: Scene,
+    names: Sequence[str],
+    label: Callable[[str], str],
+    scale: str,
+) -> None:
     axes = panels(figure, len(names))
     for panel, name in zip(axes, names, strict=True):
         draw_panel(panel, scene, name)
         panel.set_title(plain(label(name)))
+        panel.set_yscale(scale)
     legend(figure, axes, scene.order)
 
 

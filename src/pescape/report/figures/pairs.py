@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pescape.report.figures.base import Scene
+    from pescape.validation.result import Curve
 
 
 def draw_pairs(scene: Scene) -> list[Drawing]:
@@ -34,7 +35,14 @@ def _draw(figure: Figure, scene: Scene) -> None:
     for panel, name in zip(axes, names, strict=True):
         draw_panel(panel, scene, name)
         panel.axhline(0.0, color=GREY, lw=0.8, zorder=0)
-        depth = -min(min(0.0, float(curve.y.min())) for _, curve in scene.curves(name)) or 1.0
+        depth = max(_depth(curve) for _, curve in scene.curves(name)) or 1.0
         panel.set_ylim(-1.2 * depth, 2.0 * depth)
         panel.set_title(plain(name.replace("_", "–")))
     legend(figure, axes, scene.order)
+
+
+def _depth(curve: Curve) -> float:
+    """Give the depth of the deepest well, be there a hole behind the wall or not; 0 without any."""
+    inner = curve.y[1:-1]
+    wells = inner[(inner < curve.y[:-2]) & (inner <= curve.y[2:])]
+    return max(0.0, -float(wells.min())) if len(wells) else 0.0

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+# Modes that are less imaginary (THz) are noise about zero.
+_REAL = 0.05
 _BAND = re.compile(r"(.+)\.band_\d+")
 
 
@@ -65,9 +67,9 @@ def _draw(figure: Figure, scene: Scene, phase: str) -> None:
     bands.set_xticks([x for x, _ in shared.marks], [plain(name) for _, name in shared.marks])
     for x, _ in shared.marks:
         bands.axvline(x, color=GREY, lw=0.6, zorder=0)
-    low, _ = bands.get_ylim()
+    low = min(float(curve.y.min()) for name in names for _, curve in scene.curves(name))
     for axes in (bands, density):
-        _shade_imaginary(axes, low)
+        _shade_imaginary(axes, 1.1 * low if low < -_REAL else 0.0)
     density.set_xlim(left=0.0)
     legend(figure, [bands], scene.order)
 
@@ -83,6 +85,5 @@ def _aligned(curve: Curve, shared: Curve) -> Floats:
 
 def _shade_imaginary(axes: Axes, low: float) -> None:
     axes.axhline(0.0, color=INK, lw=0.7, zorder=1)
-    if low < 0.0:
-        axes.axhspan(low, 0.0, color="#fbeae8", lw=0, zorder=-2)
-        axes.set_ylim(bottom=low)
+    axes.axhspan(low, 0.0, color="#fbeae8", lw=0, zorder=-2)
+    axes.set_ylim(bottom=low)
