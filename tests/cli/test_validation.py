@@ -112,7 +112,7 @@ def test_the_exit_code_tells_thresholds_if_asked_and_failure_of_everything(work,
 def test_published_values_are_listed(capsys):
     code, out, _ = run(capsys, "validate", "--list-references")
     assert code == 0
-    assert "zr-experiment: 9 values of Zr" in out
+    assert "zr-experiment: 10 values of Zr" in out
 
 
 @pytest.mark.parametrize(
