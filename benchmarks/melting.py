@@ -130,7 +130,7 @@ def report(console: Console, options: argparse.Namespace, folder: Path) -> None:
         temperature = found.values[f"{phase.title}.temperature"].value
         if options.equilibrium:
             setting = Setting.of(phase, model, config, folder, ThreadPoolExecutor(1))
-            other, spread, both = equilibrium(setting, temperature - 30.0, options.equilibrium)
+            other, spread, both = equilibrium(setting, temperature - 10.0, options.equilibrium)
             stays = "" if both else ", but one phase has gone"
             console.print(
                 f"  at constant enthalpy: {other:.0f} ± {spread:.0f} K{stays}, "

@@ -26,7 +26,7 @@ _TIMES = {
     "every": SAMPLE,
     "equilibrate": 1.5,
     "average": 1.5,
-    "melt": 2.0,
+    "melt": 10.0,
     "cool": 1.0,
     "settle": 1.0,
     "blur": 0.2,
@@ -78,7 +78,9 @@ group crystal subtract all liquid
 fix move all nph z 0 0 {pressure_damping}
 fix cold crystal langevin {temperature} {temperature} {strong} {seed}
 fix hot liquid langevin {hot} {hot} {strong} {seed}
+fix half all halt {every} v_fraction < 0.6 error continue message no
 run {melt}
+unfix half
 fix hot liquid langevin {hot} {temperature} {strong} {seed}
 run {cool}
 unfix hot
@@ -121,7 +123,9 @@ FUSE = (
 unfix move
 fix move all nph iso 0 0 {pressure_damping}
 fix hot all langevin {hot} {hot} {strong} {seed}
+fix molten all halt {every} v_fraction < 0.05 error continue message no
 run {melt}
+unfix molten
 fix hot all langevin {hot} {temperature} {strong} {seed}
 run {cool}
 unfix hot

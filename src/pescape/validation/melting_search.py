@@ -192,7 +192,7 @@ def _narrowed(setting: Setting, limit: float) -> tuple[MeltingPoint, list[Coexis
         motions = [_motion(run) for run in near]
         point = melting_point(motions)
         if point is None or not point.bracketed:
-            centre *= 1.0 + width * _direction(motions)
+            centre, width = _elsewhere(centre, width, motions)
             continue
         if fine and point.uncertainty <= config.precision:
             return point, near, True
@@ -264,7 +264,11 @@ def _motion(run: Coexistence) -> Motion:
     return interface_motion(run.time, run.solid, float(run.length.mean()), run.temperature)
 
 
-def _direction(motions: Sequence[Motion]) -> float:
-    """Say where the temperature has to be sought: above (1), below (-1) or here (0)."""
+def _elsewhere(centre: float, width: float, motions: Sequence[Motion]) -> tuple[float, float]:
+    """Say where the next round has to be, as some runs did not tell velocities of both signs."""
     grown = [m.ended == "solid" if np.isnan(m.velocity) else m.velocity > 0.0 for m in motions]
-    return 1.0 if all(grown) else -1.0 if not any(grown) else 0.0
+    if all(grown) or not any(grown):
+        return centre * (1.0 + width if all(grown) else 1.0 - width), width
+    cold = max(m.temperature for m, grew in zip(motions, grown, strict=True) if grew)
+    hot = min(m.temperature for m, grew in zip(motions, grown, strict=True) if not grew)
+    return (cold + hot) / 2.0, width / 2.0
