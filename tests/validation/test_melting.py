@@ -59,8 +59,8 @@ def test_copper_melts_where_its_potential_is_known_to(melted):
     # Phys. Rev. B 63, 224106 (2001), by the moving interface; so small a cell tells it roughly.
     values = {name: one.value for name, one in melted.values.items()}
     assert set(values) == set(CONFIG.value_names)
-    assert values["fcc.temperature"] == pytest.approx(1327.0, abs=130.0)
-    assert 0.0 < values["fcc.uncertainty"] < 150.0
+    assert values["fcc.temperature"] == pytest.approx(1327.0, abs=200.0)
+    assert 0.0 < values["fcc.uncertainty"] < 200.0
     assert values["fcc.kinetic_coefficient"] > 0.0
     # Copper's measured heat of fusion is 137 meV/atom, its volume grows by some 4.5 %.
     assert values["fcc.heat_of_fusion"] == pytest.approx(130.0, abs=25.0)
