@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 # Libraries that start threads of their own; one worker is one thread unless a task says more.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "RAYON_NUM_THREADS",  # of phonopy
+)
 # What file systems that keep no locks answer (Lustre without `flock`, NFS without its daemon).
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
