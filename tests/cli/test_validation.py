@@ -10,6 +10,7 @@ from pescape.cli.validation import validate as command
 from pescape.config import load_config
 from pescape.files import read_lines
 from pescape.validation.config import ValidationConfig
+from pescape.validation.registry import PROPERTIES
 from pescape.validation.values import read_values
 
 SUITE = """
@@ -107,6 +108,16 @@ def test_the_exit_code_tells_thresholds_if_asked_and_failure_of_everything(work,
     assert run(capsys, *begin, "--strict")[0] == 0
     only = ["--only", "lattice", "-o", work / "out"]
     assert run(capsys, "validate", ATTRACTIVE, work / "suite.toml", *only)[0] == 1
+
+
+def test_kinds_of_properties_are_listed_with_their_keys(capsys):
+    code, out, _ = run(capsys, "validate", "--list-properties")
+    assert code == 0
+    assert all(kind in out for kind in PROPERTIES)
+    told = " ".join(out.split())
+    assert "melting, in LAMMPS: Cells half solid" in told
+    assert "strain = 0.002 # of each finite difference" in told
+    assert "thicknesses = [12.0, 16.0, 20.0, 24.0]" in told
 
 
 def test_published_values_are_listed(capsys):

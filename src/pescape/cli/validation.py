@@ -31,6 +31,14 @@ def _list_references(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _list_properties(wanted: bool) -> None:
+    if wanted:
+        from pescape.cli.property_list import print_properties
+
+        print_properties()
+        raise typer.Exit
+
+
 def validate(
     potentials: Annotated[
         list[str],
@@ -81,13 +89,23 @@ def validate(
             help="Show the published values that come with the package.",
         ),
     ] = False,
+    list_properties: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option(
+            "--list-properties",
+            callback=_list_properties,
+            is_eager=True,
+            help="Show every kind of property with its keys and their defaults.",
+        ),
+    ] = False,
 ) -> None:
     """Compute what potentials predict and compare it with references.
 
     Leaves in the output folder the report (report.html), all numbers (values.csv, study.json)
     and the structures of every property (structures/). A property that fails is reported as
     failed and stops no other. Killed at any moment and started again, the command goes on where
-    it was. It exits with 1 if nothing could be computed, and else with 0; see --strict.
+    it was. It exits with 1 if nothing could be computed, and else with 0; see --strict. What can
+    be asked for: --list-properties.
 
     Example: `pescape validate zr.almtp suite.toml -o report -r eam:Zr_mm.eam.fs -r zr-experiment`,
     where suite.toml holds

@@ -49,7 +49,7 @@ _ASYMMETRY = 1.0
 
 
 class ElasticConfig(PropertyConfig):
-    """Elastic constants of one crystal: 3 of cubic ones, 5 and C66 of hexagonal ones."""
+    """Elastic constants of a crystal, all that its symmetry leaves independent."""
 
     kind: Literal["elastic"] = "elastic"
     crystal: AnyCrystal
