@@ -123,7 +123,7 @@ def test_kinds_of_properties_are_listed_with_their_keys(capsys):
 def test_published_values_are_listed(capsys):
     code, out, _ = run(capsys, "validate", "--list-references")
     assert code == 0
-    assert "zr-experiment: 10 values of Zr" in out
+    assert "zr-experiment: 11 values of Zr" in out
 
 
 @pytest.mark.parametrize(

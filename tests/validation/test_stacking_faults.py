@@ -75,7 +75,7 @@ def of_zr(zr):
 
 def test_faults_of_the_zr_potential_are_those_published(of_zr):
     # Clouet, Phys. Rev. B 86, 144104 (2012): 198 mJ/m² on the basal plane, and 135 mJ/m² on the
-    # prismatic one, beside 1/6[1-210] by about 0.14 [0001].
+    # prismatic one, beside 1/6[1-210] by about 0.14 [0001]; quoted without the paper at hand.
     config, result = of_zr
     found = numbers(result)
     assert set(found) <= set(config.value_names)
@@ -89,8 +89,8 @@ def test_faults_of_the_zr_potential_are_those_published(of_zr):
 
 
 def test_minima_that_dft_does_not_find_are_told_and_so_are_those_that_lack(of_zr):
-    # Clouet 2012, as before: along [1-100] of the basal plane the EAM has a minimum where atoms
-    # are atop each other; on the prismatic plane it has none at 1/6[1-210], where DFT has one.
+    # Clouet 2012, as Luo et al. tell: along [1-100] of the basal plane the EAM has a spurious
+    # minimum; on the prismatic plane it has none at 1/6[1-210], where DFT has one.
     _, result = of_zr
     found = numbers(result)
     assert found["basal.1m100.minima"] == 2.0
