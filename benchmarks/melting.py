@@ -126,7 +126,7 @@ def report(console: Console, options: argparse.Namespace, folder: Path) -> None:
     for phase in phases:
         if f"{phase.title}.temperature" not in found.values:
             continue
-        console.print(told(found, phase, options.potential))
+        console.print(told(found, phase, options.potential), soft_wrap=True)
         temperature = found.values[f"{phase.title}.temperature"].value
         if options.equilibrium:
             setting = Setting.of(phase, model, config, folder, ThreadPoolExecutor(1))
