@@ -18,7 +18,7 @@ from pescape.validation.melting_search import Setting
 
 COPPER = Crystal(element="Cu", lattice="fcc")
 CONFIG = MeltingConfig(
-    phases=[COPPER], atoms=500, time=6.0, rounds=1, guess=1300.0, processes=1, precision=1.0
+    phases=[COPPER], atoms=500, time=4.5, rounds=1, guess=1300.0, processes=1, precision=1.0
 )
 
 
