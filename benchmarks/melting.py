@@ -25,12 +25,12 @@ from lammps_runs import lammps, zirconium
 from rich.console import Console
 
 from pescape.labelling import reference_from
-from pescape.validation.coexistence import prepared
 from pescape.validation.crystals import Crystal
-from pescape.validation.dynamics import block_error
 from pescape.validation.lammps import LammpsModel, lammps_model, thermo
-from pescape.validation.melting import MeltingConfig, melting
-from pescape.validation.melting_search import Setting
+from pescape.validation.properties.coexistence import prepared
+from pescape.validation.properties.dynamics import block_error
+from pescape.validation.properties.melting import MeltingConfig, melting
+from pescape.validation.properties.melting_search import Setting
 
 if TYPE_CHECKING:
     from pescape.validation.result import PropertyResult

@@ -30,7 +30,7 @@ from pescape.calculators.mtp import MTPotential
 from pescape.calculators.zbl import ZBL
 
 if TYPE_CHECKING:
-    from pescape.validation.timing import Timing
+    from pescape.validation.properties.timing import Timing
 
 CRYSTAL = zirconium((10, 10, 5))
 CUTOFF, MIN_DIST, BASIS = 5.0, 2.0, 8

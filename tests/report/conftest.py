@@ -14,9 +14,9 @@ from pescape.report import write_report
 from pescape.tasks import TaskStore
 from pescape.validation import Curve, Outcome, PropertyResult, Value, run_properties
 from pescape.validation.crystals import Crystal
-from pescape.validation.elastic import ElasticConfig
-from pescape.validation.eos import EosConfig
-from pescape.validation.lattice import LatticeConfig
+from pescape.validation.properties.elastic import ElasticConfig
+from pescape.validation.properties.eos import EosConfig
+from pescape.validation.properties.lattice import LatticeConfig
 from pescape.validation.result import Grid
 from pescape.validation.study import KnownValue, Standard, Study, Subject, Threshold
 from pescape.validation.study_run import STUDY_FILE

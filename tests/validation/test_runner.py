@@ -21,9 +21,9 @@ from pescape.validation import (
     run_properties,
 )
 from pescape.validation.crystals import Crystal
-from pescape.validation.elastic import ElasticConfig
-from pescape.validation.eos import EosConfig
-from pescape.validation.lattice import LatticeConfig, lattice
+from pescape.validation.properties.elastic import ElasticConfig
+from pescape.validation.properties.eos import EosConfig
+from pescape.validation.properties.lattice import LatticeConfig, lattice
 
 COPPER = Crystal(element="Cu", lattice="fcc")
 

@@ -10,28 +10,31 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Discriminator, Tag
 
 from pescape.config import tag_of
-from pescape.validation.cost import CostConfig, cost
-from pescape.validation.divacancy import DivacancyConfig, divacancy
-from pescape.validation.elastic import ElasticConfig, elastic
-from pescape.validation.eos import EosConfig, eos
-from pescape.validation.interstitial import InterstitialConfig, interstitial
-from pescape.validation.interstitial_migration import (
+from pescape.validation.properties.cost import CostConfig, cost
+from pescape.validation.properties.divacancy import DivacancyConfig, divacancy
+from pescape.validation.properties.elastic import ElasticConfig, elastic
+from pescape.validation.properties.eos import EosConfig, eos
+from pescape.validation.properties.interstitial import InterstitialConfig, interstitial
+from pescape.validation.properties.interstitial_migration import (
     InterstitialMigrationConfig,
     interstitial_migration,
 )
-from pescape.validation.lattice import LatticeConfig, lattice
-from pescape.validation.melting import MeltingConfig, melting
-from pescape.validation.nve_drift import NveDriftConfig, nve_drift
-from pescape.validation.pair_curve import PairCurveConfig, pair_curve
-from pescape.validation.path_energies import PathEnergiesConfig, path_energies
-from pescape.validation.phonons import PhononsConfig, phonons
-from pescape.validation.physicality import PhysicalityConfig, physicality
-from pescape.validation.stacking_faults import StackingFaultConfig, stacking_fault
-from pescape.validation.surfaces import SurfaceConfig, surface
-from pescape.validation.thermal import ThermalConfig, thermal
-from pescape.validation.vacancy import VacancyConfig, vacancy
-from pescape.validation.vacancy_hop import VacancyHopConfig, vacancy_hop
-from pescape.validation.vacancy_migration import VacancyMigrationConfig, vacancy_migration
+from pescape.validation.properties.lattice import LatticeConfig, lattice
+from pescape.validation.properties.melting import MeltingConfig, melting
+from pescape.validation.properties.nve_drift import NveDriftConfig, nve_drift
+from pescape.validation.properties.pair_curve import PairCurveConfig, pair_curve
+from pescape.validation.properties.path_energies import PathEnergiesConfig, path_energies
+from pescape.validation.properties.phonons import PhononsConfig, phonons
+from pescape.validation.properties.physicality import PhysicalityConfig, physicality
+from pescape.validation.properties.stacking_faults import StackingFaultConfig, stacking_fault
+from pescape.validation.properties.surfaces import SurfaceConfig, surface
+from pescape.validation.properties.thermal import ThermalConfig, thermal
+from pescape.validation.properties.vacancy import VacancyConfig, vacancy
+from pescape.validation.properties.vacancy_hop import VacancyHopConfig, vacancy_hop
+from pescape.validation.properties.vacancy_migration import (
+    VacancyMigrationConfig,
+    vacancy_migration,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

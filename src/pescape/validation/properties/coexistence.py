@@ -1,0 +1,275 @@
+"""Crystals heated until they melt, and cells that are half solid and half liquid."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import read, write
+
+from pescape.files import write_json
+from pescape.validation.lammps import thermo
+from pescape.validation.properties.melting_runs import COEXIST, FUSE, HEAT, PREPARE
+from pescape.validation.result import PropertyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pescape.validation.properties.melting_runs import Dynamics
+
+    Floats = NDArray[np.float64]
+
+#: Lattices that common neighbours tell, by what LAMMPS calls them.
+LATTICES = {"fcc": 1, "hcp": 2, "bcc": 3}
+# K; heating begins here.
+_COLD = 300.0
+# How much hotter than the crystal can be the half is made that has to melt.
+_HOT = 1.5
+# Bonds of an atom of the solid, of those that join surroundings alike.
+_BONDS = 7
+# Cells that grow by more than this do so into the vapour.
+_EXPANDED = 1.3
+# A crystal of which less than this is solid has melted.
+_MOLTEN = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Coexistence:
+    """What a run with two interfaces has given.
+
+    Parameters
+    ----------
+    temperature
+        K.
+    time
+        Shape (n,), ps.
+    solid
+        Fraction of the cell that is solid, shape (n,).
+    energy
+        Potential energy per atom, eV, shape (n,).
+    length
+        Of the cell across the interfaces, Å, shape (n,).
+    lattices
+        How many of the solid atoms at the end have neighbours that tell a lattice.
+    end
+        The cell at the end; solid atoms have tag 1.
+    """
+
+    temperature: float
+    time: Floats
+    solid: Floats
+    energy: Floats
+    length: Floats
+    lattices: dict[str, int]
+    end: Atoms
+
+
+def kept(path: Path, compute: Callable[[], Any]) -> Any:  # noqa: ANN401 (what JSON can hold)
+    """Read what was computed before, or compute and keep it."""
+    if not path.exists():
+        write_json(path, compute())
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def superheating_limit(
+    dynamics: Dynamics, folder: Path, crystal: Atoms, *, highest: float, rate: float, seed: int
+) -> float:
+    """Heat a crystal until it melts from within.
+
+    Parameters
+    ----------
+    dynamics
+        How.
+    folder
+        Keeps the result.
+    crystal
+        Some hundred atoms.
+    highest
+        K; where heating ends.
+    rate
+        K/ps.
+    seed
+        Of the velocities.
+
+    Returns
+    -------
+    float
+        K.
+
+    Raises
+    ------
+    PropertyError
+        It did not melt.
+    """
+
+    def compute() -> float:
+        steps = dynamics.steps((highest - _COLD) / rate)
+        limits = {"low": _COLD, "high": highest, "twice": 2.0 * _COLD}
+        dynamics.run(folder, HEAT, crystal, **limits, steps=steps, seed=seed)
+        found = thermo(folder)
+        molten = np.flatnonzero(found["c_solid"] < _MOLTEN)
+        if not len(molten):
+            raise PropertyError(f"the crystal did not melt up to {highest:g} K")
+        return float(_COLD + (highest - _COLD) * found["Step"][molten[0]] / steps)
+
+    return float(kept(folder / "limit.json", compute))
+
+
+def prepared(
+    dynamics: Dynamics, folder: Path, crystal: Atoms, *, temperature: float, hot: float, seed: int
+) -> float | None:
+    """Melt one half of a crystal that has the lattice parameters of a temperature.
+
+    Parameters
+    ----------
+    dynamics
+        How.
+    folder
+        Keeps the result.
+    crystal
+        Long along z.
+    temperature
+        K.
+    hot
+        K; a temperature that no crystal stands.
+    seed
+        Of velocities and thermostats.
+
+    Returns
+    -------
+    float or None
+        Fraction of the crystal, before one half was molten, that was found to be solid; None if
+        it melted as a whole.
+    """
+
+    def compute() -> float | None:
+        given = {"temperature": temperature, "twice": 2.0 * temperature, "hot": _HOT * hot}
+        dynamics.run(folder, PREPARE, crystal, **given, seed=seed)
+        whole = float(thermo(folder, 1)["c_solid"].mean())
+        left = float(thermo(folder, -1)["c_solid"][-1])
+        return whole if whole > _MOLTEN and left > _MOLTEN / 4 * whole else None
+
+    found = kept(folder / "prepared.json", compute)
+    return None if found is None else float(found)
+
+
+def coexistence(
+    dynamics: Dynamics,
+    folder: Path,
+    crystal: Atoms,
+    start: Path,
+    *,
+    temperature: float,
+    time: float,
+    seed: int,
+) -> Coexistence:
+    """Let solid and liquid grow into each other.
+
+    Parameters
+    ----------
+    dynamics
+        How.
+    folder
+        Keeps the result.
+    crystal
+        Of `prepared`.
+    start
+        The folder of `prepared`, beside this one.
+    temperature
+        K.
+    time
+        ps; less if one of the phases vanishes before.
+    seed
+        Of the velocities.
+
+    Raises
+    ------
+    PropertyError
+        There is more vapour than liquid.
+    """
+    whole = json.loads((start / "prepared.json").read_text(encoding="utf-8"))
+
+    def compute() -> dict[str, Any]:
+        steps = dynamics.steps(time)
+        given = {"temperature": temperature, "steps": steps, "frozen": 0.95 * whole, "seed": seed}
+        data = f"../{start.name}/molten.data"
+        dynamics.run(folder, COEXIST, crystal, data=data, **given)
+        found = thermo(folder, 1)
+        if found["Lz"].max() > _EXPANDED * found["Lz"][0]:
+            raise PropertyError(f"it evaporates at {temperature:.0f} K")
+        end, lattices = _end(folder, crystal.symbols[0])
+        write(folder / "end.json", end, format="json")
+        clock = dynamics.timestep * (found["Step"] - found["Step"][0])
+        series = {
+            "time": clock,
+            "solid": found["c_solid"] / whole,
+            "energy": found["PotEng"] / len(end),
+            "length": found["Lz"],
+        }
+        return {"lattices": lattices} | {name: one.tolist() for name, one in series.items()}
+
+    found = kept(folder / "run.json", compute)
+    lattices = found.pop("lattices")
+    series = {name: np.array(one) for name, one in found.items()}
+    end = read(folder / "end.json")
+    assert isinstance(end, Atoms)
+    return Coexistence(temperature, **series, lattices=lattices, end=end)
+
+
+def fusion(
+    dynamics: Dynamics,
+    folder: Path,
+    crystal: Atoms,
+    *,
+    temperature: float,
+    hot: float,
+    time: float,
+    seed: int,
+) -> tuple[float, float]:
+    """Compare crystal and liquid at the melting temperature.
+
+    Parameters
+    ----------
+    dynamics, folder, crystal, temperature, hot, seed
+        As those of `prepared`; some hundred atoms will do.
+    time
+        For averages of either phase, ps.
+
+    Returns
+    -------
+    tuple of float
+        Heat of fusion, eV/atom, and increase of the volume, as a fraction of the crystal's.
+    """
+
+    def compute() -> list[float]:
+        given = {"temperature": temperature, "twice": 2.0 * temperature, "hot": _HOT * hot}
+        steps = dynamics.steps(time)
+        dynamics.run(folder, FUSE, crystal, **given, long_average=steps, seed=seed)
+        solid, liquid = thermo(folder, 1), thermo(folder, -1)
+        # At equal temperatures and without pressure, enthalpies differ as potential energies do.
+        heat = (liquid["PotEng"].mean() - solid["PotEng"].mean()) / len(crystal)
+        return [float(heat), float(liquid["Volume"].mean() / solid["Volume"].mean() - 1.0)]
+
+    heat, volume = kept(folder / "fusion.json", compute)
+    return heat, volume
+
+
+def _end(folder: Path, element: str) -> tuple[Atoms, dict[str, int]]:
+    """Read the cell at the end of a run, and count the lattices of its solid."""
+    end = read(folder / "end.dump", index=-1, format="lammps-dump-text", specorder=[element])
+    assert isinstance(end, Atoms)
+    solid = end.get_array("c_bonds") >= _BONDS
+    # Each of the two analyses knows lattices of its own.
+    which = np.where(
+        end.get_array("c_open") == LATTICES["bcc"], LATTICES["bcc"], end.get_array("c_close")
+    )[solid]
+    counts = {name: int(np.sum(which == number)) for name, number in LATTICES.items()}
+    plain = Atoms(end.numbers, end.positions, cell=end.cell, pbc=True, tags=solid.astype(int))
+    plain.wrap()
+    return plain, counts
