@@ -6,7 +6,14 @@ import pytest
 
 from pescape.calculators.mtp import MTPotential
 from pescape.errors import TaskError
-from pescape.learning.dynamics import Run, outcome_of, risky_of, run_dynamics, snapshots_of
+from pescape.learning.dynamics import (
+    Run,
+    lost_start_of,
+    outcome_of,
+    risky_of,
+    run_dynamics,
+    snapshots_of,
+)
 from pescape.plugins.structures import crystal, shortest_distance
 
 RUN = Run(
@@ -129,3 +136,17 @@ def test_lammps_starts_from_the_very_structure(tmp_path, potential, start):
     run(tmp_path / "md", potential, start, steps=1)
     stored = ase.io.read(tmp_path / "md" / "start.data", format="lammps-data")
     np.testing.assert_allclose(stored.positions, start.positions, atol=1e-8)
+
+
+def test_a_run_that_explodes_at_once_leaves_its_start(tmp_path, potential, start):
+    calm = tmp_path / "calm"
+    run(calm, potential, start, temperature=300.0)
+    assert lost_start_of(calm) is None
+    lost = tmp_path / "lost"
+    outcome = run(lost, potential, start, temperature=3000.0, timestep=1.0, select=1e13, stop=1e13)
+    assert (outcome.status, outcome.saved) == ("exploded", 0)
+    found = lost_start_of(lost)
+    assert found.get_chemical_symbols() == start.get_chemical_symbols()
+    distances = [atoms.get_all_distances(mic=True) for atoms in (found, start)]
+    np.testing.assert_allclose(*distances, atol=1e-6)
+    assert found.info["parent"] == "md/lost step 0"

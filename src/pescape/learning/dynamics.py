@@ -236,6 +236,22 @@ def risky_of(folder: Path, most: int) -> list[Atoms]:
     return [_stripped(frame, ("step", "temperature", "max_grade")) for frame in frames]
 
 
+def lost_start_of(folder: Path) -> Atoms | None:
+    """Read where a run began that exploded before anything risky was saved; else give None.
+
+    The potential took the start for known and drove it apart all the same: it learns from
+    nothing but the start itself.
+    """
+    start = folder / "start.data"
+    outcome = outcome_of(folder)
+    if outcome.status != "exploded" or outcome.saved or not start.exists():
+        return None
+    atoms = ase.io.read(start, format="lammps-data", atom_style="atomic", units="metal")
+    new = _stripped(atoms, ())
+    new.info["parent"] = f"md/{folder.name} step 0"
+    return new
+
+
 def snapshots_of(folder: Path) -> list[Atoms]:
     """Read the snapshots of a finished run."""
     return [_stripped(frame, ()) for frame in _frames(folder / "snapshots.xyz")]

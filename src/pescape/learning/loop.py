@@ -28,6 +28,7 @@ from pescape.executors import open_executor
 from pescape.files import write_json
 from pescape.labelling import reference_from
 from pescape.labelling.failures import LabelFailure
+from pescape.labelling.label import configuration_id
 from pescape.labelling.labels import label_task, outcome_of_label
 from pescape.learning.campaign import (
     ENSEMBLE_FOLDER,
@@ -42,7 +43,7 @@ from pescape.learning.campaign import (
     publish,
     start_from_last,
 )
-from pescape.learning.dynamics import Run, outcome_of, snapshots_of
+from pescape.learning.dynamics import Run, lost_start_of, outcome_of, snapshots_of
 from pescape.learning.ensemble import run_ensemble
 from pescape.learning.exploration import Exploration
 from pescape.learning.plan import stages_of
@@ -57,12 +58,14 @@ from pescape.learning.work import (
     select_task,
 )
 from pescape.processes import exclusive
-from pescape.structures import build_structures
+from pescape.structures import as_stored, build_structures
 from pescape.tasks import TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
+
+    from ase import Atoms
 
     from pescape.learning.config import LearnConfig
     from pescape.learning.ensemble import EnsembleReport
@@ -292,6 +295,7 @@ def _teach(campaign: Campaign, folders: list[Path], one: Round) -> Round:
     nearest = config.guard.min_distance or config.potential.min_dist
     task = select_task(folders, old, campaign.training, config.guard, nearest)
     chosen, left_out = read_chosen(campaign.run(f"round {one.number}: select", [task])[0])
+    chosen = chosen or _lost_starts(campaign, folders)
     if not chosen:
         raise TaskError(
             f"round {one.number}: none of the {one.risky} risky configurations can be labelled "
@@ -319,6 +323,13 @@ def _teach(campaign: Campaign, folders: list[Path], one: Round) -> Round:
         surprise_energy=surprise.energy_rmse,
         surprise_force=surprise.force_rmse,
     )
+
+
+def _lost_starts(campaign: Campaign, folders: Sequence[Path]) -> list[Atoms]:
+    """Give the starts of runs that exploded without a trace, as far as they are not learned."""
+    known = {configuration_id(as_stored(frame)) for frame in campaign.training}
+    starts = {s.info["configuration_id"]: s for s in map(lost_start_of, folders) if s is not None}
+    return [start for name, start in starts.items() if name not in known]
 
 
 def _test(campaign: Campaign, stage: Stage, folders: list[Path], one: Round) -> Round:
