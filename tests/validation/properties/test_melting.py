@@ -183,3 +183,8 @@ def test_names_are_known_before_and_phases_that_cannot_be_told_refused():
 def test_what_lammps_says_is_told(tmp_path):
     with pytest.raises(PropertyError, match=r"fcc: fcc_0_prepared: LAMMPS failed.*nowhere"):
         melting(LammpsModel("eam/alloy", "nowhere"), CONFIG, tmp_path)
+
+
+def test_what_the_runs_of_a_round_share_counts_as_an_error():
+    assert melting_search._shared([1300.0]) == 0.0
+    assert melting_search._shared([1300.0, None, 1310.0, 1290.0]) == pytest.approx(10.0 / 3**0.5)

@@ -40,7 +40,7 @@ class MeltingConfig(PropertyConfig):
         0.05, gt=0.0, lt=0.2, description="half the range of temperatures, as a fraction"
     )
     precision: PositiveFloat = Field(
-        10.0, description="standard error below which there are no more rounds, K"
+        20.0, description="standard error below which there are no more rounds, K"
     )
     rounds: PositiveInt = Field(5, description="at most, the first coarse one included")
     guess: PositiveFloat | None = Field(
@@ -94,7 +94,8 @@ def melting(model: LammpsModel, config: MeltingConfig, folder: Path) -> Property
     Returns
     -------
     PropertyResult
-        For each phase: ``temperature`` and ``uncertainty`` (its standard error), K;
+        For each phase: ``temperature`` and ``uncertainty`` (its standard error, by the scatter
+        of runs about a straight line and of rounds about their mean), K;
         ``kinetic_coefficient``, by how much the velocity of the interface grows with each
         kelvin of undercooling, m/s/K; ``heat_of_fusion``, meV/atom; ``volume_change`` on
         melting, %; ``retained``, the share of solid atoms at the end of the runs that have the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -179,6 +179,7 @@ def _narrowed(setting: Setting, limit: float) -> tuple[MeltingPoint, list[Coexis
     config = setting.config
     centre, width = limit / _SUPERHEATING, _COARSE_WIDTH
     runs: list[Coexistence] = []
+    rounds: list[float | None] = []
     best: tuple[MeltingPoint, list[Coexistence]] | None = None
     for number in range(config.rounds):
         fine = best is not None
@@ -194,6 +195,8 @@ def _narrowed(setting: Setting, limit: float) -> tuple[MeltingPoint, list[Coexis
         if point is None or not point.bracketed:
             centre, width = _elsewhere(centre, width, motions)
             continue
+        rounds.append(_round_point(new))
+        point = replace(point, uncertainty=float(np.hypot(point.uncertainty, _shared(rounds))))
         if fine and point.uncertainty <= config.precision:
             return point, near, True
         best = point, near
@@ -258,6 +261,22 @@ def _long_cell(phase: Crystal, atoms: int) -> Atoms:
 def _seed(*numbers: int) -> int:
     """Make a seed for LAMMPS of some numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0]) % 900_000_000 + 1
+
+
+def _round_point(runs: Sequence[Coexistence]) -> float | None:
+    """Find the melting temperature by the runs of one round alone, K; None if they tell none."""
+    point = melting_point([_motion(run) for run in runs])
+    return point.temperature if point is not None and point.bracketed else None
+
+
+def _shared(rounds: Sequence[float | None]) -> float:
+    """Give the standard error of a mean over rounds, K.
+
+    The runs of a round begin from one cell, so that the errors this brings do not show in their
+    scatter about the straight line, but from round to round.
+    """
+    found = [one for one in rounds if one is not None]
+    return float(np.std(found, ddof=1) / np.sqrt(len(found))) if len(found) > 1 else 0.0
 
 
 def _motion(run: Coexistence) -> Motion:
