@@ -1,10 +1,12 @@
 """Campaigns in stages, with several samplers, failing labels, and moved between machines."""
 
+import contextlib
 import shutil
 
 import ase.io
 import pytest
 
+from pescape.cli import main
 from pescape.config import load_config
 from pescape.files import read_lines
 from pescape.learning.config import LearnConfig
@@ -112,6 +114,16 @@ def test_labels_that_fail_are_counted_and_never_used(staged):
     assert sum(r.failed for r in result.rounds) > 0
     made = len(list((result.folder / "tasks" / "label").iterdir()))
     assert made > len(frames)
+
+
+def test_the_command_line_tells_of_rounds_levels_and_the_ensemble(staged, capsys):
+    _, result = staged
+    with contextlib.suppress(SystemExit):
+        main(["learn", str(result.folder.parent / "learn.toml"), "--resume"])
+    told = capsys.readouterr().out
+    assert "what 2 members predict" in told
+    assert "a is near" in told
+    assert str(result.potential.name) in told
 
 
 def test_an_ensemble_is_fitted_to_the_final_data_set(staged):

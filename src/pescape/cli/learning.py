@@ -75,8 +75,8 @@ def learn(
     print_rounds(result.rounds)
     print_levels(read_levels(result.folder))
     say(f"{result.potential}  ({time.perf_counter() - begin:.0f} s)")
-    if result.ensemble is not None:
-        print_report(result.ensemble)
+    if result.ensemble is not None and settings.ensemble is not None:
+        print_report(result.ensemble, settings.ensemble.shown)
     for name in ("learn.png", "levels.png", "ensemble/tree.png", "ensemble/histograms.png"):
         if (result.folder / name).exists():
             say(f"{result.folder / name}")

@@ -194,7 +194,8 @@ class Dynamics:
             "open": _BCC * length,
             "ghosts": 2.0 * _BCC * length + 2.0,
         }
-        common |= {name: self.steps(time) for name, time in _TIMES.items()} | _DAMPING
+        common |= {name: self.steps(time) for name, time in _TIMES.items()}
+        common |= _DAMPING
         folder.mkdir(parents=True, exist_ok=True)
         if data == "start.data":
             write_start(folder, atoms)
