@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -14,14 +13,15 @@ from ase.io.lammpsdata import write_lammps_data
 
 from pescape.errors import TaskError
 from pescape.files import write_text
-from pescape.lammps_style import launcher
-from pescape.processes import die_with_parent
+from pescape.lammps_runs import run_script
 from pescape.structures import as_stored
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
+
+    from pescape.lammps_runs import LammpsRun
 
 _INPUT = """\
 units           metal
@@ -131,20 +131,8 @@ def run_dynamics(folder: Path, run: Run, start: Atoms, potential: str) -> None:
         atom_style="atomic",
         units="metal",
     )
-    write_text(folder / "in.md", _input(run, potential))
-    finished = subprocess.run(
-        launcher.command(["-in", "in.md", "-screen", "none", "-log", "log.lammps"], run.ranks),
-        cwd=folder,
-        env=launcher.environment(ranks=run.ranks),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=die_with_parent(),
-    )
-    log = folder / "log.lammps"
-    text = log.read_text(errors="replace") if log.exists() else ""
-    outcome = _outcome(run, folder, finished.returncode, text, finished.stderr)
+    finished = run_script(folder, "in.md", _input(run, potential), run.ranks)
+    outcome = _outcome(run, folder, finished)
     _keep_snapshots(folder, run)
     write_text(folder / "outcome.json", json.dumps(asdict(outcome), indent=1) + "\n")
 
@@ -168,17 +156,16 @@ def _input(run: Run, potential: str) -> str:
     )
 
 
-def _outcome(run: Run, folder: Path, code: int, log: str, errors: str) -> Outcome:
-    line = re.search(r"^pescape: step (\d+) grade (\S+) saved (\d+)", log, re.MULTILINE)
-    if code == 0 and line:
+def _outcome(run: Run, folder: Path, finished: LammpsRun) -> Outcome:
+    line = re.search(r"^pescape: step (\d+) grade (\S+) saved (\d+)", finished.log, re.MULTILINE)
+    if finished.code == 0 and line:
         steps = int(line[1])
         status = "finished" if steps >= run.steps else "halted"
         return Outcome(status, steps, float(line[2]), int(line[3]))
-    said = [part for part in log.splitlines() if part.startswith("ERROR")]
-    message = said[0] if said else errors.strip()[-300:]
-    if code <= 0 or not _EXPLODED.search(message):
+    message = finished.message
+    if finished.code <= 0 or not _EXPLODED.search(message):
         raise TaskError(
-            f"LAMMPS failed ({run.name}, {run.temperature:g} K, exit code {code}): "
+            f"LAMMPS failed ({run.name}, {run.temperature:g} K, exit code {finished.code}): "
             f"{message or 'without a message'}"
         )
     frames = _frames(folder / "risky.xyz")

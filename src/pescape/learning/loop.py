@@ -28,7 +28,6 @@ from pescape.executors import open_executor
 from pescape.files import write_json
 from pescape.labelling import reference_from
 from pescape.labelling.failures import LabelFailure
-from pescape.labelling.label import configuration_id
 from pescape.labelling.labels import label_task, outcome_of_label
 from pescape.learning.campaign import (
     ENSEMBLE_FOLDER,
@@ -58,7 +57,7 @@ from pescape.learning.work import (
     select_task,
 )
 from pescape.processes import exclusive
-from pescape.structures import as_stored, build_structures
+from pescape.structures import build_structures
 from pescape.tasks import TaskStore
 
 if TYPE_CHECKING:
@@ -327,7 +326,7 @@ def _teach(campaign: Campaign, folders: list[Path], one: Round) -> Round:
 
 def _lost_starts(campaign: Campaign, folders: Sequence[Path]) -> list[Atoms]:
     """Give the starts of runs that exploded without a trace, as far as they are not learned."""
-    known = {configuration_id(as_stored(frame)) for frame in campaign.training}
+    known = {frame.info["configuration_id"] for frame in campaign.training}
     starts = {s.info["configuration_id"]: s for s in map(lost_start_of, folders) if s is not None}
     return [start for name, start in starts.items() if name not in known]
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.files import write_text
 from pescape.labelling import Reference
-from pescape.lammps_style import launcher
-from pescape.processes import die_with_parent
+from pescape.lammps_runs import LOG_FILE, run_script
 from pescape.validation.result import PropertyError
 from pescape.validation.sources import PotentialFile
 
@@ -23,8 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pescape.validation.sources import CalculatorSource
-
-LOG_FILE = "log.lammps"
 
 
 @dataclass(frozen=True)
@@ -111,24 +105,10 @@ def run_lammps(folder: Path, script: str, *, ranks: int = 1, what: str) -> None:
     PropertyError
         With what LAMMPS said.
     """
-    write_text(folder / "in.lammps", script)
-    finished = subprocess.run(
-        launcher.command(["-in", "in.lammps", "-screen", "none", "-log", LOG_FILE], ranks),
-        cwd=folder,
-        env=launcher.environment(ranks=ranks),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=die_with_parent(),
-    )
-    if finished.returncode != 0:
-        log = folder / LOG_FILE
-        said = re.findall(
-            r"^ERROR.*", log.read_text(errors="replace") if log.exists() else "", re.MULTILINE
-        )
-        message = said[0] if said else finished.stderr.strip()[-300:] or "without a message"
-        raise PropertyError(f"{what}: LAMMPS failed with code {finished.returncode}: {message}")
+    finished = run_script(folder, "in.lammps", script, ranks)
+    if finished.code != 0:
+        message = finished.message or "without a message"
+        raise PropertyError(f"{what}: LAMMPS failed with code {finished.code}: {message}")
 
 
 def thermo(folder: Path, run: int = -1) -> dict[str, NDArray[np.float64]]:

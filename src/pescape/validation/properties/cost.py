@@ -11,9 +11,10 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from pescape.labelling import reference_from
+from pescape.lammps_runs import LOG_FILE
 from pescape.validation.base import PropertyConfig
 from pescape.validation.crystals import Crystal
-from pescape.validation.lammps import LOG_FILE, LammpsModel, lammps_model, run_lammps
+from pescape.validation.lammps import LammpsModel, lammps_model, run_lammps
 from pescape.validation.properties.dynamics import (
     OrthogonalCrystal,
     orthogonal_supercell,
