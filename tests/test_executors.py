@@ -70,8 +70,8 @@ def test_processes_are_the_default(tmp_path):
 
 
 def test_cores_are_told_by_kind():
-    made = config(cores={"md": 8, "fit": 4})
-    assert [made.cores_of(kind) for kind in ("md", "fit", "label")] == [8, 4, 1]
+    made = config(cores={"md": 8, "fit": 4, "explore": 2})
+    assert [made.cores_of(kind) for kind in ("md", "fit", "explore", "label")] == [8, 4, 2, 1]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,17 @@ _CLASSES = {
     "flux_job": "FluxJobExecutor",
 }
 #: Kinds of tasks that may be given cores of their own.
-KINDS = ("errors", "fit", "label", "limits", "md", "property", "select", "trajectory")
+KINDS = (
+    "errors",
+    "explore",
+    "fit",
+    "label",
+    "limits",
+    "md",
+    "property",
+    "select",
+    "trajectory",
+)
 
 #: Submission script of a task, where the configuration names none. Jinja; `{{cores}}`,
 #: `{{command}}`, `{{working_directory}}`, `{{job_name}}` and `{{run_time_max}}` (s) are filled

@@ -12,6 +12,8 @@ from pescape.cli import main
 from pescape.cli.app import app
 from pescape.files import read_lines
 
+from .conftest import run
+
 STRUCTURES = """
 seed = 1
 [[structures]]
@@ -23,17 +25,6 @@ count = 12
 rattle = [0.05, 0.2]
 volume = [0.95, 1.05]
 """
-
-
-def run(capsys, *arguments):
-    """Run a command; its exit code, and what it printed to stdout and stderr."""
-    try:
-        main([str(a) for a in arguments])
-        code = 0
-    except SystemExit as end:
-        code = end.code or 0
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
 
 
 @pytest.fixture(scope="module")

@@ -9,22 +9,12 @@ from pescape.calculators.activeset import build_active_set
 from pescape.calculators.bpnn import BPNNPotential, Scaling
 from pescape.calculators.bpnn.descriptors import SymmetryFunctions
 from pescape.calculators.mtp import MTPotential
-from pescape.cli import main
 from pescape.dataset import write_configurations
 from pescape.plugins.structures import crystal, strained_and_rattled
 
+from .conftest import run
+
 PARENTS = [crystal("Zr", "hcp", 3.23, c_over_a=1.6), crystal("Zr", "bcc", 3.58, repeat=(2, 1, 1))]
-
-
-def run(capsys, *arguments):
-    """Run a command; its exit code, and what it printed to stdout and stderr."""
-    try:
-        main([str(a) for a in arguments])
-        code = 0
-    except SystemExit as end:
-        code = end.code or 0
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
 
 
 def made(count, seed, rattle):

@@ -5,13 +5,14 @@ import textwrap
 
 import pytest
 
-from pescape.cli import main
 from pescape.cli.validation import validate as command
 from pescape.config import load_config
 from pescape.files import read_lines
 from pescape.validation.config import ValidationConfig
 from pescape.validation.registry import PROPERTIES
 from pescape.validation.values import read_values
+
+from .conftest import run
 
 SUITE = """
 title = "Copper"
@@ -40,17 +41,6 @@ source = "made up"
 EMT = "EMT=ase.calculators.emt:EMT"
 # It lets the lattice collapse: every property of it fails.
 ATTRACTIVE = "LJ=ase.calculators.lj:LennardJones"
-
-
-def run(capsys, *arguments):
-    """Run a command; its exit code, and what it printed to stdout and stderr."""
-    try:
-        main([str(a) for a in arguments])
-        code = 0
-    except SystemExit as end:
-        code = end.code or 0
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def _mtp_model(path: Path, species: Sequence[str], directory: Path) -> LammpsMod
     from pescape.calculators.mtp import MTPotential
 
     named = directory / f"{path.stem}.almtp"
-    MTPotential.read(path, species=species).write(named)
+    MTPotential.read(path).with_species(species).write(named)
     return LammpsModel("mtp", str(named))
 
 
