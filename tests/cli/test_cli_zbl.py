@@ -13,14 +13,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.zbl import ZBL
-from pescape.cli import main
 
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    return end.value.code or 0, out, err
+from .conftest import run
 
 
 @pytest.fixture
