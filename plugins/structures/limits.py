@@ -19,10 +19,10 @@ from pescape.plugins.structures.wells import Well, follow_wall
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ase.calculators.calculator import Calculator
+    from ase.calculators.calculator import BaseCalculator
 
     # A calculator, or a function that makes one for a given structure.
-    CalculatorSource = Calculator | Callable[[Atoms], Calculator]
+    CalculatorSource = BaseCalculator | Callable[[Atoms], BaseCalculator]
 
 
 @dataclass(frozen=True)
@@ -342,7 +342,7 @@ def energy_of_atom(calculator: CalculatorSource, element: str, box: float, *, pb
     return float(atoms.get_potential_energy())
 
 
-def _calculator_for(source: CalculatorSource, atoms: Atoms) -> Calculator:
+def _calculator_for(source: CalculatorSource, atoms: Atoms) -> BaseCalculator:
     if hasattr(source, "get_potential_energy"):
-        return cast("Calculator", source)
-    return cast("Callable[[Atoms], Calculator]", source)(atoms)
+        return cast("BaseCalculator", source)
+    return cast("Callable[[Atoms], BaseCalculator]", source)(atoms)

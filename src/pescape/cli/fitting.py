@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pescape.calculators.fitting.ranks import Communicator
     from pescape.calculators.mtp import MTPotential
     from pescape.calculators.mtp.fit import FitResult, FitSettings
+    from pescape.calculators.siterows import Mode
 
 app = typer.Typer(
     help="Fit a potential to labelled configurations.",
@@ -142,7 +143,7 @@ def _finish(
     output: Path,
     settings: FitSettings,
     level: int,
-    mode: str,
+    mode: Mode,
     inputs: list[Path],
     *,
     plot: bool,
@@ -256,7 +257,7 @@ def _fit_with_progress(
     return result
 
 
-def _write(result: FitResult, frames: list[Atoms], output: Path, mode: str, threads: int) -> None:
+def _write(result: FitResult, frames: list[Atoms], output: Path, mode: Mode, threads: int) -> None:
     from pescape.calculators.activeset import build_active_set
     from pescape.cli.output import say
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pescape.calculators.bpnn import BPNNPotential
     from pescape.calculators.bpnn.fit import CacheSettings, FitResult, FitSettings
+    from pescape.calculators.fitting.loss import Weights
 
 _GIVEN = "Loss and stages"
 _NETWORK = "Network"
@@ -147,7 +148,7 @@ def fit_bpnn(
         "threads": threads,
         "device": device,
     }
-    weights = {"energy": energy_weight, "force": force_weight, "stress": stress_weight}
+    weights = (energy_weight, force_weight, stress_weight)
     settings = _settings(preset, changes, weights, method, iterations, penalty)
     settings = dataclasses.replace(settings, **_limits(limits, force_limit))
     frames = read_configurations(train)
@@ -171,7 +172,7 @@ def fit_bpnn(
 def _settings(
     preset: str,
     changes: dict[str, Any],
-    weights: dict[str, float | None],
+    weights: tuple[float | None, float | None, float | None],
     method: Any,  # noqa: ANN401 (a name that Stage checks)
     iterations: int | None,
     penalty: float,
@@ -180,9 +181,8 @@ def _settings(
     from pescape.calculators.bpnn.fit import FitSettings, Stage, paper_settings
 
     settings = paper_settings() if preset == "paper" else FitSettings()
-    given = {name: value for name, value in weights.items() if value is not None}
     changes = {name: value for name, value in changes.items() if value is not None}
-    changes["weights"] = dataclasses.replace(settings.weights, **given)
+    changes["weights"] = _reweighted(settings.weights, *weights)
     if method is not None:
         changes["stages"] = (Stage(method, iterations or 500, penalty=penalty),)
     elif iterations is not None:
@@ -196,6 +196,18 @@ def _settings(
         )
         changes["most_iterations"] = iterations
     return dataclasses.replace(settings, **changes)
+
+
+def _reweighted(
+    weights: Weights, energy: float | None, force: float | None, stress: float | None
+) -> Weights:
+    """Change those weights that are given."""
+    return dataclasses.replace(
+        weights,
+        energy=weights.energy if energy is None else energy,
+        force=weights.force if force is None else force,
+        stress=weights.stress if stress is None else stress,
+    )
 
 
 def _limits(path: Path | None, force: float | None) -> dict[str, Any]:

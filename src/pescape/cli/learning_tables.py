@@ -113,7 +113,7 @@ def describe(
     levels = ", ".join(map(str, config.potential.levels))
     say(f"levels {levels} of {' '.join(config.potential.species)}, {config.workers} processes")
     say(f"risky above grade {config.guard.select:g}, runs end above {config.guard.stop:g}")
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for one in families_of(stages):
         atoms = f"{one.smallest}–{one.largest}" if one.smallest < one.largest else one.largest
         rows.append((one.stage, one.family, one.starts, atoms, one.runs, f"{one.atom_steps:.3g}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import ase.io
 import numpy as np
@@ -234,7 +234,7 @@ def lost_start_of(folder: Path) -> Atoms | None:
     if outcome.status != "exploded" or outcome.saved or not start.exists():
         return None
     atoms = ase.io.read(start, format="lammps-data", atom_style="atomic", units="metal")
-    new = _stripped(atoms, ())
+    new = _stripped(cast("Atoms", atoms), ())
     new.info["parent"] = f"md/{folder.name} step 0"
     return new
 

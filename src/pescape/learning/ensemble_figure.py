@@ -66,9 +66,10 @@ def draw_histograms(
 
 def _draw_histogram(axes: Axes, values: Floats, reference: float | None) -> None:
     if len(values):
-        axes.hist(values, bins=_bins(values, reference), color=BLUE, edgecolor="white", lw=0.6)
+        bins = _bins(values, reference).tolist()
+        axes.hist(values, bins=bins, color=BLUE, edgecolor="white", lw=0.6)
         axes.axvline(float(values.mean()), color=INK, lw=1.0)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="y", integer=True)
     else:
         axes.text(0.5, 0.5, "no member has it", ha="center", transform=axes.transAxes)
         axes.set_yticks([])

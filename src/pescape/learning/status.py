@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from pescape.files import write_json
 from pescape.learning.levels import LevelSummary, read_levels
@@ -46,6 +46,14 @@ class Status:
     tasks: dict[str, KindSummary]
 
 
+class _Progress(TypedDict):
+    """What the progress file holds."""
+
+    stage: str
+    done: int
+    total: int
+
+
 class ProgressFile:
     """Keeps what a campaign does in a file, without writing too often.
 
@@ -72,7 +80,9 @@ def read_status(folder: Path) -> Status:
     """Read where a campaign stands; it may be running meanwhile."""
     rounds, settled = read_rounds(folder)
     path = folder / _PROGRESS
-    now = json.loads(path.read_text()) if path.exists() else {"stage": "", "done": 0, "total": 0}
+    now: _Progress = {"stage": "", "done": 0, "total": 0}
+    if path.exists():
+        now = json.loads(path.read_text())
     return Status(
         settled=settled,
         rounds=tuple(rounds),

@@ -110,8 +110,16 @@ def superheating_limit(
 
     def compute() -> float:
         steps = dynamics.steps((highest - _COLD) / rate)
-        limits = {"low": _COLD, "high": highest, "twice": 2.0 * _COLD}
-        dynamics.run(folder, HEAT, crystal, **limits, steps=steps, seed=seed)
+        dynamics.run(
+            folder,
+            HEAT,
+            crystal,
+            low=_COLD,
+            high=highest,
+            twice=2.0 * _COLD,
+            steps=steps,
+            seed=seed,
+        )
         found = thermo(folder)
         molten = np.flatnonzero(found["c_solid"] < _MOLTEN)
         if not len(molten):
@@ -149,8 +157,15 @@ def prepared(
     """
 
     def compute() -> float | None:
-        given = {"temperature": temperature, "twice": 2.0 * temperature, "hot": _HOT * hot}
-        dynamics.run(folder, PREPARE, crystal, **given, seed=seed)
+        dynamics.run(
+            folder,
+            PREPARE,
+            crystal,
+            temperature=temperature,
+            twice=2.0 * temperature,
+            hot=_HOT * hot,
+            seed=seed,
+        )
         whole = float(thermo(folder, 1)["c_solid"].mean())
         left = float(thermo(folder, -1)["c_solid"][-1])
         return whole if whole > _MOLTEN and left > _MOLTEN / 4 * whole else None
@@ -248,9 +263,17 @@ def fusion(
     """
 
     def compute() -> list[float]:
-        given = {"temperature": temperature, "twice": 2.0 * temperature, "hot": _HOT * hot}
         steps = dynamics.steps(time)
-        dynamics.run(folder, FUSE, crystal, **given, long_average=steps, seed=seed)
+        dynamics.run(
+            folder,
+            FUSE,
+            crystal,
+            temperature=temperature,
+            twice=2.0 * temperature,
+            hot=_HOT * hot,
+            long_average=steps,
+            seed=seed,
+        )
         solid, liquid = thermo(folder, 1), thermo(folder, -1)
         # At equal temperatures and without pressure, enthalpies differ as potential energies do.
         heat = (liquid["PotEng"].mean() - solid["PotEng"].mean()) / len(crystal)
