@@ -21,19 +21,17 @@ from timing import seconds
 
 from pescape.calculators.bpnn import BPNNPotential
 from pescape.calculators.bpnn.fit import FitSettings, default_functions, evaluate, fit_bpnn
-from pescape.calculators.bpnn.fit.batches import batches
-from pescape.calculators.bpnn.fit.cache import CacheSettings, features
+from pescape.calculators.bpnn.fit.features import CacheSettings, features
 from pescape.calculators.bpnn.fit.least_squares import LeastSquares
-from pescape.calculators.bpnn.fit.model import Model
-from pescape.calculators.bpnn.fit.prepare import row_factors
-from pescape.calculators.bpnn.fit.start import starting_point
-from pescape.calculators.fitting.data import training_set
-from pescape.dataset import read_configurations
+from pescape.calculators.bpnn.fit.model import Model, batches
+from pescape.calculators.bpnn.fit.prepare import row_factors, starting_point
+from pescape.calculators.fit.data import training_set
+from pescape.data.configurations import read_configurations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pescape.calculators.bpnn.fit.cache import Features
+    from pescape.calculators.bpnn.fit.features import Features
 
 #: Others on the same data, 24 functions, 8-8 nodes, one core of an AMD EPYC with AVX-512: CPU
 #: seconds for a pass through the data and its gradient, ms/atom for functions and derivatives.

@@ -23,8 +23,8 @@ from lammps_runs import GRADES, System, eam_file, lammps, zirconium
 from rich.console import Console
 from rich.table import Table
 
-from pescape.calculators.activeset import ActiveSet
 from pescape.calculators.bpnn import BPNNPotential
+from pescape.calculators.doptimality.active_set import ActiveSet
 
 CUTOFF = 7.0
 METAL = zirconium((15, 5, 5))

@@ -32,8 +32,8 @@ from rich.progress import track
 from rich.table import Table
 
 from pescape.plugins.dynamics import ContourExploration
+from pescape.plugins.dynamics.contour.targets import Constant, PerAtomAbove, Ramp, Schedule
 from pescape.plugins.dynamics.guards import Guards
-from pescape.plugins.dynamics.targets import Constant, PerAtomAbove, Ramp, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

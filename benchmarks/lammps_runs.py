@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pescape.lammps_style import launcher
-from pescape.validation.properties.timing import Timing
+from pescape.validation.properties.soundness.cost import Timing
 
 #: What turns grades on, every ten steps, without ever saving or halting.
 GRADES = "fix g all extrapolation 10 select none break none"

@@ -20,10 +20,10 @@ import numpy as np
 from scipy.linalg.blas import dger
 from timing import seconds
 
-from pescape.calculators.activeset import gradient_rows
-from pescape.calculators.maxvol import EMPTY, SWAP_THRESHOLD, maxvol
+from pescape.calculators.doptimality.active_set import gradient_rows
+from pescape.calculators.doptimality.maxvol import EMPTY, SWAP_THRESHOLD, maxvol
 from pescape.calculators.mtp import MTPotential
-from pescape.dataset import read_configurations, species_of
+from pescape.data.configurations import read_configurations, species_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,13 +27,12 @@ from rich.console import Console
 from pescape.labelling import reference_from
 from pescape.validation.crystals import Crystal
 from pescape.validation.lammps import LammpsModel, lammps_model, thermo
-from pescape.validation.properties.coexistence import prepared
-from pescape.validation.properties.dynamics import block_error
-from pescape.validation.properties.melting import MeltingConfig, melting
-from pescape.validation.properties.melting_search import Setting
+from pescape.validation.properties.heat.coexistence import prepared
+from pescape.validation.properties.heat.dynamics import block_error
+from pescape.validation.properties.heat.melting import MeltingConfig, Setting, melting
 
 if TYPE_CHECKING:
-    from pescape.validation.result import PropertyResult
+    from pescape.validation.property import PropertyResult
 
 #: K, and who found it.
 PUBLISHED = {

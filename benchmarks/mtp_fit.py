@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from timing import seconds
 
-from pescape.calculators.activeset import gradient_rows
-from pescape.calculators.fitting.data import training_set
-from pescape.calculators.fitting.loss import Weights, residuals
-from pescape.calculators.maxvol import maxvol
+from pescape.calculators.doptimality.active_set import gradient_rows
+from pescape.calculators.doptimality.maxvol import maxvol
+from pescape.calculators.fit.data import training_set
+from pescape.calculators.fit.loss import Weights, residuals
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, evaluate, fit_mtp, raised
-from pescape.calculators.mtp.fit.gradient import loss_and_gradient
-from pescape.dataset import read_configurations
-from pescape.plotting import COLORS, drawn
+from pescape.calculators.mtp.fit.problem import loss_and_gradient
+from pescape.data.configurations import read_configurations
+from pescape.figures.style import COLORS, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

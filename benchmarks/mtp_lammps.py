@@ -25,12 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 from pescape.calculators import MTP
-from pescape.calculators.activeset import ActiveSet
+from pescape.calculators.doptimality.active_set import ActiveSet
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.zbl import ZBL
 
 if TYPE_CHECKING:
-    from pescape.validation.properties.timing import Timing
+    from pescape.validation.properties.soundness.cost import Timing
 
 CRYSTAL = zirconium((10, 10, 5))
 CUTOFF, MIN_DIST, BASIS = 5.0, 2.0, 8

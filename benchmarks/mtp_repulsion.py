@@ -20,7 +20,7 @@ from pescape.calculators import MTP
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, evaluate, fit_mtp
 from pescape.calculators.zbl import ZBL
-from pescape.dataset import read_configurations
+from pescape.data.configurations import read_configurations
 
 REPULSIONS = (None, ZBL(0.8, 1.8), ZBL(1.2, 2.6))
 CUTOFF, MIN_DIST = 5.0, 1.8

@@ -26,8 +26,12 @@ from ase.calculators.emt import EMT
 from heptamer import MorsePt, heptamer
 
 from pescape.plugins.dynamics import Dimer
-from pescape.plugins.dynamics.saddles import CampaignSettings, slide_down, start_displacement
-from pescape.plugins.dynamics.slide import relax
+from pescape.plugins.dynamics.saddle.search import (
+    CampaignSettings,
+    relax,
+    slide_down,
+    start_displacement,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -35,7 +35,7 @@ def __getattr__(name: str) -> object:
     if name.startswith("_"):
         raise AttributeError(name)
     # `from pescape.lammps_style import ...` would come back here
-    embedded = import_module("pescape.lammps_style.embedded")
+    embedded = import_module("pescape.lammps_style.python.embedded")
 
     if name not in embedded.NAMES:
         raise AttributeError(f"module 'pescape.lammps_style' has no attribute {name!r}")

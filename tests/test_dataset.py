@@ -2,7 +2,7 @@
 
 from ase.build import bulk
 
-from pescape.dataset import read_configurations, write_configurations
+from pescape.data.configurations import read_configurations, write_configurations
 
 
 def test_an_empty_entry_does_not_swallow_the_next_one(tmp_path):

@@ -10,8 +10,8 @@ import pytest
 
 from pescape.config import Strict, load_config, validate
 from pescape.errors import ConfigError, TaskError
-from pescape.executors import ExecutorConfig, open_executor
-from pescape.tasks import Policy, Task, TaskStore
+from pescape.tasks.cluster import ExecutorConfig, open_executor
+from pescape.tasks.store import Policy, Task, TaskStore
 
 QUICK = Policy(pause=0.01, patience=5.0, grace=0.5)
 
@@ -170,8 +170,8 @@ def test_workers_of_the_library_die_with_the_campaign(tmp_path):
     code = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from pescape.executors import ExecutorConfig, open_executor\n"
-        "from pescape.tasks import Task, TaskStore\n"
+        "from pescape.tasks.cluster import ExecutorConfig, open_executor\n"
+        "from pescape.tasks.store import Task, TaskStore\n"
         "def work(folder):\n"
         "    print(os.getpid(), flush=True)\n"
         "    time.sleep(60.0)\n"

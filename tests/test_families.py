@@ -7,11 +7,11 @@ import pytest
 from ase.build import bulk
 
 from pescape.config import Strict, load_config, validate
-from pescape.dataset import read_configurations, write_configurations
+from pescape.data.configurations import read_configurations, write_configurations
 from pescape.errors import ConfigError, DataError
-from pescape.families import StartConfig
 from pescape.plugins.structures import replay, shortest_distance
 from pescape.structures import StructuresConfig, as_stored, build_structures
+from pescape.structures.families import StartConfig
 
 TABLE_1 = Path(__file__).resolve().parents[1] / "examples" / "zirconium" / "table1.toml"
 HCP = {"element": "Zr", "lattice": "hcp", "a": 3.234, "c_over_a": 1.598}

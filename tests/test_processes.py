@@ -11,8 +11,7 @@ from socket import gethostname
 import pytest
 
 from pescape.errors import TaskError
-from pescape.processes import exclusive, worker_pool
-from pescape.workers import RemoteTraceback, WorkerError
+from pescape.tasks.pool import RemoteTraceback, WorkerError, exclusive, worker_pool
 
 
 def double(number):
@@ -80,7 +79,7 @@ def test_when_the_block_fails_nothing_is_left_running():
 def test_processes_die_with_the_one_that_started_them():
     code = (
         "import os, time\n"
-        "from pescape.processes import worker_pool\n"
+        "from pescape.tasks.pool import worker_pool\n"
         "if __name__ == '__main__':\n"
         "    with worker_pool(1) as pool:\n"
         "        print(pool.submit(os.getpid).result(), flush=True)\n"

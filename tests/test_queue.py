@@ -12,8 +12,8 @@ import pytest
 
 from pescape.config import validate
 from pescape.errors import ConfigError
-from pescape.executors import ExecutorConfig, open_executor
-from pescape.tasks import Policy, Task, TaskStore
+from pescape.tasks.cluster import ExecutorConfig, open_executor
+from pescape.tasks.store import Policy, Task, TaskStore
 
 pytest.importorskip("executorlib")
 pytest.importorskip("pysqa")
@@ -113,8 +113,8 @@ def test_jobs_outlive_the_campaign_and_are_found_again(queue, tmp_path):
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from pescape.executors import ExecutorConfig, open_executor\n"
-        "from pescape.tasks import Task, TaskStore\n"
+        "from pescape.tasks.cluster import ExecutorConfig, open_executor\n"
+        "from pescape.tasks.store import Task, TaskStore\n"
         "def work(folder, calls):\n"
         "    with open(calls, 'a') as file:\n"
         "        file.write('called ')\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ase.build import bulk
 
-from pescape.calculators.activeset import build_active_set
+from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.mtp import MTPotential
 from pescape.lammps_style import launcher
 

@@ -4,7 +4,7 @@ import pytest
 from ase.build import bulk
 
 from pescape.config import load_config
-from pescape.dataset import read_configurations, write_configurations
+from pescape.data.configurations import read_configurations, write_configurations
 from pescape.errors import ConfigError
 from pescape.plugins.structures import replay
 from pescape.structures import StructuresConfig, as_stored, build_structures

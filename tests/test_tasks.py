@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from pescape.errors import ConfigError, DataError, TaskError
-from pescape.execution import MARK_FILE, Attempt, execute
 from pescape.files import append_line, read_lines
-from pescape.processes import worker_pool
-from pescape.tasks import KindSummary, Policy, Task, TaskStore
+from pescape.tasks.pool import worker_pool
+from pescape.tasks.store import MARK_FILE, Attempt, KindSummary, Policy, Task, TaskStore, execute
 
 QUICK = Policy(pause=0.01, patience=1.0, grace=0.3)
 

@@ -1,8 +1,7 @@
 """Behler-Parrinello networks: the data, its files, its calculator, its fitting."""
 
-from pescape.calculators.bpnn.network import ElementModel, Layer
+from pescape.calculators.bpnn.network import ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.potential import BPNNPotential
-from pescape.calculators.bpnn.scaling import Scaling
 from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction, paper_functions
 
 __all__ = [

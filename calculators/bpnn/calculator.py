@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pescape.calculators.bpnn.descriptors import OutOfRange, out_of_range
 from pescape.calculators.bpnn.potential import BPNNPotential
-from pescape.calculators.bpnn.ranges import OutOfRange, out_of_range
-from pescape.calculators.kernel_calculator import KernelCalculator
+from pescape.calculators.calculator import KernelCalculator
 
 if TYPE_CHECKING:
     from os import PathLike

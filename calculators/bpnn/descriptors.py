@@ -1,7 +1,11 @@
-"""Symmetry functions of configurations, as arrays."""
+"""Symmetry functions of configurations, as arrays.
+
+Symmetry functions outside the range of the training data: which atom, which function.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,3 +83,106 @@ def _unweighted(element: ElementModel) -> ElementModel:
     size = len(element.functions)
     layer = Layer.of(np.zeros((size, 1)), np.zeros(1), "linear")
     return ElementModel(element.functions, (layer,))
+
+
+@dataclass(frozen=True)
+class OutOfRange:
+    """A symmetry function of an atom beyond what the training data had.
+
+    Attributes
+    ----------
+    atom, element
+        Index and element of the atom.
+    number, function
+        The function's place among those of the element, from 0, and the function.
+    value
+        What it is.
+    minimum, maximum
+        What it was in the training data.
+    """
+
+    atom: int
+    element: str
+    number: int
+    function: SymmetryFunction
+    value: float
+    minimum: float
+    maximum: float
+
+    @property
+    def excess(self) -> float:
+        """How far beyond, in widths of the range."""
+        beyond = max(self.minimum - self.value, self.value - self.maximum)
+        width = self.maximum - self.minimum
+        return beyond / width if width > 0 else np.inf
+
+    def __str__(self) -> str:
+        return (
+            f"atom {self.atom} ({self.element}): symmetry function {self.number} "
+            f"({self.function}) is {self.value:.6g}, outside "
+            f"{self.minimum:.6g} ... {self.maximum:.6g}"
+        )
+
+
+def out_of_range(
+    potential: BPNNPotential, atoms: Atoms, *, tolerance: float = 0.0, threads: int = 1
+) -> list[OutOfRange]:
+    """List the symmetry functions that are outside the range of the training data.
+
+    Parameters
+    ----------
+    potential
+        With a scaling that knows the ranges (Amp's and n2p2's files do).
+    atoms
+        The configuration.
+    tolerance
+        How far outside is let pass, in widths of the range.
+    threads
+        OpenMP threads.
+
+    Returns
+    -------
+    list of OutOfRange
+        The farthest first.
+
+    Raises
+    ------
+    ValueError
+        No element's scaling knows its ranges.
+    """
+    known = [
+        element.scaling.minimum is not None and element.scaling.maximum is not None
+        for element in potential.elements
+    ]
+    if not any(known):
+        raise ValueError(
+            f"{potential.source or 'the potential'} does not say which ranges its symmetry "
+            "functions had in the training data"
+        )
+    types = potential.types_of(atoms.numbers)
+    listed = neighbors(atoms, potential.cutoff)
+    values = potential.kernel().symmetry_functions(
+        np.ascontiguousarray(atoms.positions), types, *listed.arrays, threads
+    )
+    found = []
+    for kind, element in enumerate(potential.elements):
+        low, high = element.scaling.minimum, element.scaling.maximum
+        if low is None or high is None:
+            continue
+        mine = np.flatnonzero(types == kind)
+        slack = tolerance * (high - low)
+        inside = values[mine, : len(low)]
+        outside = ~((inside >= low - slack) & (inside <= high + slack))
+        for row, number in zip(*np.nonzero(outside), strict=True):
+            found.append(
+                OutOfRange(
+                    atom=int(mine[row]),
+                    element=potential.species[kind],
+                    number=int(number),
+                    function=element.functions[number],
+                    value=float(inside[row, number]),
+                    minimum=float(low[number]),
+                    maximum=float(high[number]),
+                )
+            )
+    return sorted(found, key=lambda one: -one.excess)

@@ -15,7 +15,7 @@ from ase.data import atomic_numbers
 from pescape.calculators.bpnn.network import ElementModel, Layer
 from pescape.calculators.bpnn.symmetry import SymmetryFunction, paper_functions
 from pescape.calculators.bpnn.units import Units
-from pescape.calculators.species import checked_elements, types_among
+from pescape.calculators.potential import checked_elements, types_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pescape._kernels import BPNNKernel
-    from pescape.calculators.activeset import ActiveSet
-    from pescape.calculators.bpnn.scaling import Scaling
+    from pescape.calculators.bpnn.network import Scaling
+    from pescape.calculators.doptimality.active_set import ActiveSet
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int32]

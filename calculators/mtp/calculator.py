@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pescape.calculators.kernel_calculator import KernelCalculator
+from pescape.calculators.calculator import KernelCalculator
 from pescape.calculators.mtp.potential import MTPotential
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from pescape import _kernels
-from pescape.calculators.activeset import UNSET, ActiveSet, Mode
-from pescape.calculators.atomic import write_atomically
+from pescape.calculators.doptimality.active_set import UNSET, ActiveSet, Mode
 from pescape.calculators.mtp.potential import MTPotential
 from pescape.calculators.zbl import ZBL
+from pescape.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,10 +11,9 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers
 
-from pescape.calculators.arrays import frozen
-from pescape.calculators.mtp.graph import moment_graph
+from pescape.calculators.mtp.basis import moment_graph
 from pescape.calculators.neighbors import neighbors
-from pescape.calculators.species import checked_elements, element_names, types_among
+from pescape.calculators.potential import checked_elements, element_names, frozen, types_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pescape._kernels import MTPKernel
-    from pescape.calculators.activeset import ActiveSet
+    from pescape.calculators.doptimality.active_set import ActiveSet
     from pescape.calculators.zbl import ZBL
 
     Floats = NDArray[np.float64]

@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from pescape.calculators.activeset import build_active_set
+from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import Errors, FitSettings, Progress, Weights, evaluate, fit_mtp
-from pescape.dataset import read_configurations
+from pescape.data.configurations import read_configurations
 
 # Test errors as published: meV/atom, eV/Å.
 PUBLISHED = {"MTP, Zuo et al.": (2.83, 0.09), "GAP, Zuo et al.": (2.24, 0.09)}

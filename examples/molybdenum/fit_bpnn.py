@@ -14,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-from pescape.calculators.activeset import build_active_set
 from pescape.calculators.bpnn import BPNNPotential
 from pescape.calculators.bpnn.fit import (
     Errors,
@@ -24,8 +23,9 @@ from pescape.calculators.bpnn.fit import (
     evaluate,
     fit_bpnn,
 )
-from pescape.dataset import read_configurations, species_of
-from pescape.fit_figure import draw_fit
+from pescape.calculators.doptimality.active_set import build_active_set
+from pescape.data.configurations import read_configurations, species_of
+from pescape.figures.evaluation import draw_fit
 
 # n2p2, Kalman filter, 100 epochs, 356 CPU s: RMSE on the test set, meV/atom and eV/Å.
 N2P2 = (6.9, 0.213)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate, fit_mtp, raised
-from pescape.dataset import read_configurations
+from pescape.data.configurations import read_configurations
+from pescape.figures.learning import draw_levels
 from pescape.learning.config import FitConfig, PotentialConfig
-from pescape.learning.figure import draw_levels
-from pescape.learning.levels import LevelSummary, read_levels
+from pescape.learning.records import LevelSummary, read_levels
 
 
 def fixed_data_levels(folder: Path) -> list[LevelSummary]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pescape.config import load_config
-from pescape.dataset import read_configurations
+from pescape.data.configurations import read_configurations
 from pescape.labelling import LabelFailure, reference_from
 from pescape.labelling.labels import label_all
 from pescape.learning.config import LearnConfig

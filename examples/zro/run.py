@@ -16,7 +16,7 @@ from ase import Atoms
 
 from pescape.cli import main as pescape
 from pescape.config import load_config
-from pescape.dataset import read_configurations, write_configurations
+from pescape.data.configurations import read_configurations, write_configurations
 from pescape.sampling import SampleConfig, sample
 
 HERE = Path(__file__).parent

@@ -6,16 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pescape.plugins.dynamics.contour import ContourExploration
-    from pescape.plugins.dynamics.dimer import Dimer
-    from pescape.plugins.dynamics.nvt_ramp import NVTRamp
-    from pescape.plugins.dynamics.reflected import SaddleFilter
+    from pescape.plugins.dynamics.contour.exploration import ContourExploration
+    from pescape.plugins.dynamics.md.nvt_ramp import NVTRamp
+    from pescape.plugins.dynamics.saddle.dimer import Dimer
+    from pescape.plugins.dynamics.saddle.translation import SaddleFilter
 
 _MODULES = {
-    "ContourExploration": "contour",
-    "Dimer": "dimer",
-    "NVTRamp": "nvt_ramp",
-    "SaddleFilter": "reflected",
+    "ContourExploration": "contour.exploration",
+    "Dimer": "saddle.dimer",
+    "NVTRamp": "md.nvt_ramp",
+    "SaddleFilter": "saddle.translation",
 }
 
 __all__ = ["ContourExploration", "Dimer", "NVTRamp", "SaddleFilter"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pescape.plugins.dynamics.contour import ContourExploration
-from pescape.plugins.dynamics.reasons import StopReason
+from pescape.plugins.dynamics.contour.exploration import ContourExploration
+from pescape.plugins.dynamics.guards import StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
-    from pescape.plugins.dynamics.targets import EnergyTarget
+    from pescape.plugins.dynamics.contour.targets import EnergyTarget
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,15 +3,16 @@
 from pescape.plugins.structures.contacts import overlaps, radii_of
 from pescape.plugins.structures.crystals import (
     LATTICES,
+    Host,
     crystal,
     rattled,
     rattled_crystal,
+    repeat_for,
     shortest_distance,
     strained_and_rattled,
 )
 from pescape.plugins.structures.deformed import DEFORMATIONS, deformation_grid, deformed
 from pescape.plugins.structures.dislocations import dipole_repeat, dislocation_dipole
-from pescape.plugins.structures.hosts import Host, repeat_for
 from pescape.plugins.structures.kpoints import kpoint_grid
 from pescape.plugins.structures.limits import (
     EnergyForceLimits,
@@ -22,7 +23,14 @@ from pescape.plugins.structures.limits import (
     violations,
 )
 from pescape.plugins.structures.limits_plot import plot_limits
-from pescape.plugins.structures.packing import PackingError, random_packing
+from pescape.plugins.structures.packing import (
+    PackingError,
+    SphereMetrics,
+    random_packing,
+    recommended_box,
+    sphere_metrics,
+    table_a1,
+)
 from pescape.plugins.structures.point_defects import (
     VacancyPair,
     divacancy,
@@ -33,12 +41,6 @@ from pescape.plugins.structures.point_defects import (
 )
 from pescape.plugins.structures.polymorphs import Mutations, polymorph_derived
 from pescape.plugins.structures.records import replay
-from pescape.plugins.structures.spheres import (
-    SphereMetrics,
-    recommended_box,
-    sphere_metrics,
-    table_a1,
-)
 from pescape.plugins.structures.stacking_faults import (
     SLIP_PLANES,
     displacement_grid,

@@ -1,14 +1,23 @@
-"""Crystals, strained and rattled: the simplest seeds of a data set."""
+"""Crystals, strained and rattled: the simplest seeds of a data set.
+
+Host crystals of defects, and supercells of a given number of atoms.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 
+from pescape.plugins.structures.contacts import pairs_within
+from pescape.plugins.structures.insertion import push_apart
 from pescape.plugins.structures.records import (
     attach_record,
     generator,
@@ -17,7 +26,8 @@ from pescape.plugins.structures.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
 
 #: Lattices that `crystal` builds.
 LATTICES = ("bcc", "diamond", "fcc", "hcp", "omega", "sc")
@@ -221,3 +231,160 @@ def rattled_crystal(
     }
     attach_record(new, "rattled_crystal", seed, arguments, done)
     return new
+
+
+#: Lattices with a hexagonal axis along z.
+HEXAGONAL = ("hcp", "omega")
+
+#: Scaled displacements that free an atom whose neighbours push it from opposite sides alike.
+_NUDGE = 0.01
+
+
+@dataclass(frozen=True)
+class Host:
+    """The perfect crystal that holds a defect.
+
+    Parameters
+    ----------
+    element
+        Chemical symbol.
+    lattice
+        One of `LATTICES`.
+    a
+        Lattice parameter, Å.
+    c_over_a
+        Of hcp (ideal 1.633 by default) and omega (0.62 by default).
+    """
+
+    element: str
+    lattice: str
+    a: float
+    c_over_a: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.element not in atomic_numbers:
+            raise ValueError(f"{self.element!r} is no chemical symbol")
+        if self.lattice not in LATTICES:
+            raise ValueError(f"lattice {self.lattice!r} is not one of {', '.join(LATTICES)}")
+        if not 0.0 < self.a < math.inf:
+            raise ValueError(f"a = {self.a} Å is not a positive number")
+        if self.c_over_a is not None and self.lattice not in HEXAGONAL:
+            raise ValueError(f"c_over_a belongs to hcp and omega, not to {self.lattice}")
+        if self.c_over_a is not None and not 0.0 < self.c_over_a < math.inf:
+            raise ValueError(f"c_over_a = {self.c_over_a} is not a positive number")
+
+    def scaled(self, volume: float) -> Host:
+        """Give the host whose volume is larger by a ratio; c/a stays."""
+        return replace(self, a=self.a * volume ** (1.0 / 3.0))
+
+    def atoms(self, *, cubic: bool = True, repeat: Sequence[int] = (1, 1, 1)) -> Atoms:
+        """Build it; by default from the conventional cell, orthorhombic for hcp."""
+        return _unit_cell(self, cubic).repeat(tuple(repeat))
+
+    @property
+    def nearest(self) -> float:
+        """Distance of nearest neighbours, Å."""
+        return _nearest(self)
+
+
+def repeat_for(host: Host, size: int, *, cubic: bool = True) -> tuple[int, int, int]:
+    """Find the most compact supercell of a number of atoms.
+
+    Parameters
+    ----------
+    host
+        The crystal.
+    size
+        Number of atoms of the perfect supercell.
+    cubic
+        Repeat the conventional instead of the primitive cell.
+
+    Returns
+    -------
+    tuple
+        The repetitions that make the shortest height of the supercell as long as can be, then
+        the second shortest.
+    """
+    unit = _unit_cell(host, cubic)
+    cells, rest = divmod(size, len(unit))
+    if rest or not cells:
+        near = [len(unit) * n for n in (cells, cells + 1) if n]
+        raise ValueError(
+            f"no supercell of {host.lattice} has {size} atoms: the cell has {len(unit)}; "
+            f"possible are {' and '.join(map(str, near))}"
+        )
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(unit.cell.array), axis=0)
+    return most_compact(cells, heights)
+
+
+def most_compact(cells: int, lengths: Sequence[float] | np.ndarray) -> tuple[int, int, int]:
+    """Factorise a number of cells so that the shortest edge is as long as can be."""
+
+    def edges(repeat: tuple[int, int, int]) -> list[float]:
+        # Rounded: equal lengths must not be told apart by their last bits.
+        return sorted(round(n * length, 6) for n, length in zip(repeat, lengths, strict=True))
+
+    return max(_factorisations(cells), key=edges)
+
+
+def kept_apart(atoms: Atoms, min_distance: float) -> Atoms:
+    """Push atoms that are nearer than `min_distance` (Å) away from each other.
+
+    Raises
+    ------
+    ValueError
+        An atom is too near to its own periodic images, or there is no room.
+    """
+    radii = np.full(len(atoms), min_distance / 2.0)
+    first, second, away = pairs_within(atoms, radii)
+    if not len(first):
+        return atoms
+    if (first != second).all():
+        placed = atoms.get_scaled_positions(wrap=False)
+        nudge = _NUDGE * generator(0).normal(size=placed.shape)
+        starts = [placed + nudge]
+        if not _balanced(first, away, min_distance):
+            starts.insert(0, placed)
+        for start in starts:
+            pushed = push_apart(atoms.cell.array, start, radii)
+            if pushed is not None:
+                atoms.set_scaled_positions(pushed)
+                return atoms
+    raise ValueError(
+        f"{atoms.get_chemical_formula()} in {atoms.get_volume():.1f} Å³ has no room for atoms "
+        f"that are {min_distance:g} Å apart: lower min_distance or take a larger cell"
+    )
+
+
+def _balanced(first: np.ndarray, away: np.ndarray, min_distance: float) -> bool:
+    """Tell whether the neighbours of every atom push it from opposite sides alike."""
+    distances = np.linalg.norm(away, axis=1, keepdims=True)
+    pushes = np.zeros((first.max() + 1, 3))
+    np.add.at(pushes, first, away * (min_distance / np.maximum(distances, 1e-9) - 1.0))
+    return bool(np.abs(pushes).max() < 1e-6)
+
+
+def finish(atoms: Atoms, name: str, builder: str, arguments: Mapping[str, Any]) -> Atoms:
+    """Name a structure built without chance, and attach its record."""
+    atoms.calc = None
+    atoms.info["name"] = name
+    plain = {key: asdict(v) if isinstance(v, Host) else v for key, v in arguments.items()}
+    attach_record(atoms, builder, None, plain, {})
+    return atoms
+
+
+@functools.lru_cache(maxsize=256)
+def _unit_cell(host: Host, cubic: bool) -> Atoms:
+    return crystal(host.element, host.lattice, host.a, c_over_a=host.c_over_a, cubic=cubic)
+
+
+@functools.lru_cache(maxsize=256)
+def _nearest(host: Host) -> float:
+    return shortest_distance(_unit_cell(host, cubic=False), 2.0 * host.a)
+
+
+def _factorisations(number: int) -> Iterator[tuple[int, int, int]]:
+    for first in range(1, number + 1):
+        if number % first == 0:
+            rest = number // first
+            yield from ((first, n, rest // n) for n in range(1, rest + 1) if rest % n == 0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pescape.plugins.structures.hosts import HEXAGONAL, Host, finish
+from pescape.plugins.structures.crystals import HEXAGONAL, Host, finish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.plugins.structures.hosts import Host, finish
+from pescape.plugins.structures.crystals import Host, finish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
-from pescape.plugins.structures.wells import Well, follow_wall
+from pescape.plugins.structures.pair_scan import Well, follow_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

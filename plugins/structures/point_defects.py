@@ -11,7 +11,7 @@ from ase import Atom
 from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 
-from pescape.plugins.structures.hosts import Host, finish, kept_apart
+from pescape.plugins.structures.crystals import Host, finish, kept_apart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -66,7 +66,7 @@ def replay(record: Mapping[str, Any], *, check: bool = True) -> Atoms:
     if "parent" in arguments:
         arguments["parent"] = structure_from_dict(arguments["parent"])
     if "host" in arguments:
-        hosts = importlib.import_module("pescape.plugins.structures.hosts")
+        hosts = importlib.import_module("pescape.plugins.structures.crystals")
         arguments["host"] = hosts.Host(**arguments["host"])
     if record["seed"] is not None:
         arguments["seed"] = _seed_from_record(record["seed"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.build import make_supercell
 
-from pescape.plugins.structures.hosts import HEXAGONAL, Host, finish, most_compact
+from pescape.plugins.structures.crystals import HEXAGONAL, Host, finish, most_compact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

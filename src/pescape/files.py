@@ -1,4 +1,7 @@
-"""Files that are whole or not there: atomic writes, append-only indexes, fingerprints."""
+"""Files that are whole or not there: atomic writes, append-only indexes, fingerprints.
+
+Files that appear as a whole.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
 
 #: How the names of files that are not yet whole begin.
 TEMPORARY = ".part-"
@@ -93,3 +98,25 @@ def fingerprint(*parts: object) -> str:
 
 def _canonical(part: object) -> bytes:
     return json.dumps(part, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that appears as a whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -6,7 +6,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from pescape.calculators import MTP
-from pescape.calculators.activeset import (
+from pescape.calculators.bpnn import BPNNPotential
+from pescape.calculators.doptimality.active_set import (
     EMPTY,
     ActiveSet,
     build_active_set,
@@ -15,8 +16,7 @@ from pescape.calculators.activeset import (
     maxvol,
     select,
 )
-from pescape.calculators.bpnn import BPNNPotential
-from pescape.calculators.maxvol import MaxVol
+from pescape.calculators.doptimality.maxvol import MaxVol
 from pescape.calculators.mtp import MTPotential
 
 

@@ -3,9 +3,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from pescape.calculators.activeset import build_active_set, grades, gradient_rows
 from pescape.calculators.bpnn import BPNNPotential
-from pescape.calculators.extrapolation import explain, parameter_name
+from pescape.calculators.doptimality.active_set import build_active_set, grades, gradient_rows
+from pescape.calculators.doptimality.explain import explain, parameter_name
 from pescape.calculators.mtp import MTPotential
 
 

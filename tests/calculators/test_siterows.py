@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from pescape.calculators import maxvol, siterows
-from pescape.calculators.activeset import build_active_set, gradient_rows, select
+from pescape.calculators.doptimality import design_matrix as siterows
+from pescape.calculators.doptimality import maxvol
+from pescape.calculators.doptimality.active_set import build_active_set, gradient_rows, select
+from pescape.calculators.doptimality.design_matrix import (
+    RowStream,
+    site_gradient_blocks,
+    site_gradients,
+)
 from pescape.calculators.mtp import MTPotential
-from pescape.calculators.siterows import RowStream, site_gradient_blocks, site_gradients
 
 
 class Made:

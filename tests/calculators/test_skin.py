@@ -3,8 +3,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from pescape.calculators import skin as module
-from pescape.calculators.skin import SkinnedNeighbors
+from pescape.calculators import calculator as module
+from pescape.calculators.calculator import SkinnedNeighbors
 
 
 @pytest.fixture

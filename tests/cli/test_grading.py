@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pescape.calculators.activeset import build_active_set
 from pescape.calculators.bpnn import BPNNPotential, Scaling
 from pescape.calculators.bpnn.descriptors import SymmetryFunctions
+from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.mtp import MTPotential
-from pescape.dataset import write_configurations
+from pescape.data.configurations import write_configurations
 from pescape.plugins.structures import crystal, strained_and_rattled
 
 from .conftest import run

@@ -13,11 +13,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from pescape.calculators import BPNN
 from pescape.calculators.bpnn import BPNNPotential
 from pescape.calculators.bpnn.fit import default_functions
+from pescape.calculators.fit.cross import cross_evaluate
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
 from pescape.errors import DataError
-from pescape.evaluation.cross import cross_evaluate
-from pescape.evaluation.figures import draw_cross_evaluation, draw_error_maps
+from pescape.figures.evaluation import draw_cross_evaluation, draw_error_maps
 
 
 class Shifted(Calculator):

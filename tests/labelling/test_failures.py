@@ -12,7 +12,7 @@ from ase.build import bulk
 from typer.testing import CliRunner
 
 from pescape.cli.app import app
-from pescape.dataset import read_configurations, write_configurations
+from pescape.data.configurations import read_configurations, write_configurations
 from pescape.errors import ConfigError, DataError, PescapeError, TaskError
 from pescape.labelling import LabelError, LabelFailure, label, reference_from
 from pescape.labelling.labels import (
@@ -23,8 +23,8 @@ from pescape.labelling.labels import (
     read_label,
     told,
 )
-from pescape.processes import worker_pool
-from pescape.tasks import TaskStore
+from pescape.tasks.pool import worker_pool
+from pescape.tasks.store import TaskStore
 from tests.labelling.conftest import PW_UNCONVERGED
 
 CALCULATORS = '''

@@ -18,8 +18,8 @@ from ase.calculators.lammps import Prism
 from ase.data import atomic_masses, atomic_numbers
 from ase.io.lammpsdata import write_lammps_data
 
-from pescape.calculators.activeset import build_active_set
 from pescape.calculators.bpnn import BPNNPotential, Cutoff, SymmetryFunction
+from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.mtp import MTPotential
 from pescape.lammps_style import launcher
 

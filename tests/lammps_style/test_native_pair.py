@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from pescape.calculators.activeset import grades
+from pescape.calculators.doptimality.active_set import grades
 from pescape.calculators.neighbors import neighbors
 
 EXACT = {"rtol": 1e-12, "atol": 1e-11}

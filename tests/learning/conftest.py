@@ -1,6 +1,6 @@
 import pytest
 
-from pescape.calculators.activeset import build_active_set
+from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp
 from pescape.labelling import label, reference_from

@@ -6,18 +6,18 @@ import pytest
 
 from pescape.calculators.mtp.fit import FitSettings
 from pescape.cli import main
-from pescape.files import read_lines
-from pescape.labelling import label, reference_from
-from pescape.learning.curve import (
+from pescape.ensemble.learning_curve import (
     LearningCurve,
     draw_learning_curve,
     halved_sizes,
     learning_curve,
     nested_parts,
 )
+from pescape.files import read_lines
+from pescape.labelling import label, reference_from
 from pescape.learning.work import FitStart
 from pescape.plugins.structures import crystal, strained_and_rattled
-from pescape.tasks import TaskStore
+from pescape.tasks.store import TaskStore
 
 STARTS = tuple(FitStart(level, ("Zr",), 5.0, 2.0, 4) for level in (2, 6))
 SETTINGS = FitSettings(iterations=60, starts=1, seed=1)

@@ -13,20 +13,19 @@ import pytest
 
 from pescape.cli import main
 from pescape.config import load_config, validate
-from pescape.errors import ConfigError, TaskError
-from pescape.files import read_lines
-from pescape.labelling import label, reference_from
-from pescape.learning.decision_tree import count_satisfied, decision_tree, drawn_tree
-from pescape.learning.ensemble import EnsembleConfig, member_seeds
-from pescape.learning.ensemble_report import read_report
-from pescape.learning.ensemble_results import Member, report_of
-from pescape.learning.ensemble_run import (
+from pescape.ensemble.config import EnsembleConfig, member_seeds
+from pescape.ensemble.results import Member, read_report, report_of
+from pescape.ensemble.run import (
     EnsembleRunConfig,
     ensemble_of_files,
     ensemble_progress,
 )
+from pescape.ensemble.tree import count_satisfied, decision_tree, drawn_tree
+from pescape.errors import ConfigError, TaskError
+from pescape.files import read_lines
+from pescape.labelling import label, reference_from
 from pescape.plugins.structures import crystal, strained_and_rattled
-from pescape.validation.result import PropertyResult, Value
+from pescape.validation.property import PropertyResult, Value
 from pescape.validation.runner import Outcome
 
 TINY = """

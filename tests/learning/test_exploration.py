@@ -4,8 +4,13 @@ import ase.io
 import pytest
 
 from pescape.calculators import MTP
-from pescape.learning.dynamics import outcome_of, risky_of, snapshots_of
-from pescape.learning.exploration import Exploration, run_exploration
+from pescape.learning.dynamics import (
+    Exploration,
+    outcome_of,
+    risky_of,
+    run_exploration,
+    snapshots_of,
+)
 from pescape.plugins.structures import crystal
 from pescape.sampling.config import ContourConfig, DimerConfig
 

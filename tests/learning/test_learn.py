@@ -20,8 +20,8 @@ from pescape.files import read_lines
 from pescape.labelling import label, reference_from
 from pescape.learning.config import LearnConfig
 from pescape.learning.loop import learn
-from pescape.learning.rounds import read_rounds
-from pescape.processes import exclusive
+from pescape.learning.records import read_rounds
+from pescape.tasks.pool import exclusive
 
 FILES = ("zr.almtp", "train.xyz", "test.xyz", "rounds.json", "rounds.csv", "learn.png")
 

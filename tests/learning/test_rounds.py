@@ -3,9 +3,15 @@ import csv
 import pytest
 from PIL import Image
 
-from pescape.learning.figure import draw_levels, draw_rounds
-from pescape.learning.levels import read_levels, summary_of, write_levels
-from pescape.learning.rounds import Round, read_rounds, write_rounds
+from pescape.figures.learning import draw_levels, draw_rounds
+from pescape.learning.records import (
+    Round,
+    read_levels,
+    read_rounds,
+    summary_of,
+    write_levels,
+    write_rounds,
+)
 
 ROUNDS = [
     Round(0, 8, labelled=20, configurations=20, energy_rmse=9.0, force_rmse=0.1, stress_rmse=1.0),

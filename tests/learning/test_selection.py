@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from pescape.calculators.activeset import build_active_set
+from pescape.calculators.doptimality.active_set import build_active_set
+from pescape.calculators.doptimality.novelty import Seen
+from pescape.calculators.doptimality.select import choose, graded
 from pescape.calculators.mtp import MTPotential
-from pescape.learning.selection import choose, graded
-from pescape.learning.similarity import Seen
 from pescape.plugins.structures import crystal, strained_and_rattled
 
 PARENTS = [crystal("Zr", "hcp", 3.23, c_over_a=1.6), crystal("Zr", "bcc", 3.58, repeat=(2, 1, 1))]

@@ -10,8 +10,8 @@ from pescape.cli import main
 from pescape.config import load_config
 from pescape.files import read_lines
 from pescape.learning.config import LearnConfig
-from pescape.learning.levels import read_levels
 from pescape.learning.loop import learn
+from pescape.learning.records import read_levels
 
 FAILING = """
 from ase.calculators.calculator import CalculatorError

@@ -5,19 +5,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from pescape.ensemble.learning_curve import CurvePoint, LearningCurve
 from pescape.files import write_json
 from pescape.labelling import reference_from
-from pescape.learning.curve import CurvePoint, LearningCurve
-from pescape.learning.levels import LevelSummary, write_levels
-from pescape.learning.rounds import Round, write_rounds
+from pescape.learning.records import LevelSummary, Round, write_levels, write_rounds
 from pescape.report import write_report
-from pescape.tasks import TaskStore
+from pescape.tasks.store import TaskStore
 from pescape.validation import Curve, Outcome, PropertyResult, Value, run_properties
 from pescape.validation.crystals import Crystal
-from pescape.validation.properties.elastic import ElasticConfig
-from pescape.validation.properties.eos import EosConfig
-from pescape.validation.properties.lattice import LatticeConfig
-from pescape.validation.result import Grid
+from pescape.validation.properties.crystal.elastic import ElasticConfig
+from pescape.validation.properties.crystal.eos import EosConfig
+from pescape.validation.properties.crystal.lattice import LatticeConfig
+from pescape.validation.property import Grid
 from pescape.validation.study import KnownValue, Standard, Study, Subject, Threshold
 from pescape.validation.study_run import STUDY_FILE
 

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from pescape.report.figures import DRAWERS, Scene, Series, drawings_of, scene_of
-from pescape.report.figures.base import plain, stem
-from pescape.report.figures.overview import overview
-from pescape.report.figures.surfaces import plane_label
-from pescape.report.palette import Style, styles
-from pescape.report.text import HEADINGS
+from pescape.figures import DRAWERS, Scene, Series, drawings_of, scene_of
+from pescape.figures.bars import overview
+from pescape.figures.base import plain, stem
+from pescape.figures.palette import Style, styles
+from pescape.figures.planes import plane_label
+from pescape.report.tables import HEADINGS
 from pescape.validation import PROPERTIES, Curve, PropertyResult, Value
-from pescape.validation.result import Grid
+from pescape.validation.property import Grid
 from tests.report.conftest import HOSTILE
 
 X = np.linspace(0.0, 1.0, 9)

@@ -1,9 +1,8 @@
 """The samplers of a campaign, compared."""
 
-from pescape.dataset import read_configurations
+from pescape.data.configurations import read_configurations
 from pescape.sampling.diversity import measure_diversity
-from pescape.sampling.diversity.data import sampled_sets
-from pescape.sampling.diversity.descriptors import paper_descriptors
+from pescape.sampling.diversity.data import paper_descriptors, sampled_sets
 from pescape.sampling.diversity.results import KINDS, DiversitySettings
 
 

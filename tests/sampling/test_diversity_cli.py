@@ -10,9 +10,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
 from pescape.cli.app import app
-from pescape.dataset import write_configurations
+from pescape.data.configurations import write_configurations
 from pescape.errors import DataError
-from pescape.sampling.diversity.descriptors import paper_descriptors
+from pescape.sampling.diversity.data import paper_descriptors
 
 
 def images(sampler, width, seed):

@@ -8,8 +8,8 @@ from pescape.calculators.mtp import MTPotential
 from pescape.errors import DataError
 from pescape.files import read_lines
 from pescape.labelling import reference_from
-from pescape.processes import worker_pool
-from pescape.tasks import TaskStore
+from pescape.tasks.pool import worker_pool
+from pescape.tasks.store import TaskStore
 from pescape.validation import (
     Curve,
     PotentialFile,
@@ -21,9 +21,9 @@ from pescape.validation import (
     run_properties,
 )
 from pescape.validation.crystals import Crystal
-from pescape.validation.properties.elastic import ElasticConfig
-from pescape.validation.properties.eos import EosConfig
-from pescape.validation.properties.lattice import LatticeConfig, lattice
+from pescape.validation.properties.crystal.elastic import ElasticConfig
+from pescape.validation.properties.crystal.eos import EosConfig
+from pescape.validation.properties.crystal.lattice import LatticeConfig, lattice
 
 COPPER = Crystal(element="Cu", lattice="fcc")
 

@@ -8,13 +8,21 @@ import pytest
 from pescape.config import validate
 from pescape.errors import ConfigError
 from pescape.files import read_lines
-from pescape.validation.comparands import source_from, standard_from
-from pescape.validation.comparison import group_errors, records, violations
 from pescape.validation.config import ValidationConfig
+from pescape.validation.property import PropertyResult, Value
+from pescape.validation.references import source_from, standard_from
 from pescape.validation.registry import PROPERTIES
-from pescape.validation.result import PropertyResult, Value
 from pescape.validation.runner import Outcome, property_task
-from pescape.validation.study import KnownValue, Standard, Study, Subject, Threshold
+from pescape.validation.study import (
+    KnownValue,
+    Standard,
+    Study,
+    Subject,
+    Threshold,
+    group_errors,
+    records,
+    violations,
+)
 from pescape.validation.study_run import (
     plan_validation,
     read_study,

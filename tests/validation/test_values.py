@@ -9,12 +9,17 @@ from ase.units import Bohr
 from pescape.calculators.mtp import MTPotential
 from pescape.errors import ConfigError, DataError
 from pescape.labelling import Reference
-from pescape.validation.comparands import source_from, standard_from
+from pescape.validation.config import SuiteConfig
 from pescape.validation.crystals import Crystal
+from pescape.validation.references import (
+    KnownValues,
+    read_values,
+    shipped_values,
+    source_from,
+    standard_from,
+)
 from pescape.validation.registry import PROPERTIES, known_values
 from pescape.validation.sources import PotentialFile
-from pescape.validation.suite import SuiteConfig
-from pescape.validation.values import KnownValues, read_values, shipped_values
 
 NAMES = ("elastic.C11", "elastic.C12", "lattice.hcp.a")
 FILE = """

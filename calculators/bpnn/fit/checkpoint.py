@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from pescape.calculators.atomic import write_atomically
+from pescape.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pescape.calculators.bpnn.fit.settings import FitSettings
     from pescape.calculators.bpnn.potential import BPNNPotential
-    from pescape.calculators.fitting.data import TrainingSet
+    from pescape.calculators.fit.data import TrainingSet
 
     Floats = NDArray[np.float64]
 

@@ -13,19 +13,19 @@ import torch
 
 from pescape.calculators.bpnn.fit.checkpoint import RECORD, State, identity, restored, save
 from pescape.calculators.bpnn.fit.least_squares import LeastSquares
-from pescape.calculators.bpnn.fit.minimisers import Iterate, Task, advance
+from pescape.calculators.bpnn.fit.minimizers import Iterate, Task, advance
 from pescape.calculators.bpnn.fit.model import Model, all_predictions
 from pescape.calculators.bpnn.fit.prepare import (
     Prepared,
     prepare,
     row_factors,
     squares,
+    starting_point,
     validation_set,
 )
 from pescape.calculators.bpnn.fit.settings import FitSettings, Stage
-from pescape.calculators.bpnn.fit.start import starting_point
-from pescape.calculators.fitting.errors import Errors, errors_from
-from pescape.calculators.fitting.loss import residuals
+from pescape.calculators.fit.errors import Errors, errors_from
+from pescape.calculators.fit.loss import residuals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import ArrayLike, NDArray
 
-    from pescape.calculators.bpnn.fit.batches import Batch
-    from pescape.calculators.bpnn.fit.cache import CacheSettings
+    from pescape.calculators.bpnn.fit.features import CacheSettings
+    from pescape.calculators.bpnn.fit.model import Batch
     from pescape.calculators.bpnn.potential import BPNNPotential
 
     Floats = NDArray[np.float64]

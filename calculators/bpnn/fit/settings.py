@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pescape.calculators.fitting.loss import Weights
+from pescape.calculators.fit.loss import Weights
 
 Method = Literal["levenberg", "bfgs", "lbfgs", "adam"]
 METHODS = ("levenberg", "bfgs", "lbfgs", "adam")

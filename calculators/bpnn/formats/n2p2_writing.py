@@ -20,23 +20,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import atomic_numbers
 
-from pescape.calculators.atomic import write_atomically
 from pescape.calculators.bpnn.formats.n2p2 import (
     ACTIVATIONS,
     SCALING,
     SETTINGS,
-    weights_name,
-)
-from pescape.calculators.bpnn.formats.n2p2_functions import (
+    UNITS_COMMENT,
     cutoff_number,
     function_line,
     sorting_key,
+    weights_name,
 )
-from pescape.calculators.bpnn.formats.n2p2_settings import UNITS_COMMENT
-from pescape.calculators.bpnn.network import Layer
-from pescape.calculators.bpnn.scaling import Scaling
+from pescape.calculators.bpnn.network import Layer, Scaling
 from pescape.calculators.bpnn.symmetry import CUTOFFS, Cutoff, SymmetryFunction
 from pescape.calculators.bpnn.units import written
+from pescape.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

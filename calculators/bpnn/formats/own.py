@@ -35,12 +35,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import ase.io
 import numpy as np
 
-from pescape.calculators.activeset import UNSET, ActiveSet
-from pescape.calculators.atomic import write_atomically
 from pescape.calculators.bpnn.formats.lines import Lines, decoded
-from pescape.calculators.bpnn.network import ElementModel, Layer
+from pescape.calculators.bpnn.network import STATISTICS, ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.potential import BPNNPotential, checked_species
-from pescape.calculators.bpnn.scaling import STATISTICS, Scaling
 from pescape.calculators.bpnn.symmetry import (
     ANGLE_WINDOWS,
     NEIGHBORS,
@@ -49,6 +46,8 @@ from pescape.calculators.bpnn.symmetry import (
     angular_numbers,
 )
 from pescape.calculators.bpnn.units import Normalization, Units
+from pescape.calculators.doptimality.active_set import UNSET, ActiveSet
+from pescape.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

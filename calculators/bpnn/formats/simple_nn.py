@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pescape.calculators.bpnn.formats.lines import Lines, decoded, shortened
-from pescape.calculators.bpnn.network import ElementModel, Layer
+from pescape.calculators.bpnn.network import ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.potential import BPNNPotential, checked_species
-from pescape.calculators.bpnn.scaling import Scaling
 from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction
 
 if TYPE_CHECKING:

@@ -1,13 +1,12 @@
 """Fitting moment tensor potentials to energies, forces and stresses."""
 
-from pescape.calculators.fitting.data import TrainingSet, training_set
-from pescape.calculators.fitting.errors import Errors, evaluate
-from pescape.calculators.fitting.loss import Weights, loss
+from pescape.calculators.fit.data import TrainingSet, training_set
+from pescape.calculators.fit.errors import Errors, evaluate
+from pescape.calculators.fit.loss import Weights, loss
 from pescape.calculators.mtp.fit.fit import fit_mtp
-from pescape.calculators.mtp.fit.gradient import loss_and_gradient
-from pescape.calculators.mtp.fit.levels import raised
-from pescape.calculators.mtp.fit.linear import solve_linear
+from pescape.calculators.mtp.fit.problem import loss_and_gradient, solve_linear
 from pescape.calculators.mtp.fit.settings import FitResult, FitSettings, Progress
+from pescape.calculators.mtp.levels import raised
 
 __all__ = [
     "Errors",

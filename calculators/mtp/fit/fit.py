@@ -1,34 +1,172 @@
-"""Fit a moment tensor potential: random starts, a ladder of levels, linear solves and BFGS."""
+"""Fitting beside a repulsion: it is subtracted from the labels and left out of the potential.
+
+Where a fit stands between two cycles, and the file that holds it.
+
+Fit a moment tensor potential: random starts, a ladder of levels, linear solves and BFGS.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
-from pescape.calculators.fitting.blocks import share
-from pescape.calculators.fitting.errors import errors_from
-from pescape.calculators.fitting.ranks import Alone
-from pescape.calculators.mtp.fit import state as states
-from pescape.calculators.mtp.fit.levels import ladder, level_of, raised
+from pescape.calculators.fit.errors import errors_from
+from pescape.calculators.fit.shards import Alone, share
+from pescape.calculators.mtp.fit import fit as states
 from pescape.calculators.mtp.fit.problem import Problem
-from pescape.calculators.mtp.fit.repulsion import without_repulsion
 from pescape.calculators.mtp.fit.settings import FitResult, FitSettings, Progress
-from pescape.calculators.mtp.fit.state import State
 from pescape.calculators.mtp.fit.steps import better, bfgs_cycle, projection_cycle
+from pescape.calculators.mtp.levels import ladder, level_of, raised
+from pescape.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from ase import Atoms
+    from numpy.typing import NDArray
 
-    from pescape.calculators.fitting.blocks import Share
-    from pescape.calculators.fitting.ranks import Communicator
+    from pescape.calculators.fit.data import TrainingSet
+    from pescape.calculators.fit.shards import Communicator, Share
     from pescape.calculators.mtp import MTPotential
 
+    Floats = NDArray[np.float64]
     Tell = Callable[[Progress], None]
+
+
+def without_repulsion(
+    potential: MTPotential, data: TrainingSet, threads: int = 1
+) -> tuple[MTPotential, TrainingSet]:
+    """Leave the repulsion out on both sides, which changes no residual.
+
+    Parameters
+    ----------
+    potential
+        Returned as it is if it has no repulsion.
+    data
+        Labels of the whole energy.
+    threads
+        OpenMP threads.
+
+    Returns
+    -------
+    tuple
+        The potential whose kernel leaves its repulsion out (``with_repulsion`` brings it back),
+        and the data with the labels that are left for it.
+    """
+    if potential.repulsion is None:
+        return potential, data
+    kernel = potential.repulsion.kernel(potential.species)
+    sites, forces, virials = kernel.evaluate(*data.geometry, threads)
+    first = data.first[:-1]
+    virial = np.where(data.has_virial[:, None], np.add.reduceat(virials, first), 0.0)
+    rest = dataclasses.replace(
+        data,
+        energies=data.energies - np.add.reduceat(sites, first),
+        forces=data.forces - forces,
+        virials=data.virials - virial,
+    )
+    return potential.with_repulsion(potential.repulsion, added=False), rest
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a fit stands between two cycles.
+
+    Parameters
+    ----------
+    rung
+        Which level of the ladder.
+    theta, loss
+        Parameters and the loss there.
+    made
+        Iterations made on this rung.
+    history
+        The loss after each iteration of all rungs.
+    converged
+        The rung is done.
+    """
+
+    rung: int
+    theta: Floats
+    loss: float
+    made: int = 0
+    history: tuple[float, ...] = ()
+    converged: bool = False
+
+
+def save(path: Path | str | None, state: State, identity: str) -> None:
+    """Write a state; the file appears as a whole."""
+    if path is None:
+        return
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        identity=identity,
+        rung=state.rung,
+        parameters=state.theta,
+        loss=state.loss,
+        made=state.made,
+        history=state.history,
+        converged=state.converged,
+    )
+    write_atomically(Path(path), buffer.getvalue())
+
+
+def restored(path: Path | str | None, identity: str) -> State | None:
+    """Read the state of the same fit, if the file is there."""
+    if path is None or not Path(path).exists():
+        return None
+    try:
+        with np.load(path) as file:
+            saved = dict(file)
+        same = str(saved["identity"]) == identity
+        state = State(
+            rung=int(saved["rung"]),
+            theta=saved["parameters"],
+            loss=float(saved["loss"]),
+            made=int(saved["made"]),
+            history=tuple(saved["history"].tolist()),
+            converged=bool(saved["converged"]),
+        )
+    except (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path} is no checkpoint of a fit: {error}") from error
+    if not same:
+        raise ValueError(
+            f"{path} belongs to another fit (other data, start or settings): "
+            "remove it to start this one from the beginning"
+        )
+    return state
+
+
+def identity_of(
+    potential: MTPotential, configurations: Sequence[Atoms], settings: FitSettings
+) -> str:
+    """Tell one fit from another, on however many ranks."""
+    given = (settings, potential.cutoff, potential.min_dist, potential.repulsion)
+    digest = hashlib.sha256(repr(given).encode())
+    for atoms in configurations:
+        digest.update(repr((atoms.info.get("fit_weight"), atoms.pbc.tolist())).encode())
+        arrays = [atoms.positions, atoms.numbers, atoms.cell.array]
+        results = {} if atoms.calc is None else atoms.calc.results
+        arrays += [results[name] for name in _LABELS if results.get(name) is not None]
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    for array in (potential.basic, potential.products, potential.scalar_moments):
+        digest.update(array.tobytes())
+    if potential.is_trained:
+        digest.update(potential.parameters.tobytes())
+    return digest.hexdigest()
+
+
+_LABELS = ("energy", "free_energy", "forces", "stress")
+
 
 # Steps of BFGS that cost about as much as one of variable projection.
 _BFGS_PER_PROJECTION = 15
@@ -64,7 +202,7 @@ def fit_mtp(
     on_progress
         Called after each iteration.
     ranks
-        MPI ranks that share the work, ``pescape.calculators.fitting.ranks.world()``; all of
+        MPI ranks that share the work, ``pescape.calculators.fit.shards.world()``; all of
         them make this call with the same arguments and get the same result, which does not
         depend on how many they are. By default this process works alone.
 

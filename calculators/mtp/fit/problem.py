@@ -1,4 +1,16 @@
-"""The loss of a fit, its gradient and its matrices, summed over the data of all ranks."""
+"""The linear part of a fit: species and moment coefficients, solved exactly.
+
+The gradient of the loss of moment tensor potentials.
+
+The rows of the loss as a sum of squares, and the matrices of Gauss and Newton made of them.
+
+J^T J of the rows' Jacobian J is a good Hessian from the first step on. Columns of the linear
+coefficients are exact. Those of the few radial ones come from differences, one evaluation each,
+which is cheaper than any derivative; their error of 1e-6 matters only to the path, not to where
+it ends, for gradients are exact.
+
+The loss of a fit, its gradient and its matrices, summed over the data of all ranks.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +23,225 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pescape.calculators.fitting.blocks import whole
-from pescape.calculators.fitting.loss import Residuals, loss, residuals
-from pescape.calculators.fitting.ranks import Alone, OrderedSum, SharedError, now_known
-from pescape.calculators.mtp.fit import curvature
-from pescape.calculators.mtp.fit.gradient import loss_and_gradient
+from pescape.calculators.fit.data import full
+from pescape.calculators.fit.loss import Residuals, factors, loss, loss_value, residuals, row_scales
+from pescape.calculators.fit.shards import Alone, OrderedSum, SharedError, now_known, whole
+from pescape.calculators.mtp.fit import problem as curvature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from pescape.calculators.fitting.blocks import Share
-    from pescape.calculators.fitting.data import TrainingSet
-    from pescape.calculators.fitting.loss import Weights
-    from pescape.calculators.fitting.ranks import Communicator
+    from pescape.calculators.fit.data import TrainingSet
+    from pescape.calculators.fit.loss import Weights
+    from pescape.calculators.fit.shards import Communicator, Share
     from pescape.calculators.mtp import MTPotential
 
     Floats = NDArray[np.float64]
+
+
+# Least relative eigenvalue of normal equations that stands out of their round-off.
+_FLOOR = 1e-13
+_REFINEMENTS = 2
+
+
+def solve_linear(
+    potential: MTPotential,
+    data: TrainingSet,
+    weights: Weights,
+    *,
+    ridge: float = 1e-6,
+    threads: int = 1,
+) -> MTPotential:
+    """Give a potential the linear coefficients that minimise the loss.
+
+    Parameters
+    ----------
+    potential
+        Its radial coefficients are kept.
+    data, weights
+        What the loss is made of.
+    ridge
+        Tikhonov regularisation, relative to the largest singular value after each
+        column has been scaled to length one: it decides directions the data does not.
+    threads
+        OpenMP threads.
+
+    Returns
+    -------
+    MTPotential
+    """
+    problem = Problem.alone(potential, data, weights, threads)
+    theta, _ = solved(problem, potential.parameters, ridge)
+    return potential.with_parameters(theta)
+
+
+def solved(problem: Problem, theta: Floats, ridge: float) -> tuple[Floats, float]:
+    """Replace the linear coefficients by the best ones, and give the loss there.
+
+    Normal equations lose half of the digits; two steps of refinement with the loss's own
+    gradient bring them back (Å. Björck, Linear Algebra Appl. 88/89, 31 (1987)).
+
+    Parameters
+    ----------
+    problem
+        The loss.
+    theta
+        Parameters (P,); the radial ones are kept.
+    ridge
+        See `solve_linear`.
+    """
+    matrix, right = problem.linear_system(theta)
+    scaled, lengths = normalized(matrix)
+    values, vectors = np.linalg.eigh(scaled)
+    largest = max(float(values[-1]), np.finfo(float).tiny)
+    penalty = ridge**2 * largest
+
+    def correction(slope: Floats) -> Floats:
+        damped = np.maximum(values, 0.0) + max(penalty, _FLOOR * largest)
+        return np.asarray((vectors @ ((vectors.T @ (slope / lengths)) / damped)) / lengths)
+
+    first = len(theta) - len(right)
+    squares = np.where(np.isfinite(lengths), lengths, 0.0) ** 2
+    theta = theta.copy()
+    theta[first:] = correction(right)
+    for _ in range(_REFINEMENTS):
+        _, gradient = problem.value_and_gradient(theta)
+        # Half of the gradient of the loss and of the ridge's term.
+        slope = 0.5 * gradient[first:] + penalty * squares * theta[first:]
+        theta[first:] -= correction(slope)
+    return theta, problem.value(theta)
+
+
+def loss_and_gradient(
+    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
+) -> tuple[float, Floats]:
+    """Value of the loss and its gradient (P,) with respect to the potential's parameters.
+
+    The derivative of the loss with respect to energies, forces and virials gives a weight
+    to each site energy and a change to each interatomic vector; the kernel turns both
+    into the parameter gradient in one pass.
+    """
+    delta = residuals(potential, data, threads)
+    sizes = data.sizes
+    energy, force, virial = factors(data, weights)
+    gradient = potential.kernel().weighted_gradient(
+        *data.geometry,
+        np.repeat(2.0 * energy * delta.energies, sizes),
+        -2.0 * np.repeat(force, sizes)[:, None] * delta.forces,
+        np.repeat(full(-2.0 * virial[:, None] * delta.virials), sizes, axis=0),
+        threads,
+    )
+    return loss_value(delta, data, weights), gradient
+
+
+# Of the root mean square of the radial coefficients.
+_DIFFERENCE = 1e-6
+# Columns so short, relative to the longest, are zero.
+_ROUND_OFF = 1e-11
+
+
+def gauss_newton(
+    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
+) -> Floats:
+    """J^T J by all parameters, shape (P, P): half of the Hessian where the fit is good."""
+    jacobian = np.column_stack(
+        (
+            radial_columns(potential, data, weights, threads),
+            linear_columns(potential, data, weights, threads),
+        )
+    )
+    return np.asarray(jacobian.T @ jacobian)
+
+
+def linear_system(
+    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
+) -> Floats:
+    """[J y]^T [J y] of the linear coefficients' columns J and the labels y, (c + 1, c + 1)."""
+    columns = linear_columns(potential, data, weights, threads)
+    rows = np.column_stack((columns, labels(data, weights)))
+    return np.asarray(rows.T @ rows)
+
+
+def damped_inverse(hessian: Floats, damping: float = 1e-4) -> Floats:
+    """Invert a positive semidefinite matrix, damped relative to its diagonal.
+
+    Redundant parameters (an MTP has some: a radial function's size can be absorbed by
+    the moment coefficients) make the matrix singular. Rows of those without effect are zero.
+    """
+    scaled, lengths = normalized(hessian)
+    values, vectors = np.linalg.eigh(scaled)
+    inverse = (vectors / (np.maximum(values, 0.0) + damping)) @ vectors.T
+    return np.asarray(inverse / np.outer(lengths, lengths))
+
+
+def normalized(matrix: Floats) -> tuple[Floats, Floats]:
+    """Give a positive semidefinite matrix a diagonal of ones.
+
+    Returns
+    -------
+    tuple
+        The matrix, and the lengths it was divided by. Those of columns that are round-off (a
+        perfect crystal has many) are infinite, so that nothing comes of them.
+    """
+    lengths = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    lengths[lengths <= _ROUND_OFF * lengths.max(initial=0.0)] = np.inf
+    scaled = matrix / np.outer(lengths, lengths)
+    np.fill_diagonal(scaled, 1.0)
+    return scaled, lengths
+
+
+def radial_columns(
+    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
+) -> Floats:
+    """Columns of J of the radial coefficients."""
+    theta = potential.parameters
+    assert potential.radial_coeffs is not None  # a fit starts from a trained potential
+    count = potential.radial_coeffs.size
+    step = _DIFFERENCE * max(float(np.sqrt(np.mean(theta[:count] ** 2))), 1e-8)
+    here = rows(potential, data, weights, threads)
+    columns = np.empty((len(here), count))
+    for k in range(count):
+        moved = theta.copy()
+        moved[k] += step
+        columns[:, k] = rows(potential.with_parameters(moved), data, weights, threads) - here
+    return columns / step
+
+
+def rows(potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1) -> Floats:
+    """Residuals whose squares add up to the loss."""
+    delta = residuals(potential, data, threads)
+    return _scaled(delta.energies, delta.forces, delta.virials, data, weights)
+
+
+def labels(data: TrainingSet, weights: Weights) -> Floats:
+    """Labels, scaled as the rows are."""
+    return _scaled(data.energies, data.forces, data.virials, data, weights)
+
+
+def linear_columns(
+    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
+) -> Floats:
+    """Columns of J of the species and moment coefficients, in which energies are linear."""
+    kernel = potential.kernel()
+    energy, force, virial = row_scales(data, weights)
+    energies, forces, virials = [], [], []
+    for c in range(len(data)):
+        e, f, w = kernel.linear_basis(*data.one(c), threads)
+        energies.append(energy[c] * e)
+        forces.append(force[c] * f)
+        virials.append((virial[c] * data.has_virial[c])[:, None] * w)
+    return np.concatenate((np.array(energies), *forces, *virials))
+
+
+def _scaled(
+    energies: Floats, forces: Floats, virials: Floats, data: TrainingSet, weights: Weights
+) -> Floats:
+    energy, force, virial = row_scales(data, weights)
+    each = np.repeat(force, data.sizes)[:, None]
+    return np.concatenate((energy * energies, (each * forces).ravel(), (virial * virials).ravel()))
+
 
 _STOP = "stop"
 # A thinned data set keeps so many rows for each parameter, and so many blocks.

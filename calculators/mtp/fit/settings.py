@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from pescape.calculators.fitting.loss import Weights
+from pescape.calculators.fit.loss import Weights
 
 if TYPE_CHECKING:
-    from pescape.calculators.fitting.errors import Errors
+    from pescape.calculators.fit.errors import Errors
     from pescape.calculators.mtp import MTPotential
 
 Method = Literal["auto", "bfgs", "variable projection"]

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from pescape.calculators.fitting.bfgs import minimise
-from pescape.calculators.mtp.fit.curvature import damped_inverse, normalized
-from pescape.calculators.mtp.fit.linear import solved
+from pescape.calculators.fit.bfgs import minimise
+from pescape.calculators.mtp.fit.problem import damped_inverse, normalized, solved
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,20 +14,19 @@ from pathlib import Path
 
 from ase import Atoms
 
+from pescape.calculators.fit.cross import cross_evaluate
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp
 from pescape.cli.diversity import print_comparison
 from pescape.cli.evaluation import print_cross_errors
 from pescape.config import load_config
-from pescape.dataset import read_configurations, species_of
-from pescape.evaluation.cross import cross_evaluate
-from pescape.evaluation.figures import draw_cross_evaluation
+from pescape.data.configurations import read_configurations, species_of
+from pescape.figures.evaluation import draw_cross_evaluation
+from pescape.figures.sampling import draw_diversity
 from pescape.files import write_json
 from pescape.sampling import SampleConfig, sample
 from pescape.sampling.diversity import measure_diversity
-from pescape.sampling.diversity.data import sampled_sets
-from pescape.sampling.diversity.descriptors import moment_descriptors, paper_descriptors
-from pescape.sampling.diversity.figure import draw_diversity
+from pescape.sampling.diversity.data import moment_descriptors, paper_descriptors, sampled_sets
 from pescape.sampling.diversity.results import Diversity, DiversitySettings
 
 HERE = Path(__file__).parent

@@ -8,12 +8,10 @@ import typer
 
 import pescape
 from pescape.cli import (
-    curve,
     data,
     diversity,
     ensemble,
     evaluation,
-    fitting,
     grading,
     learning,
     potentials,
@@ -21,6 +19,8 @@ from pescape.cli import (
     sampling,
     validation,
 )
+from pescape.cli import fit_mtp as fitting
+from pescape.cli import learning_curve as curve
 
 app = typer.Typer(
     name="pescape",

@@ -49,7 +49,7 @@ def structures(
     """
     from pescape.cli.output import say
     from pescape.config import load_config
-    from pescape.dataset import write_configurations
+    from pescape.data.configurations import write_configurations
     from pescape.structures import StructuresConfig, build_structures
 
     settings = load_config(config, StructuresConfig)
@@ -97,7 +97,7 @@ def label(
     ```
     """
     from pescape.cli.output import progress_bar, say, warn
-    from pescape.dataset import read_configurations, write_configurations
+    from pescape.data.configurations import read_configurations, write_configurations
     from pescape.labelling import LabelFailure, reference_from
     from pescape.labelling.labels import label_all, told
 

@@ -50,10 +50,10 @@ def diversity(
     samplers of a campaign; files given as NAME=FILE are a set each.
     """
     from pescape.cli.output import save_json, say
-    from pescape.dataset import species_of
+    from pescape.data.configurations import species_of
+    from pescape.figures.sampling import draw_diversity
     from pescape.sampling.diversity import measure_diversity
     from pescape.sampling.diversity.data import sampled_sets
-    from pescape.sampling.diversity.figure import draw_diversity
     from pescape.sampling.diversity.results import DiversitySettings
 
     read, files = _read(sets)
@@ -77,7 +77,7 @@ def diversity(
 
 
 def _read(given: Sequence[str]) -> tuple[dict[str, list[Atoms]], list[Path]]:
-    from pescape.cli.sets import read_sets
+    from pescape.cli.output import read_sets
     from pescape.errors import DataError
 
     read, files = read_sets(given)
@@ -94,9 +94,9 @@ def _descriptors(
 ) -> Callable[[Atoms], np.ndarray]:
     import math
 
-    from pescape.dataset import species_of
+    from pescape.data.configurations import species_of
     from pescape.plugins.structures import shortest_distance
-    from pescape.sampling.diversity.descriptors import moment_descriptors, paper_descriptors
+    from pescape.sampling.diversity.data import moment_descriptors, paper_descriptors
 
     frames = [atoms for some in read.values() for atoms in some]
     if kind == "paper":

@@ -11,9 +11,9 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pescape.ensemble.results import EnsembleReport, Spread
+    from pescape.ensemble.run import EnsembleRunConfig
     from pescape.labelling import Reference
-    from pescape.learning.ensemble_results import EnsembleReport, Spread
-    from pescape.learning.ensemble_run import EnsembleRunConfig
 
 #: Most lines of the decision tree, and rows of a table, on the screen.
 _LINES = 40
@@ -78,8 +78,8 @@ def ensemble(
     """
     from pescape.cli.output import say
     from pescape.config import load_config
+    from pescape.ensemble.run import EnsembleRunConfig
     from pescape.labelling import reference_from
-    from pescape.learning.ensemble_run import EnsembleRunConfig
 
     settings = load_config(config, EnsembleRunConfig)
     changes = {"members": members, "seed": seed, "workers": workers}
@@ -109,7 +109,7 @@ def _run_with_progress(
     retry_failed: bool,
 ) -> EnsembleReport:
     from pescape.cli.output import progress_bar
-    from pescape.learning.ensemble_run import ensemble_of_files
+    from pescape.ensemble.run import ensemble_of_files
 
     with progress_bar() as bar:
         shown = bar.add_task("start", total=1, note="")
@@ -134,7 +134,7 @@ def _run_with_progress(
 def print_report(report: EnsembleReport, shown: Sequence[str]) -> None:
     """Print some values, the tree and which members are the best."""
     from pescape.cli.output import say, table, warn
-    from pescape.learning.decision_tree import drawn_tree
+    from pescape.ensemble.tree import drawn_tree
 
     spreads = {one.name: one for one in report.spreads}
     rows = [_spread_row(spreads[name]) for name in shown]
@@ -179,7 +179,7 @@ def _print_status(
     settings: EnsembleRunConfig, training: Path, output: Path, reference: Reference | None
 ) -> None:
     from pescape.cli.output import say
-    from pescape.learning.ensemble_run import ensemble_progress
+    from pescape.ensemble.run import ensemble_progress
 
     fitted, computed, wanted = ensemble_progress(settings, training, output, reference)
     say(f"{fitted} of {settings.members} members fitted")

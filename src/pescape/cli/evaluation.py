@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ase.calculators.calculator import BaseCalculator
 
-    from pescape.evaluation.cross import CrossEvaluation
+    from pescape.calculators.fit.cross import CrossEvaluation
 
 _CROSS = "With --cross"
 
@@ -89,7 +89,7 @@ def _evaluate_one(
     from pescape.calculators.mtp.fit import evaluate as errors_on
     from pescape.cli.output import errors_table, save_json
     from pescape.cli.potentials import read_potential
-    from pescape.dataset import read_configurations
+    from pescape.data.configurations import read_configurations
 
     fitted = read_potential(potential, species)
     errors = errors_on(fitted, read_configurations(data, species=fitted.species), threads=threads)
@@ -107,10 +107,9 @@ def _evaluate_cross(
     species: str | None,
     threads: int,
 ) -> None:
-    from pescape.cli.output import progress_bar, save_json, say
-    from pescape.cli.sets import read_sets
-    from pescape.evaluation.cross import cross_evaluate
-    from pescape.evaluation.figures import draw_cross_evaluation, draw_error_maps
+    from pescape.calculators.fit.cross import cross_evaluate
+    from pescape.cli.output import progress_bar, read_sets, save_json, say
+    from pescape.figures.evaluation import draw_cross_evaluation, draw_error_maps
 
     if not test:
         raise typer.BadParameter("--cross needs test sets: --test NAME=FILE, once for each")
@@ -140,7 +139,7 @@ def _evaluate_cross(
 
 
 def _named_potentials(given: Sequence[str]) -> dict[str, Path]:
-    from pescape.cli.sets import named_files
+    from pescape.cli.output import named_files
     from pescape.errors import DataError
 
     potentials: dict[str, Path] = {}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pescape.calculators.bpnn import BPNNPotential
     from pescape.calculators.mtp import MTPotential
-    from pescape.dataset import Configurations
+    from pescape.data.configurations import Configurations
 
     Fitted = MTPotential | BPNNPotential
 
@@ -52,9 +52,9 @@ def grade(
 
     Example: `pescape grade zr.almtp candidates.xyz -o graded.xyz --explain`
     """
+    from pescape.calculators.doptimality.select import grade_each
     from pescape.cli.output import save_json, table
-    from pescape.dataset import Configurations, write_configurations
-    from pescape.learning.selection import grade_each
+    from pescape.data.configurations import Configurations, write_configurations
 
     fitted = read_potential(potential, species)
     report = _Report(fitted, threshold, explain, threads)
@@ -86,8 +86,8 @@ class _Report:
 
     def take_note(self, atoms: Atoms) -> Atoms:
         """Look at a graded configuration and hand it on."""
-        from pescape.calculators.bpnn.ranges import out_of_range
-        from pescape.calculators.extrapolation import explain
+        from pescape.calculators.bpnn.descriptors import out_of_range
+        from pescape.calculators.doptimality.explain import explain
 
         frame, value = len(self.largest), float(atoms.info["extrapolation_grade"])
         self.largest.append(value)
@@ -191,7 +191,7 @@ def select(
     Examples: `pescape select zr.almtp risky.xyz -o selected.xyz --training train.xyz`,
     `pescape select zr.mtp huge.xyz -o few.xyz --subsample --count 200`
     """
-    from pescape.dataset import Configurations
+    from pescape.data.configurations import Configurations
     from pescape.errors import DataError
 
     fitted = read_potential(potential, species)
@@ -224,10 +224,10 @@ def _select(
     count: int | None,
     settings: dict[str, Any],
 ) -> None:
+    from pescape.calculators.doptimality.select import choose
     from pescape.cli.output import save_json, say
-    from pescape.dataset import write_configurations
+    from pescape.data.configurations import write_configurations
     from pescape.errors import DataError
-    from pescape.learning.selection import choose
 
     with _passes() as progress:
         choice = choose(fitted, frames, progress=progress, **settings)
@@ -261,9 +261,9 @@ def _subsample(
     inputs: list[Path],
     settings: dict[str, Any],
 ) -> None:
+    from pescape.calculators.doptimality.subsample import subsample
     from pescape.cli.output import save_json, say, table
-    from pescape.dataset import write_configurations
-    from pescape.learning.subsample import subsample
+    from pescape.data.configurations import write_configurations
 
     with _passes() as progress:
         found = subsample(fitted, frames, progress=progress, **settings)

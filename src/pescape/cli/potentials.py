@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from pescape.calculators.activeset import ActiveSet
     from pescape.calculators.bpnn import BPNNPotential
+    from pescape.calculators.doptimality.active_set import ActiveSet
     from pescape.calculators.mtp import MTPotential
 
 _POTENTIALS = (".mtp", ".almtp")
@@ -62,7 +62,7 @@ def convert(
     `pescape convert nnp ZrO.bpnn --length-unit Bohr --energy-unit Hartree`
     """
     from pescape.cli.output import say
-    from pescape.dataset import read_configurations, write_configurations
+    from pescape.data.configurations import read_configurations, write_configurations
     from pescape.errors import DataError
 
     kinds = _kind(source), _target_kind(target)

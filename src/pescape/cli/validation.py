@@ -1,19 +1,62 @@
-"""``pescape validate``."""
+"""What ``pescape validate --list-properties`` shows: every kind of property and its keys.
+
+``pescape validate``.
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from pathlib import Path  # noqa: TC003 (typer reads annotations)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic_core import PydanticUndefined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic.fields import FieldInfo
+
     from pescape.validation.config import ValidationConfig
     from pescape.validation.study import Row, Standard, Study
     from pescape.validation.study_run import ValidationPlan
+
+
+#: Keys that all properties have.
+_COMMON = ("kind", "name")
+
+
+def print_properties() -> None:
+    """Print all kinds with their keys and defaults, as tables of a configuration."""
+    from rich.markup import escape
+
+    from pescape.cli.output import say
+    from pescape.validation.registry import PROPERTIES
+
+    for kind, one in PROPERTIES.items():
+        told = " ".join((one.config.__doc__ or "").partition("\n\n")[0].split())
+        engine = ", in LAMMPS" if one.engine == "lammps" else ""
+        say(f"[bold]{kind}[/]{engine}: {escape(told)}")
+        for name, field in one.config.model_fields.items():
+            if name not in _COMMON:
+                say(f"    {escape(_line(name, field))}")
+
+
+def _line(name: str, field: FieldInfo) -> str:
+    about = f"  # {field.description}" if field.description else ""
+    return f"{name} = {_default(field)}{about}"
+
+
+def _default(field: FieldInfo) -> str:
+    """Write a default as TOML has it; dots where one has to be given or depends on others."""
+    default = field.get_default(call_default_factory=True, validated_data={})
+    if default is PydanticUndefined or default is None:
+        return "..."
+    if hasattr(default, "model_dump"):
+        return "{ ... }"
+    return json.dumps(default, default=str)
+
 
 #: Most rows of a table on the screen.
 _ROWS = 60
@@ -22,7 +65,7 @@ _ROWS = 60
 def _list_references(wanted: bool) -> None:
     if wanted:
         from pescape.cli.output import say
-        from pescape.validation.values import read_values, shipped_values
+        from pescape.validation.references import read_values, shipped_values
 
         for name, path in shipped_values().items():
             one = read_values(path).content
@@ -33,8 +76,6 @@ def _list_references(wanted: bool) -> None:
 
 def _list_properties(wanted: bool) -> None:
     if wanted:
-        from pescape.cli.property_list import print_properties
-
         print_properties()
         raise typer.Exit
 
@@ -141,8 +182,8 @@ def validate(
     from pescape.cli.output import say, warn
     from pescape.config import load_config
     from pescape.errors import ConfigError
-    from pescape.validation.comparands import source_from, standard_from
     from pescape.validation.config import ValidationConfig
+    from pescape.validation.references import source_from, standard_from
     from pescape.validation.study_run import plan_validation
 
     settings = load_config(config, ValidationConfig)
@@ -204,7 +245,7 @@ def _reported(study: Study, output: Path) -> Path:
 
 
 def _exit(study: Study, *, strict: bool) -> None:
-    from pescape.validation.comparison import violations
+    from pescape.validation.study import violations
 
     computed = [one.result is not None for subject in study.subjects for one in subject.outcomes]
     if not any(computed):
@@ -216,7 +257,7 @@ def _exit(study: Study, *, strict: bool) -> None:
 def print_study(study: Study) -> None:
     """Print values beside references, errors by group, and what failed or is beyond a threshold."""
     from pescape.cli.output import number, table, warn
-    from pescape.validation.comparison import group_errors, violations
+    from pescape.validation.study import group_errors, violations
 
     if not study.standards:
         _print_rows(study, study.rows(), None)

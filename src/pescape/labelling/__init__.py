@@ -1,9 +1,8 @@
 """Reference energies, forces and stresses, and where they come from."""
 
-from pescape.labelling.config import ReferenceConfig
-from pescape.labelling.failures import LabelError, LabelFailure
+from pescape.labelling.evaluation import LabelError, LabelFailure
 from pescape.labelling.label import configuration_id, label
-from pescape.labelling.reference import LabelPolicy, Reference, reference_from
+from pescape.labelling.reference import LabelPolicy, Reference, ReferenceConfig, reference_from
 
 __all__ = [
     "LabelError",

@@ -1,28 +1,95 @@
-"""One attempt at a label: ask a calculator, and tell failures apart."""
+"""Labels that could not be had: what went wrong, recorded and never used silently.
+
+One attempt at a label: ask a calculator, and tell failures apart.
+"""
 
 from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from ase.calculators.calculator import (
+    CalculationFailed,
     CalculatorError,
     PropertyNotImplementedError,
     SCFError,
 )
 
 from pescape.errors import ConfigError, DataError
-from pescape.labelling.failures import NotConvergedError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
 
-    from pescape.labelling.failures import FailureKind
     from pescape.labelling.reference import LabelPolicy, Reference
+
+
+FailureKind = Literal["not_converged", "crashed", "timed_out", "not_finite", "beyond_limits"]
+
+
+@dataclass(frozen=True)
+class LabelFailure:
+    """Why a configuration has no label.
+
+    Parameters
+    ----------
+    kind
+        ``"not_converged"``: the self-consistency ended too early. ``"crashed"``: the program
+        ended with an error or was killed, or its output makes no sense. ``"timed_out"``: it
+        was killed at its time limit. ``"not_finite"``: it gave a NaN or an infinity.
+        ``"beyond_limits"``: forces or energy are beyond what the configuration allows.
+    message
+        What the last attempt said.
+    formula, configuration_id
+        Of the configuration.
+    reference
+        Name of the reference.
+    attempts
+        How many were made.
+    seconds
+        Wall time of all attempts.
+    tail
+        The end of what the program of the last attempt wrote.
+    """
+
+    kind: FailureKind
+    message: str
+    formula: str
+    configuration_id: str
+    reference: str
+    attempts: int
+    seconds: float
+    tail: str = ""
+
+    def __str__(self) -> str:
+        made = "one attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        kind = self.kind.replace("_", " ")
+        return f"{self.reference} failed on {self.formula} ({kind}, {made}): {self.message}"
+
+
+class LabelError(DataError):
+    """A configuration that the reference could not label.
+
+    Parameters
+    ----------
+    failure
+        What happened.
+    """
+
+    def __init__(self, failure: LabelFailure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+    def __reduce__(self) -> tuple[type[LabelError], tuple[LabelFailure]]:
+        return LabelError, (self.failure,)
+
+
+class NotConvergedError(CalculationFailed):
+    """A calculator's self-consistency cycle ended before it was converged."""
+
 
 #: What calculators raise about a configuration; anything else is an error in a program.
 _FAILURES = (

@@ -14,8 +14,7 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape.files import fingerprint, write_json
-from pescape.labelling.evaluation import AttemptError, evaluate
-from pescape.labelling.failures import LabelError, LabelFailure
+from pescape.labelling.evaluation import AttemptError, LabelError, LabelFailure, evaluate
 from pescape.labelling.isolated import OUTPUT_FILE, evaluate_isolated
 from pescape.labelling.reference import with_changes
 

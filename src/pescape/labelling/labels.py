@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, cast
 
 import ase.io
 
-from pescape.dataset import SOURCE
+from pescape.data.configurations import SOURCE
 from pescape.errors import DataError, TaskError
 from pescape.files import fingerprint, write_json
-from pescape.labelling.failures import LabelError, LabelFailure
+from pescape.labelling.evaluation import LabelError, LabelFailure
 from pescape.labelling.label import configuration_id, label
-from pescape.processes import exclusive, worker_pool
 from pescape.structures import as_stored
-from pescape.tasks import Task, TaskStore
+from pescape.tasks.pool import exclusive, worker_pool
+from pescape.tasks.store import Task, TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

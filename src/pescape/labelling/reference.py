@@ -1,4 +1,9 @@
-"""Reference calculators by value: any of ASE's by import path, and ready recipes."""
+"""Settings of the recipes for plane-wave codes, with defaults for metals and their oxides.
+
+The configuration of reference calculators: ``[reference]`` of every command's TOML.
+
+Reference calculators by value: any of ASE's by import path, and ready recipes.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +12,183 @@ import importlib
 import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pescape.config import load_config
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from pescape.config import Strict, load_config
 from pescape.files import fingerprint
-from pescape.labelling.config import ReferenceConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ase.calculators.calculator import BaseCalculator
+
+
+#: Settings that steer the way to self-consistency and leave its end where it is.
+STEERING = ("mixing", "max_steps", "algorithm")
+
+#: Settings of this machine.
+LOCAL = ("command", "python", "ranks", "pseudo_dir", *STEERING)
+
+
+class PlaneWaveConfig(Strict):
+    """What all plane-wave codes have in common."""
+
+    xc: str = Field("PBE", description="exchange-correlation functional, as the code calls it")
+    kpoint_density: PositiveFloat = Field(
+        10_000.0,
+        description="k-points × volume, Å³, at least; the mesh holds Γ and has one point along "
+        "directions that are not periodic",
+    )
+    smearing: Literal["fermi-dirac", "methfessel-paxton"] = Field(
+        "fermi-dirac",
+        description="of the occupations; methfessel-paxton (first order) is for metals only",
+    )
+    width: PositiveFloat = Field(0.1, description="of the smearing, eV")
+    spin: bool = Field(False, description="spin-polarised")
+    moments: dict[str, float] = Field(
+        default_factory=dict,
+        description="initial magnetic moments by element, μB; 1 for elements not named",
+    )
+    max_steps: PositiveInt = Field(200, description="most steps of the self-consistency cycle")
+    mixing: PositiveFloat | None = Field(
+        None, description="share of the new density in each step; the code's own if unset"
+    )
+    algorithm: str | None = Field(
+        None, description="of the eigensolver, as the code calls it; its own if unset"
+    )
+    ranks: PositiveInt = Field(1, description="MPI processes, started by mpiexec")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="further keywords of the code, which win over these"
+    )
+
+
+class GpawConfig(PlaneWaveConfig):
+    """GPAW in plane-wave mode, so that it gives stresses."""
+
+    cutoff: PositiveFloat = Field(450.0, description="of the plane waves, eV")
+    tolerance: PositiveFloat = Field(1e-5, description="of the energy, eV per valence electron")
+    setups: dict[str, str] = Field(
+        default_factory=dict, description="PAW data sets by element, where not the default"
+    )
+    python: str | None = Field(
+        None,
+        description="the interpreter that imports gpaw; this one if unset. Debian's package "
+        "runs under /usr/bin/python3",
+    )
+    command: str | None = Field(
+        None,
+        description="what starts the interpreter in parallel, such as '/usr/bin/mpiexec -n 4'; "
+        "mpiexec on PATH if unset and ranks asks for it",
+    )
+
+
+class EspressoConfig(PlaneWaveConfig):
+    """pw.x of Quantum ESPRESSO; the functional is that of the pseudopotentials."""
+
+    xc: str = Field("", description="overrides the pseudopotentials' functional (input_dft)")
+    cutoff: PositiveFloat = Field(680.0, description="of the wave functions, eV (50 Ry)")
+    density_cutoff: PositiveFloat | None = Field(
+        None, description="of the density, eV; 8 times cutoff if unset, as ultrasoft ones need"
+    )
+    tolerance: PositiveFloat = Field(1e-6, description="of the energy, eV per atom")
+    pseudopotentials: dict[str, str] = Field(description="UPF files by element")
+    pseudo_dir: str = Field(".", description="where they are, from the configuration file on")
+    command: str | None = Field(
+        None, description="what runs pw.x, such as 'mpirun -n 8 pw.x'; pw.x on PATH if unset"
+    )
+
+
+class VaspConfig(PlaneWaveConfig):
+    """VASP, the user's own."""
+
+    cutoff: PositiveFloat = Field(520.0, description="of the plane waves, eV")
+    tolerance: PositiveFloat = Field(1e-6, description="of the energy, eV per atom")
+    pseudopotentials: dict[str, str] = Field(
+        description="POTCAR folders by element, { Zr = 'Zr_sv' }"
+    )
+    pseudo_set: str = Field(
+        "potpaw_PBE", description="folder of the data sets, below pseudo_dir or VASP_PP_PATH"
+    )
+    pseudo_dir: str | None = Field(None, description="VASP_PP_PATH if unset")
+    command: str | None = Field(
+        None, description="what runs VASP, such as 'srun vasp_std'; vasp_std if unset"
+    )
+
+
+_CHOICE = (
+    "give exactly one of eam = 'FILE', a table gpaw, espresso or vasp, and "
+    "calculator = 'MODULE:CLASS' or 'FILE.py:FUNCTION'"
+)
+
+
+class ReferenceConfig(Strict):
+    """Which calculator labels configurations: one of the recipes, or any of ASE's."""
+
+    eam: str | None = Field(
+        None, description="setfl file, here or among the potentials that LAMMPS ships"
+    )
+    gpaw: GpawConfig | None = Field(None, description="GPAW, plane waves")
+    espresso: EspressoConfig | None = Field(None, description="pw.x of Quantum ESPRESSO")
+    vasp: VaspConfig | None = None
+    calculator: str | None = Field(
+        None,
+        description="what makes an ASE calculator: a class or function by its import path, "
+        "'ase.calculators.emt:EMT', or a function of a file, 'dft.py:calculator'",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="keyword arguments of the calculator"
+    )
+    timeout: PositiveFloat | None = Field(
+        None, description="s; an attempt that takes longer is killed with all it started"
+    )
+    attempts: PositiveInt = Field(2, description="most attempts at one label")
+    retry: tuple[dict[str, Any], ...] = Field(
+        (),
+        description="what changes at the second attempt, the third, …: options of the "
+        "calculator, or mixing, max_steps and algorithm of a recipe",
+    )
+    max_force: PositiveFloat | None = Field(
+        None, description="eV/Å; labels with a larger force are failures"
+    )
+    energy_limits: tuple[float, float] | None = Field(
+        None, description="eV per atom; labels beyond them are failures"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ReferenceConfig:
+        given = [name for name in _RECIPE_KEYS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(_CHOICE + (f"; {' and '.join(given)} are given" if given else ""))
+        if given == ["eam"] and self.options:
+            raise ValueError("options go with calculator, the eam recipe has none")
+        if given != ["calculator"] and self.options:
+            raise ValueError(f"options of {given[0]} go into its table: {given[0]}.options")
+        self._check_retry(given[0])
+        if self.energy_limits and self.energy_limits[0] >= self.energy_limits[1]:
+            raise ValueError(f"energy_limits = {list(self.energy_limits)} do not rise")
+        return self
+
+    def _check_retry(self, recipe: str) -> None:
+        if recipe == "calculator":
+            return
+        known = () if recipe == "eam" else STEERING
+        wrong = sorted({key for changes in self.retry for key in changes} - set(known))
+        if wrong:
+            allowed = f"may change {', '.join(known)} only" if known else "goes with other recipes"
+            raise ValueError(f"retry: {wrong[0]!r} would change labels; retry {allowed}")
+
+    @property
+    def recipe(self) -> str:
+        """Which of the recipes: ``"file"`` for a calculator of the user's own file."""
+        if self.calculator is not None and self.calculator.partition(":")[0].endswith(".py"):
+            return "file"
+        return next(name for name in _RECIPE_KEYS if getattr(self, name) is not None)
+
+
+_RECIPE_KEYS = ("eam", "gpaw", "espresso", "vasp", "calculator")
+
 
 #: What knows how to make the calculators of each recipe; imported when first needed.
 _RECIPES = {

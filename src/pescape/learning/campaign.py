@@ -13,10 +13,9 @@ import numpy as np
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
 from pescape.files import append_line, atomic, close_line, read_lines
-from pescape.labelling.failures import LabelFailure
+from pescape.labelling.evaluation import LabelFailure
 from pescape.labelling.labels import forget_failures, label_task, outcome_of_label
-from pescape.learning.levels import summary_of, write_levels
-from pescape.learning.rounds import Round, write_rounds
+from pescape.learning.records import Round, summary_of, write_levels, write_rounds
 from pescape.learning.work import FitStart, Fitted, fit_task, read_fit
 
 if TYPE_CHECKING:
@@ -27,9 +26,8 @@ if TYPE_CHECKING:
 
     from pescape.labelling import Reference
     from pescape.learning.config import LearnConfig
-    from pescape.learning.levels import LevelSummary
-    from pescape.learning.status import ProgressFile
-    from pescape.tasks import Task, TaskStore
+    from pescape.learning.records import LevelSummary, ProgressFile
+    from pescape.tasks.store import Task, TaskStore
 
 #: File names in the output folder.
 TRAINING_FILE = "train.xyz"

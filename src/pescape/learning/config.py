@@ -16,16 +16,16 @@ from pydantic import (
     model_validator,
 )
 
+from pescape.calculators.mtp.contraction import LEVELS
 from pescape.calculators.mtp.fit import FitSettings, Weights
-from pescape.calculators.mtp.multigraphs import LEVELS
 from pescape.calculators.zbl import ZBL
 from pescape.config import Strict
-from pescape.executors import ExecutorConfig
-from pescape.families import StartConfig  # noqa: TC001
+from pescape.ensemble.config import EnsembleConfig  # noqa: TC001
 from pescape.labelling import ReferenceConfig  # noqa: TC001 (pydantic reads it)
-from pescape.learning.ensemble import EnsembleConfig  # noqa: TC001
 from pescape.sampling.config import Explorer  # noqa: TC001
 from pescape.structures import Recipe  # noqa: TC001
+from pescape.structures.families import StartConfig  # noqa: TC001
+from pescape.tasks.cluster import ExecutorConfig
 
 
 class PotentialConfig(Strict):

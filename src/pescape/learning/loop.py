@@ -22,12 +22,12 @@ import numpy as np
 
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
-from pescape.dataset import species_of
+from pescape.data.configurations import species_of
+from pescape.ensemble.config import run_ensemble
 from pescape.errors import ConfigError, TaskError
-from pescape.executors import open_executor
 from pescape.files import write_json
 from pescape.labelling import reference_from
-from pescape.labelling.failures import LabelFailure
+from pescape.labelling.evaluation import LabelFailure
 from pescape.labelling.labels import label_task, outcome_of_label
 from pescape.learning.campaign import (
     ENSEMBLE_FOLDER,
@@ -42,12 +42,9 @@ from pescape.learning.campaign import (
     publish,
     start_from_last,
 )
-from pescape.learning.dynamics import Run, lost_start_of, outcome_of, snapshots_of
-from pescape.learning.ensemble import run_ensemble
-from pescape.learning.exploration import Exploration
+from pescape.learning.dynamics import Exploration, Run, lost_start_of, outcome_of, snapshots_of
 from pescape.learning.plan import stages_of
-from pescape.learning.rounds import Round, write_rounds
-from pescape.learning.status import ProgressFile
+from pescape.learning.records import ProgressFile, Round, write_rounds
 from pescape.learning.work import (
     FitStart,
     Fitted,
@@ -56,9 +53,10 @@ from pescape.learning.work import (
     read_chosen,
     select_task,
 )
-from pescape.processes import exclusive
 from pescape.structures import build_structures
-from pescape.tasks import TaskStore
+from pescape.tasks.cluster import open_executor
+from pescape.tasks.pool import exclusive
+from pescape.tasks.store import TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,10 +64,10 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
+    from pescape.ensemble.config import EnsembleReport
     from pescape.learning.config import LearnConfig
-    from pescape.learning.ensemble import EnsembleReport
     from pescape.learning.plan import Job, Stage
-    from pescape.tasks import Task
+    from pescape.tasks.store import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -363,7 +361,7 @@ def _test(campaign: Campaign, stage: Stage, folders: list[Path], one: Round) -> 
 
 def _finish(campaign: Campaign, *, settled: bool) -> LearnResult:
     """Leave the potential, the tables and the figures."""
-    from pescape.learning.figure import draw_levels, draw_rounds
+    from pescape.figures.learning import draw_levels, draw_rounds
 
     target = campaign.folder / campaign.config.potential.file
     publish(campaign.fitted.path, target)

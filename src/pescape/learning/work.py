@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING
 
 import ase.io
 
-from pescape.calculators.activeset import build_active_set
-from pescape.calculators.fitting.ranks import world
+from pescape.calculators.doptimality.active_set import build_active_set
+from pescape.calculators.doptimality.select import choose
+from pescape.calculators.fit.shards import world
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp, raised
 from pescape.calculators.zbl import ZBL
 from pescape.files import fingerprint, write_json
 from pescape.labelling import configuration_id
-from pescape.learning.dynamics import Run, risky_of, run_dynamics
-from pescape.learning.exploration import Exploration, run_exploration
-from pescape.learning.selection import choose
-from pescape.tasks import Task
+from pescape.learning.dynamics import Exploration, Run, risky_of, run_dynamics, run_exploration
+from pescape.tasks.store import Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
 
-    from pescape.calculators.activeset import Mode
+    from pescape.calculators.doptimality.active_set import Mode
     from pescape.learning.config import GuardConfig, PotentialConfig
 
 POTENTIAL_FILE = "potential.almtp"

@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pescape.ensemble.learning_curve import LearningCurve, draw_learning_curve
+from pescape.ensemble.results import Spread, read_report
+from pescape.ensemble.tree import Branch
 from pescape.errors import DataError, TaskError
-from pescape.learning.curve import LearningCurve, draw_learning_curve
-from pescape.learning.decision_tree import Branch
-from pescape.learning.ensemble_figure import draw_histograms, draw_tree
-from pescape.learning.ensemble_report import read_report
-from pescape.learning.ensemble_results import Spread
-from pescape.learning.figure import draw_levels, draw_rounds
-from pescape.learning.levels import read_levels
-from pescape.learning.rounds import read_rounds
-from pescape.report.figures import FIGURES
+from pescape.figures import FIGURES
+from pescape.figures.ensemble import draw_histograms, draw_tree
+from pescape.figures.learning import draw_levels, draw_rounds
+from pescape.learning.records import read_levels, read_rounds
 from pescape.report.page import Extra, Picture, Table, picture
-from pescape.report.text import number
+from pescape.report.tables import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pescape.learning.levels import LevelSummary
+    from pescape.learning.records import LevelSummary
 
 # Histograms that a figure holds.
 _MOST = 12

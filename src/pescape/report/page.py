@@ -11,8 +11,8 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from pescape.report.palette import styles
-from pescape.report.text import (
+from pescape.figures.palette import styles
+from pescape.report.tables import (
     breakable,
     duration,
     flattened,
@@ -27,7 +27,7 @@ from pescape.report.verdict import is_beyond, scores, title_of, totals
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pescape.report.links import Download
+    from pescape.report.tables import Download
     from pescape.validation.runner import Outcome
     from pescape.validation.study import Row, Standard, Study
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from pescape.figures import FIGURES, drawings_of, scene_of
+from pescape.figures.bars import overview
 from pescape.files import write_text
 from pescape.report.extras import campaign_section, curve_section, ensemble_section
-from pescape.report.figures import FIGURES, drawings_of, scene_of
-from pescape.report.figures.overview import overview
-from pescape.report.links import download
 from pescape.report.page import picture, rendered, section_of
-from pescape.report.tables import write_tables
+from pescape.report.tables import download, write_tables
 from pescape.validation.study_run import write_structures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pescape.report.figures import Drawing
+    from pescape.figures import Drawing
     from pescape.report.page import Picture, Section
     from pescape.validation.study import Study
 

@@ -1,4 +1,6 @@
-"""Sampling campaigns.
+"""Progress inside trajectories, read off their logs.
+
+Sampling campaigns.
 
 A campaign is a function of its configuration: every trajectory is a task whose result is
 kept, and a trajectory that was killed goes on from its log. So running a campaign again
@@ -9,23 +11,31 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pescape.dataset import write_configurations
+from pescape.data.configurations import write_configurations
 from pescape.files import atomic, write_json, write_text
-from pescape.processes import exclusive, worker_pool
-from pescape.sampling.limits import LIMITS_FILE, Limits, limits_from, limits_task, read_limits
 from pescape.sampling.plan import Plan, Planned, make_plan
-from pescape.sampling.progress import watched
-from pescape.sampling.sets import Record, gather, without_repeats
+from pescape.sampling.sets import (
+    LIMITS_FILE,
+    Limits,
+    Record,
+    gather,
+    limits_from,
+    limits_task,
+    read_limits,
+    without_repeats,
+)
 from pescape.sampling.trajectory import log_of, read_outcome, scratch_of
-from pescape.tasks import TaskStore
+from pescape.tasks.pool import exclusive, worker_pool
+from pescape.tasks.store import TaskStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     from ase import Atoms
@@ -33,7 +43,55 @@ if TYPE_CHECKING:
     from pescape.plugins.structures import EnergyForceLimits
     from pescape.sampling.config import SampleConfig
     from pescape.sampling.trajectory import Outcome
-    from pescape.tasks import Task
+    from pescape.tasks.store import Task
+
+
+_SECONDS = 0.5
+
+
+class CallCounter:
+    """Counts the force calls in logs that grow; what was read once is not read again."""
+
+    def __init__(self, logs: Mapping[str, Path]) -> None:
+        self._logs = dict(logs)
+        self._read: dict[str, tuple[int, int]] = {}
+
+    def count(self) -> dict[str, int]:
+        """Force calls so far by the logs' names; logs that do not exist are left out."""
+        found = {}
+        for name, path in self._logs.items():
+            offset, lines = self._read.get(name, (0, 0))
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                if path.stat().st_size < offset:  # written anew
+                    offset, lines = 0, 0
+                file.seek(offset)
+                content = file.read()
+                whole = content[: content.rfind(b"\n") + 1]
+                lines += sum(line.startswith(b'{"id"') for line in whole.split(b"\n"))
+                self._read[name] = offset + len(whole), lines
+                found[name] = lines
+        return found
+
+
+@contextlib.contextmanager
+def watched(logs: Mapping[str, Path], tell: Callable[[dict[str, int]], None]) -> Iterator[None]:
+    """Tell the force calls in logs that grow, twice a second while the block runs."""
+    counter, done = CallCounter(logs), threading.Event()
+    before = counter.count()
+
+    def poll() -> None:
+        while not done.wait(_SECONDS):
+            now = counter.count()
+            tell({name: calls for name, calls in now.items() if calls != before.get(name)})
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
 
 #: File names in the output folder.
 STARTS_FILE = "starts.xyz"
@@ -256,7 +314,7 @@ def _finish(
     }
     write_json(folder / TABLE_FILE, table)
     if train or test:
-        from pescape.sampling.figure import draw_sample
+        from pescape.figures.sampling import draw_sample
 
         draw_sample(gathered, folder / FIGURE_FILE, limits=limits)
     return SampleResult(folder, records, len(train), len(test), len(rejected), limits)
@@ -294,8 +352,6 @@ def read_progress(plan: Plan, folder: Path) -> list[tuple[Planned, Outcome | Non
         For each trajectory what was planned, how it ended (None while it has not) and the
         force calls made so far.
     """
-    from pescape.sampling.progress import CallCounter
-
     keys = [one.task.key for one in plan.trajectories if one.task is not None]
     counted = CallCounter({key: log_of(folder, key) for key in keys}).count()
     found: list[tuple[Planned, Outcome | None, int]] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.dataset import species_of
+from pescape.data.configurations import species_of
 from pescape.labelling import reference_from
 from pescape.sampling.trajectory import trajectory_task
 from pescape.structures import draw_structures
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pescape.labelling import Reference
     from pescape.sampling.config import AnySampler, SampleConfig
-    from pescape.tasks import Task
+    from pescape.tasks.store import Task
 
 # First words of the spawn keys of what the campaign's seed is for.
 _STRUCTURES, _TRAJECTORIES, _SPLIT = 0, 1, 2

@@ -1,8 +1,8 @@
 """Properties that a potential is judged by, predicates about them, and what runs them."""
 
 from pescape.validation.predicates import Predicate
+from pescape.validation.property import Curve, PropertyError, PropertyResult, Value
 from pescape.validation.registry import PROPERTIES, AnyProperty, Property, known_values
-from pescape.validation.result import Curve, PropertyError, PropertyResult, Value
 from pescape.validation.runner import Outcome, property_task, run_properties
 from pescape.validation.sources import CalculatorSource, PotentialFile
 

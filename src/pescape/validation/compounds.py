@@ -16,7 +16,7 @@ from ase.spacegroup import crystal
 from pydantic import Field, PositiveFloat, ValidationInfo, model_validator
 
 from pescape.config import Strict
-from pescape.dataset import read_configurations
+from pescape.data.configurations import read_configurations
 from pescape.errors import DataError
 from pescape.validation import symmetry
 

@@ -1,4 +1,7 @@
-"""Crystals that properties are computed of: how they are named, built and relaxed."""
+"""Minimisation, with an error where it does not converge.
+
+Crystals that properties are computed of: how they are named, built and relaxed.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,77 @@ import numpy as np
 from ase.constraints import FixSymmetry
 from ase.data import atomic_numbers, reference_states
 from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS, LBFGS
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
 from pescape.config import tag_of
 from pescape.plugins.structures import crystal
-from pescape.plugins.structures.hosts import Host
+from pescape.plugins.structures.crystals import Host
 from pescape.validation.compounds import Prototype, Solid, StructureFile, value_name
-from pescape.validation.relaxation import minimised
-from pescape.validation.result import PropertyError
+from pescape.validation.property import PropertyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
+
+
+# Beyond this many coordinates the dense Hessian of BFGS costs more than it gains.
+_DENSE = 60
+# What the springs of the first step are (eV/Å²), as ASE's BFGS has it.
+_STIFFNESS = 70.0
+_MAXSTEP = 0.1
+
+
+def minimised(
+    atoms: Atoms,
+    target: Any = None,  # noqa: ANN401 (atoms, or one of ASE's filters of them)
+    *,
+    fmax: float,
+    steps: int,
+    what: str,
+) -> int:
+    """Minimise the energy of a structure, in place.
+
+    Parameters
+    ----------
+    atoms
+        With a calculator.
+    target
+        A filter of `atoms` that relaxes the cell too; by default positions alone.
+    fmax
+        Largest force that may be left, eV/Å.
+    steps
+        Most optimiser steps.
+    what
+        Names the structure in errors.
+
+    Returns
+    -------
+    int
+        Steps taken.
+
+    Raises
+    ------
+    PropertyError
+        Not converged, or the energy or a force is not finite.
+    """
+    target = atoms if target is None else target
+    if 3 * len(target) <= _DENSE:
+        optimizer: Any = BFGS(target, logfile=None, alpha=_STIFFNESS, maxstep=_MAXSTEP)
+    else:
+        optimizer = LBFGS(target, logfile=None, alpha=_STIFFNESS, maxstep=_MAXSTEP)  # type: ignore[arg-type]
+    converged = optimizer.run(fmax=fmax, steps=steps)
+    left = float(np.linalg.norm(target.get_forces(), axis=1).max())
+    if not np.isfinite(left) or not np.isfinite(atoms.get_potential_energy()):
+        raise PropertyError(f"{what}: energy or forces are not finite")
+    if not converged:
+        raise PropertyError(
+            f"{what}: not relaxed after {steps} steps, a force of {left:.3g} eV/Å is left"
+        )
+    return int(optimizer.nsteps)
+
 
 Repeat = tuple[PositiveInt, PositiveInt, PositiveInt]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pescape.labelling import Reference
-from pescape.lammps_runs import LOG_FILE, run_script
-from pescape.validation.result import PropertyError
+from pescape.lammps_style.run import LOG_FILE, run_script
+from pescape.validation.property import PropertyError
 from pescape.validation.sources import PotentialFile
 
 if TYPE_CHECKING:

@@ -10,37 +10,38 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Discriminator, Tag
 
 from pescape.config import tag_of
-from pescape.validation.properties.cost import CostConfig, cost
-from pescape.validation.properties.divacancy import DivacancyConfig, divacancy
-from pescape.validation.properties.elastic import ElasticConfig, elastic
-from pescape.validation.properties.eos import EosConfig, eos
-from pescape.validation.properties.interstitial import InterstitialConfig, interstitial
-from pescape.validation.properties.interstitial_migration import (
-    InterstitialMigrationConfig,
-    interstitial_migration,
+from pescape.validation.properties.crystal.elastic import ElasticConfig, elastic
+from pescape.validation.properties.crystal.eos import EosConfig, eos
+from pescape.validation.properties.crystal.lattice import LatticeConfig, lattice
+from pescape.validation.properties.crystal.phonons import PhononsConfig, phonons
+from pescape.validation.properties.defects.interstitial import InterstitialConfig, interstitial
+from pescape.validation.properties.defects.vacancies import (
+    DivacancyConfig,
+    VacancyConfig,
+    divacancy,
+    vacancy,
 )
-from pescape.validation.properties.lattice import LatticeConfig, lattice
-from pescape.validation.properties.melting import MeltingConfig, melting
-from pescape.validation.properties.nve_drift import NveDriftConfig, nve_drift
-from pescape.validation.properties.pair_curve import PairCurveConfig, pair_curve
-from pescape.validation.properties.path_energies import PathEnergiesConfig, path_energies
-from pescape.validation.properties.phonons import PhononsConfig, phonons
-from pescape.validation.properties.physicality import PhysicalityConfig, physicality
-from pescape.validation.properties.stacking_faults import StackingFaultConfig, stacking_fault
-from pescape.validation.properties.surfaces import SurfaceConfig, surface
-from pescape.validation.properties.thermal import ThermalConfig, thermal
-from pescape.validation.properties.vacancy import VacancyConfig, vacancy
-from pescape.validation.properties.vacancy_hop import VacancyHopConfig, vacancy_hop
-from pescape.validation.properties.vacancy_migration import (
+from pescape.validation.properties.heat.melting import MeltingConfig, melting
+from pescape.validation.properties.heat.thermal import ThermalConfig, thermal
+from pescape.validation.properties.paths.migration import (
+    InterstitialMigrationConfig,
     VacancyMigrationConfig,
+    interstitial_migration,
     vacancy_migration,
 )
+from pescape.validation.properties.paths.path_energies import PathEnergiesConfig, path_energies
+from pescape.validation.properties.paths.vacancy_hop import VacancyHopConfig, vacancy_hop
+from pescape.validation.properties.planes.stacking_faults import StackingFaultConfig, stacking_fault
+from pescape.validation.properties.planes.surfaces import SurfaceConfig, surface
+from pescape.validation.properties.soundness.cost import CostConfig, cost
+from pescape.validation.properties.soundness.nve_drift import NveDriftConfig, nve_drift
+from pescape.validation.properties.soundness.pair_curve import PairCurveConfig, pair_curve
+from pescape.validation.properties.soundness.sanity import PhysicalityConfig, physicality
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pescape.validation.base import PropertyConfig
-    from pescape.validation.result import PropertyResult
+    from pescape.validation.property import PropertyConfig, PropertyResult
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from pescape.errors import TaskError
 from pescape.files import fingerprint, write_json
-from pescape.tasks import Task
+from pescape.tasks.store import Task
 from pescape.validation.lammps import lammps_model
+from pescape.validation.property import PropertyResult
 from pescape.validation.registry import PROPERTIES
-from pescape.validation.result import PropertyResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
-    from pescape.tasks import TaskStore
-    from pescape.validation.base import PropertyConfig
+    from pescape.tasks.store import TaskStore
+    from pescape.validation.property import PropertyConfig
     from pescape.validation.sources import CalculatorSource
 
 RESULT_FILE = "result.json"

@@ -13,25 +13,31 @@ import ase.io
 
 from pescape.config import Strict
 from pescape.errors import ConfigError
-from pescape.executors import open_executor
 from pescape.files import atomic, write_json
-from pescape.processes import exclusive
-from pescape.tasks import TaskStore
-from pescape.validation.comparison import write_values
+from pescape.tasks.cluster import open_executor
+from pescape.tasks.pool import exclusive
+from pescape.tasks.store import TaskStore
 from pescape.validation.compounds import Solid
+from pescape.validation.references import KnownValues
 from pescape.validation.registry import known_values
 from pescape.validation.runner import property_task, run_properties
 from pescape.validation.sources import PotentialFile
-from pescape.validation.study import KnownValue, Standard, Study, Subject, structures_file
-from pescape.validation.values import KnownValues
+from pescape.validation.study import (
+    KnownValue,
+    Standard,
+    Study,
+    Subject,
+    structures_file,
+    write_values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     from pescape.labelling import Reference
-    from pescape.validation.base import PropertyConfig
     from pescape.validation.config import ValidationConfig
+    from pescape.validation.property import PropertyConfig
     from pescape.validation.runner import Outcome
     from pescape.validation.study import Threshold
 

@@ -12,11 +12,11 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.md.verlet import VelocityVerlet
 
 from pescape.calculators import BPNN
-from pescape.calculators.activeset import ActiveSet, grades
 from pescape.calculators.bpnn import BPNNPotential, Cutoff, SymmetryFunction
 from pescape.calculators.bpnn.descriptors import SymmetryFunctions
 from pescape.calculators.bpnn.network import ACTIVATIONS
 from pescape.calculators.bpnn.symmetry import CUTOFFS, KINDS, NEIGHBORS, WINDOWS
+from pescape.calculators.doptimality.active_set import ActiveSet, grades
 from pescape.calculators.neighbors import neighbors
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from pescape.calculators import BPNN
-from pescape.calculators.activeset import build_active_set, grades, gradient_rows
 from pescape.calculators.bpnn import BPNNPotential, Scaling, paper_functions
 from pescape.calculators.bpnn.fit import (
     CacheSettings,
@@ -20,14 +19,13 @@ from pescape.calculators.bpnn.fit import (
     fit_ensemble,
     paper_settings,
 )
-from pescape.calculators.bpnn.fit.batches import batches
-from pescape.calculators.bpnn.fit.cache import features
-from pescape.calculators.bpnn.fit.jacobian import residual_rows
-from pescape.calculators.bpnn.fit.least_squares import LeastSquares
-from pescape.calculators.bpnn.fit.model import Model, all_predictions
+from pescape.calculators.bpnn.fit.features import features
+from pescape.calculators.bpnn.fit.least_squares import LeastSquares, residual_rows
+from pescape.calculators.bpnn.fit.model import Model, all_predictions, batches
 from pescape.calculators.bpnn.fit.prepare import row_factors
-from pescape.calculators.fitting.data import training_set
-from pescape.calculators.fitting.loss import loss
+from pescape.calculators.doptimality.active_set import build_active_set, grades, gradient_rows
+from pescape.calculators.fit.data import training_set
+from pescape.calculators.fit.loss import loss
 
 WEIGHTS = Weights(1.0, 0.02, 0.003)
 METHODS = ("levenberg", "bfgs", "lbfgs", "adam")
@@ -154,7 +152,7 @@ def test_gauss_newton_and_autograd_agree_on_the_gradient(made_up, monkeypatch):
     assert loss_ == pytest.approx(value, rel=1e-12)
     np.testing.assert_allclose(2 * slope, gradient, atol=1e-10 * abs(gradient).max())
     # Large configurations are worked on in parts.
-    monkeypatch.setattr("pescape.calculators.bpnn.fit.jacobian._DENSE_NUMBERS", 1)
+    monkeypatch.setattr("pescape.calculators.bpnn.fit.least_squares._DENSE_NUMBERS", 1)
     np.testing.assert_allclose(least.gauss_newton(theta)[2], matrix, atol=1e-10 * matrix.max())
 
 

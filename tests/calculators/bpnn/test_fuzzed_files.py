@@ -11,8 +11,8 @@ import warnings
 import numpy as np
 import pytest
 
-from pescape.calculators.activeset import ActiveSet
 from pescape.calculators.bpnn import BPNNPotential, Cutoff, SymmetryFunction
+from pescape.calculators.doptimality.active_set import ActiveSet
 
 TRIALS = int(os.environ.get("PESCAPE_FUZZ", "600"))
 WORDS = [

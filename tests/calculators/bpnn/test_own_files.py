@@ -3,9 +3,9 @@ import pytest
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pescape.calculators.activeset import ActiveSet
 from pescape.calculators.bpnn import BPNNPotential, Scaling
 from pescape.calculators.bpnn.units import Normalization, Units
+from pescape.calculators.doptimality.active_set import ActiveSet
 
 
 def assert_same(a, b):

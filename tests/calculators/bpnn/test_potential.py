@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from pescape.calculators.activeset import ActiveSet
 from pescape.calculators.bpnn import (
     BPNNPotential,
     Cutoff,
@@ -17,6 +16,7 @@ from pescape.calculators.bpnn import (
     paper_functions,
 )
 from pescape.calculators.bpnn.units import Units, written
+from pescape.calculators.doptimality.active_set import ActiveSet
 
 
 def test_the_papers_set_has_136_functions_for_two_elements():

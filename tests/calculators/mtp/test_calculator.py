@@ -16,7 +16,7 @@ from ase.optimize import BFGS
 from scipy.spatial.transform import Rotation
 
 from pescape.calculators import MTP
-from pescape.calculators.activeset import build_active_set
+from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.mtp import MTPotential
 
 CUTOFF = 4.5

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pescape.calculators.activeset import ActiveSet, build_active_set, grades
+from pescape.calculators.doptimality.active_set import ActiveSet, build_active_set, grades
 from pescape.calculators.mtp import MTPotential
 
 ARRAYS = (

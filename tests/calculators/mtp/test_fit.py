@@ -4,7 +4,7 @@ from ase.build import bulk
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pescape.calculators.fitting.bfgs import minimise
+from pescape.calculators.fit.bfgs import minimise
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import (
     FitSettings,
@@ -17,7 +17,7 @@ from pescape.calculators.mtp.fit import (
     solve_linear,
     training_set,
 )
-from pescape.calculators.mtp.fit.curvature import damped_inverse, gauss_newton
+from pescape.calculators.mtp.fit.problem import damped_inverse, gauss_newton
 
 WEIGHTS = Weights(1.0, 0.02, 0.003)
 

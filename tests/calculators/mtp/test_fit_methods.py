@@ -6,8 +6,7 @@ from ase.build import bulk
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pescape.calculators.fitting.blocks import share
-from pescape.calculators.fitting.ranks import Alone
+from pescape.calculators.fit.shards import Alone, share
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import (
     FitSettings,
@@ -19,10 +18,9 @@ from pescape.calculators.mtp.fit import (
     solve_linear,
     training_set,
 )
-from pescape.calculators.mtp.fit.curvature import linear_columns, radial_columns, rows
-from pescape.calculators.mtp.fit.levels import ladder, level_of
-from pescape.calculators.mtp.fit.problem import Problem
+from pescape.calculators.mtp.fit.problem import Problem, linear_columns, radial_columns, rows
 from pescape.calculators.mtp.fit.steps import projection_cycle
+from pescape.calculators.mtp.levels import ladder, level_of
 
 WEIGHTS = Weights(1.0, 0.02, 0.003)
 QUICK = FitSettings(iterations=20, cycle=10, rung_iterations=10, starts=1, start_iterations=2)

@@ -11,8 +11,16 @@ from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape._mpi import mpich_file
-from pescape.calculators.fitting.blocks import block_edges, rank_edges, share
-from pescape.calculators.fitting.ranks import Alone, OrderedSum, SharedError, agreed, world
+from pescape.calculators.fit.shards import (
+    Alone,
+    OrderedSum,
+    SharedError,
+    agreed,
+    block_edges,
+    rank_edges,
+    share,
+    world,
+)
 
 _FIT = ("-c", "from pescape.cli import main; main()", "fit", "mtp")
 

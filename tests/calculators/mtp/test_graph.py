@@ -3,8 +3,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pescape.calculators.mtp import MTPotential
-from pescape.calculators.mtp.graph import moment_graph
-from pescape.calculators.mtp.multigraphs import LEVELS, scalar_graphs, vertex_pairs
+from pescape.calculators.mtp.basis import moment_graph
+from pescape.calculators.mtp.contraction import LEVELS, scalar_graphs, vertex_pairs
 
 # Shapeev's counts: radial functions, basic moments, basis functions.
 COUNTS = {

@@ -14,7 +14,7 @@ from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape.calculators import MTP
-from pescape.calculators.activeset import build_active_set
+from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import (
     FitSettings,
@@ -26,7 +26,7 @@ from pescape.calculators.mtp.fit import (
     raised,
     training_set,
 )
-from pescape.calculators.mtp.fit.repulsion import without_repulsion
+from pescape.calculators.mtp.fit.fit import without_repulsion
 from pescape.calculators.neighbors import neighbors
 from pescape.calculators.zbl import ZBL
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pescape import lammps_style
-from pescape.lammps_style import embedded
+from pescape.lammps_style.python import embedded
 
 
 def test_the_names_of_the_input_lines_are_there():

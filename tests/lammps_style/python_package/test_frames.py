@@ -7,8 +7,8 @@ import pytest
 from ase import units
 from ase.io import read
 
-from pescape.lammps_style import frames
-from pescape.lammps_style.clib import Box
+from pescape.lammps_style.python import frames
+from pescape.lammps_style.python.clib import Box
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from ase.build import bulk
 
 from pescape.calculators.neighbors import neighbors
-from pescape.lammps_style.clib import AtomArrays
-from pescape.lammps_style.ghosts import ghost_neighbors
+from pescape.lammps_style.python.clib import AtomArrays
+from pescape.lammps_style.python.ghosts import ghost_neighbors
 
 CUTOFF = 4.0
 SPECIES = np.array([-1, 0, 1], np.int32)

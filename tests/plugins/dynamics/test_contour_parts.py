@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 
-from pescape.plugins.dynamics.checkpoint import read_checkpoint, write_checkpoint
-from pescape.plugins.dynamics.contour_step import find_angle
-from pescape.plugins.dynamics.surrogate import LocalModel, Sample
-from pescape.plugins.dynamics.targets import Constant, PerAtomAbove, Ramp, Schedule, as_target
+from pescape.plugins.dynamics.contour.step import find_angle
+from pescape.plugins.dynamics.contour.targets import (
+    Constant,
+    PerAtomAbove,
+    Ramp,
+    Schedule,
+    as_target,
+)
+from pescape.plugins.dynamics.runs import read_checkpoint, write_checkpoint
+from pescape.plugins.dynamics.saddle.surrogate import LocalModel, Sample
 
 
 def surface(size, rng):

@@ -11,7 +11,7 @@ from ase.io import read
 from ase.optimize.optimize import Dynamics
 
 from pescape.plugins.dynamics import ContourExploration
-from pescape.plugins.dynamics.checkpoint import CheckpointError, write_checkpoint
+from pescape.plugins.dynamics.runs import CheckpointError, write_checkpoint
 
 
 class Counting(EMT):

@@ -10,8 +10,8 @@ from ase.io import read
 from ase.io.trajectory import Trajectory
 
 from pescape.plugins.dynamics import Dimer
-from pescape.plugins.dynamics.ritz import RitzSettings
-from pescape.plugins.dynamics.vtst import VtstSettings
+from pescape.plugins.dynamics.saddle.ritz import RitzSettings
+from pescape.plugins.dynamics.saddle.vtst import VtstSettings
 
 METHODS = ["ritz", "vtst"]
 

@@ -8,16 +8,16 @@ from ase.build import add_adsorbate, bulk, fcc100
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixCartesian
 
-from pescape.plugins.dynamics.saddles import (
+from pescape.plugins.dynamics.saddle.search import (
     CampaignSettings,
     distinct_saddles,
     fingerprint,
     largest_displacement,
+    relax,
     saddle_index,
     saddle_table,
     search_saddles,
 )
-from pescape.plugins.dynamics.slide import relax
 
 
 @pytest.fixture(scope="module")

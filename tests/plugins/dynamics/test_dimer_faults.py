@@ -7,9 +7,9 @@ from ase.constraints import FixAtoms
 from ase.io import read
 
 from pescape.plugins.dynamics import Dimer
-from pescape.plugins.dynamics.checkpoint import CheckpointError
 from pescape.plugins.dynamics.guards import Guards
-from pescape.plugins.dynamics.modes import local_displacement
+from pescape.plugins.dynamics.runs import CheckpointError
+from pescape.plugins.dynamics.saddle.rotation import local_displacement
 
 METHODS = ["ritz", "vtst"]
 

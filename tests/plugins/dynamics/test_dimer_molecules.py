@@ -8,22 +8,22 @@ from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms, FixCartesian
 
 from pescape.plugins.dynamics import Dimer
-from pescape.plugins.dynamics.modes import (
+from pescape.plugins.dynamics.saddle.projection import rigid_rotations, turned_onto
+from pescape.plugins.dynamics.saddle.rotation import (
     free_curvatures,
     free_mode,
     local_displacement,
     partial_hessian,
 )
-from pescape.plugins.dynamics.rigid import rigid_rotations, turned_onto
-from pescape.plugins.dynamics.saddles import (
+from pescape.plugins.dynamics.saddle.search import (
     CampaignSettings,
     distinct_saddles,
     fingerprint,
     largest_displacement,
+    relax,
     saddle_index,
     search_saddles,
 )
-from pescape.plugins.dynamics.slide import relax
 
 
 def lennard_jones():

@@ -7,20 +7,20 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixCartesian
 
-from pescape.plugins.dynamics.hessian import SubspaceHessian
-from pescape.plugins.dynamics.methods import engine_for, settings_for
-from pescape.plugins.dynamics.modes import (
+from pescape.plugins.dynamics.saddle.dimer import engine_for, settings_for
+from pescape.plugins.dynamics.saddle.hessian import SubspaceHessian
+from pescape.plugins.dynamics.saddle.rotation import (
     displacement_mode,
     free_mode,
     local_displacement,
     partial_hessian,
     random_mode,
+    rotate,
     softest_mode,
 )
-from pescape.plugins.dynamics.rotation import rotate
-from pescape.plugins.dynamics.slide import relax
-from pescape.plugins.dynamics.translation import TranslationSettings, largest_atom, propose
-from pescape.plugins.dynamics.vtst import rotate_in_plane
+from pescape.plugins.dynamics.saddle.search import relax
+from pescape.plugins.dynamics.saddle.translation import TranslationSettings, largest_atom, propose
+from pescape.plugins.dynamics.saddle.vtst import rotate_in_plane
 
 
 def symmetric(size, rng, lowest=-1.0):

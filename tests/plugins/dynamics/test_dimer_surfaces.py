@@ -12,11 +12,11 @@ from ase.constraints import FixCartesian
 from ase.vibrations import Vibrations
 
 from pescape.plugins.dynamics import Dimer
-from pescape.plugins.dynamics.modes import local_displacement, softest_mode
-from pescape.plugins.dynamics.ritz import RitzSettings
-from pescape.plugins.dynamics.slide import relax
-from pescape.plugins.dynamics.translation import TranslationSettings
-from pescape.plugins.dynamics.vtst import VtstSettings
+from pescape.plugins.dynamics.saddle.ritz import RitzSettings
+from pescape.plugins.dynamics.saddle.rotation import local_displacement, softest_mode
+from pescape.plugins.dynamics.saddle.search import relax
+from pescape.plugins.dynamics.saddle.translation import TranslationSettings
+from pescape.plugins.dynamics.saddle.vtst import VtstSettings
 
 METHODS = ["ritz", "vtst"]
 

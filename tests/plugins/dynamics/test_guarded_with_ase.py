@@ -10,8 +10,7 @@ from ase.calculators.socketio import SocketClient, SocketIOCalculator
 from ase.io import Trajectory, read
 
 from pescape.plugins.dynamics import ContourExploration, NVTRamp
-from pescape.plugins.dynamics.guarded import generator
-from pescape.plugins.dynamics.images import count_frames, keep_frames
+from pescape.plugins.dynamics.runs import count_frames, generator, keep_frames
 
 
 def crystal(calculator):

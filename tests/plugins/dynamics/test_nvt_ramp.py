@@ -8,7 +8,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixBondLength, FixCartesian, FixCom, FixedPlane, Hookean
 
-from pescape.plugins.dynamics import NVTRamp, thermostats
+from pescape.plugins.dynamics import NVTRamp
+from pescape.plugins.dynamics.md import thermostats
 
 THERMOSTATS = ("nose-hoover", "langevin")
 

@@ -9,8 +9,8 @@ from ase.io import read
 from ase.optimize.optimize import Dynamics
 
 from pescape.plugins.dynamics import NVTRamp
-from pescape.plugins.dynamics.checkpoint import CheckpointError
 from pescape.plugins.dynamics.guards import Guards
+from pescape.plugins.dynamics.runs import CheckpointError
 
 THERMOSTATS = ("nose-hoover", "langevin")
 

@@ -9,9 +9,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read
 
+from pescape.plugins.dynamics.contour.targets import PerAtomAbove, Ramp
 from pescape.plugins.dynamics.guards import Guards
 from pescape.plugins.dynamics.replicas import explore_replicas
-from pescape.plugins.dynamics.targets import PerAtomAbove, Ramp
 
 
 class Counting(EMT):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pescape.plugins.structures import Host, crystal, repeat_for, shortest_distance
-from pescape.plugins.structures.hosts import kept_apart
+from pescape.plugins.structures.crystals import kept_apart
 
 ZR = Host("Zr", "hcp", 3.234, 1.598)
 

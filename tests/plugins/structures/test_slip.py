@@ -3,7 +3,7 @@ import pytest
 from ase.calculators.lj import LennardJones
 
 from pescape.plugins.structures import Host, cut, shortest_distance, stacking_fault
-from pescape.plugins.structures.slip import SLIP, displacement_symmetries
+from pescape.plugins.structures.stacking_faults import SLIP, displacement_symmetries
 
 A = 3.2
 HOSTS = {

@@ -6,8 +6,13 @@ from pescape.calculators.mtp import MTPotential
 from pescape.labelling import reference_from
 from pescape.validation import PotentialFile
 from pescape.validation.lammps import lammps_model
-from pescape.validation.properties.cost import CostConfig, cost, parameter_count, processor
-from pescape.validation.properties.timing import Timing
+from pescape.validation.properties.soundness.cost import (
+    CostConfig,
+    Timing,
+    cost,
+    parameter_count,
+    processor,
+)
 
 OUTPUT = """Loop time of 0.1 on 1 procs for 10 steps with 100 atoms
 99.8% CPU use with 1 MPI tasks x 1 OpenMP threads

@@ -3,9 +3,9 @@ import pytest
 
 from pescape.validation import PropertyError
 from pescape.validation.crystals import Crystal
-from pescape.validation.properties.elastic import ElasticConfig, elastic
-from pescape.validation.properties.eos import EosConfig, eos
-from pescape.validation.properties.lattice import LatticeConfig, lattice
+from pescape.validation.properties.crystal.elastic import ElasticConfig, elastic
+from pescape.validation.properties.crystal.eos import EosConfig, eos
+from pescape.validation.properties.crystal.lattice import LatticeConfig, lattice
 
 from ..conftest import DEPTH, LENGTH
 

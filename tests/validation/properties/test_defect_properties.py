@@ -1,16 +1,19 @@
 import numpy as np
 import pytest
 
-from pescape.validation.crystals import Crystal, relaxed_crystal
-from pescape.validation.properties.divacancy import DivacancyConfig, divacancy
-from pescape.validation.properties.interstitial import InterstitialConfig, interstitial
-from pescape.validation.properties.vacancy import VacancyConfig, vacancy
-from pescape.validation.properties.vacancy_migration import (
+from pescape.validation.crystals import Crystal, minimised, relaxed_crystal
+from pescape.validation.properties.defects.interstitial import InterstitialConfig, interstitial
+from pescape.validation.properties.defects.vacancies import (
+    DivacancyConfig,
+    VacancyConfig,
+    divacancy,
+    vacancy,
+)
+from pescape.validation.properties.paths.migration import (
     VacancyMigrationConfig,
     vacancy_migration,
 )
-from pescape.validation.relaxation import minimised
-from pescape.validation.result import PropertyError
+from pescape.validation.property import PropertyError
 
 from ..conftest import DEPTH
 

@@ -4,8 +4,8 @@ from ase.spacegroup import crystal
 from ase.units import GPa
 
 from pescape.validation.compounds import Prototype, StructureFile
-from pescape.validation.crystals import Crystal, relaxed_crystal
-from pescape.validation.properties.elastic import (
+from pescape.validation.crystals import Crystal, minimised, relaxed_crystal
+from pescape.validation.properties.crystal.elastic import (
     ElasticConfig,
     cartesian_rotations,
     elastic,
@@ -13,7 +13,6 @@ from pescape.validation.properties.elastic import (
     symmetric_part,
     turn_to_axes,
 )
-from pescape.validation.relaxation import minimised
 
 from ..conftest import DEPTH, LENGTH, STEEPNESS
 

@@ -7,9 +7,10 @@ from pescape.plugins.structures import shortest_distance
 from pescape.validation import PropertyError, PropertyResult
 from pescape.validation.crystals import Crystal
 from pescape.validation.lammps import LammpsModel, lammps_model
-from pescape.validation.properties import coexistence, melting_runs, melting_search
-from pescape.validation.properties.melting import MeltingConfig, melting
-from pescape.validation.properties.melting_search import Setting
+from pescape.validation.properties.heat import coexistence
+from pescape.validation.properties.heat import coexistence as melting_runs
+from pescape.validation.properties.heat import melting as melting_search
+from pescape.validation.properties.heat.melting import MeltingConfig, Setting, melting
 
 COPPER = Crystal(element="Cu", lattice="fcc")
 CONFIG = MeltingConfig(

@@ -9,18 +9,16 @@ from pydantic import ValidationError
 from pescape.config import validate
 from pescape.validation.compounds import Prototype, StructureFile
 from pescape.validation.crystals import Crystal
-from pescape.validation.properties.interstitial_migration import (
+from pescape.validation.properties.paths.bands import BandConfig, minimum_energy_path
+from pescape.validation.properties.paths.migration import (
     InterstitialMigrationConfig,
-    interstitial_migration,
-)
-from pescape.validation.properties.path_energies import PathEnergiesConfig, path_energies
-from pescape.validation.properties.paths import BandConfig, minimum_energy_path
-from pescape.validation.properties.vacancy_hop import VacancyHopConfig, vacancy_hop
-from pescape.validation.properties.vacancy_migration import (
     VacancyMigrationConfig,
+    interstitial_migration,
     vacancy_migration,
 )
-from pescape.validation.result import PropertyError, snapshot
+from pescape.validation.properties.paths.path_energies import PathEnergiesConfig, path_energies
+from pescape.validation.properties.paths.vacancy_hop import VacancyHopConfig, vacancy_hop
+from pescape.validation.property import PropertyError, snapshot
 
 HEIGHT, DIP, BEND, STIFFNESS, PERIOD = 0.5, 0.2, 0.4, 4.0, 3.0
 

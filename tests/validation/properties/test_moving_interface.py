@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pescape.validation.properties.moving_interface import Motion, interface_motion, melting_point
+from pescape.validation.properties.heat.melting import Motion, interface_motion, melting_point
 
 LENGTH = 80.0  # Å
 TIME = np.arange(0.0, 20.0, 0.1)  # ps

@@ -5,7 +5,11 @@ from ase.units import kB
 from pescape.labelling import reference_from
 from pescape.validation.crystals import Crystal
 from pescape.validation.lammps import lammps_model
-from pescape.validation.properties.nve_drift import NveDriftConfig, conservation, nve_drift
+from pescape.validation.properties.soundness.nve_drift import (
+    NveDriftConfig,
+    conservation,
+    nve_drift,
+)
 
 from .test_thermal import COPPER, frequencies
 

@@ -5,7 +5,7 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 
 from pescape.validation import PropertyError
-from pescape.validation.properties.pair_curve import PairCurveConfig, pair_curve
+from pescape.validation.properties.soundness.pair_curve import PairCurveConfig, pair_curve
 
 COPPER = PairCurveConfig(elements=["Cu"])
 

@@ -9,9 +9,13 @@ from ase.units import GPa, fs
 
 from pescape.validation.compounds import Prototype
 from pescape.validation.crystals import Crystal, relaxed_crystal
-from pescape.validation.properties.elastic import ElasticConfig, elastic
-from pescape.validation.properties.force_constants import force_constants, repeat_of
-from pescape.validation.properties.phonons import PhononsConfig, phonons
+from pescape.validation.properties.crystal.elastic import ElasticConfig, elastic
+from pescape.validation.properties.crystal.phonons import (
+    PhononsConfig,
+    force_constants,
+    phonons,
+    repeat_of,
+)
 
 from ..conftest import DEPTH, LENGTH, STEEPNESS
 

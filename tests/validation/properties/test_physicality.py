@@ -6,7 +6,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from matscipy.neighbours import neighbour_list
 
 from pescape.validation.crystals import Crystal
-from pescape.validation.properties.physicality import CHECKS, PhysicalityConfig, physicality
+from pescape.validation.properties.soundness.sanity import CHECKS, PhysicalityConfig, physicality
 
 # Of the model below: depth (eV), range (Å), nearest distance, cut-off and width of its tail (Å).
 DEPTH, STEEPNESS, NEAREST, CUTOFF, TAIL = 0.3, 1.6, 2.6, 5.5, 1.5

@@ -1,8 +1,8 @@
 import pytest
 
-from pescape.validation.properties.interstitial import InterstitialConfig, interstitial
-from pescape.validation.properties.lattice import LatticeConfig, lattice
-from pescape.validation.values import read_values, shipped_values
+from pescape.validation.properties.crystal.lattice import LatticeConfig, lattice
+from pescape.validation.properties.defects.interstitial import InterstitialConfig, interstitial
+from pescape.validation.references import read_values, shipped_values
 
 
 @pytest.fixture

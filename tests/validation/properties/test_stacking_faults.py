@@ -4,12 +4,12 @@ from ase import Atoms
 from ase.units import J, m
 
 from pescape.plugins.structures import Host
-from pescape.plugins.structures.slip import SLIP
+from pescape.plugins.structures.stacking_faults import SLIP
 from pescape.validation import PropertyError
 from pescape.validation.crystals import Crystal
-from pescape.validation.properties.defects import relaxed_host
-from pescape.validation.properties.gamma import FaultEnergies, dips, map_minima
-from pescape.validation.properties.stacking_faults import StackingFaultConfig, stacking_fault
+from pescape.validation.properties.defects.supercells import relaxed_host
+from pescape.validation.properties.planes.gamma_surface import FaultEnergies, dips, map_minima
+from pescape.validation.properties.planes.stacking_faults import StackingFaultConfig, stacking_fault
 
 BASAL, PRISMATIC = SLIP["hcp"]
 

@@ -5,7 +5,7 @@ from ase.units import J, m
 from pescape.validation import PropertyError
 from pescape.validation.crystals import Crystal
 from pescape.validation.predicates import Predicate
-from pescape.validation.properties.surfaces import SurfaceConfig, plane_title, surface
+from pescape.validation.properties.planes.surfaces import SurfaceConfig, plane_title, surface
 
 from ..conftest import DEPTH, LENGTH
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ase.calculators.calculator import Calculator, all_changes
 
 from pescape.errors import ConfigError
-from pescape.labelling.recipes.settings import LOCAL
+from pescape.labelling.reference import LOCAL
 from pescape.plugins.structures import kpoint_grid
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
-    from pescape.labelling.recipes.settings import PlaneWaveConfig
-    from pescape.labelling.reference import LabelPolicy, Reference
+    from pescape.labelling.reference import LabelPolicy, PlaneWaveConfig, Reference
 
 
 class PlaneWaveCalculator(Calculator):

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from ase.calculators.calculator import BaseCalculator
 
-    from pescape.labelling.config import ReferenceConfig
-    from pescape.labelling.reference import LabelPolicy
+    from pescape.labelling.reference import LabelPolicy, ReferenceConfig
 
 EXTERNAL = False
 LOGS: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from ase.calculators.espresso import Espresso, EspressoProfile
 from ase.units import Ry
 
 from pescape.errors import ConfigError
-from pescape.labelling.failures import NotConvergedError
+from pescape.labelling.evaluation import NotConvergedError
 from pescape.labelling.recipes.common import (
     PlaneWaveCalculator,
     check_command,
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
-    from pescape.labelling.config import ReferenceConfig
-    from pescape.labelling.reference import LabelPolicy
+    from pescape.labelling.reference import LabelPolicy, ReferenceConfig
 
 EXTERNAL = True
 LOGS = ("espresso.pwo", "espresso.err")

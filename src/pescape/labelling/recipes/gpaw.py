@@ -21,7 +21,7 @@ import numpy as np
 from ase.calculators.calculator import CalculationFailed
 
 from pescape.errors import ConfigError
-from pescape.labelling.failures import NotConvergedError
+from pescape.labelling.evaluation import NotConvergedError
 from pescape.labelling.recipes.common import (
     PlaneWaveCalculator,
     command_of,
@@ -29,15 +29,14 @@ from pescape.labelling.recipes.common import (
     split_settings,
 )
 from pescape.labelling.reference import Reference
-from pescape.processes import die_with_parent
+from pescape.tasks.pool import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
 
-    from pescape.labelling.config import ReferenceConfig
-    from pescape.labelling.reference import LabelPolicy
+    from pescape.labelling.reference import LabelPolicy, ReferenceConfig
 
 EXTERNAL = True
 LOGS = ("gpaw.txt",)

@@ -17,8 +17,7 @@ from pescape.labelling.reference import Reference, accepts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pescape.labelling.config import ReferenceConfig
-    from pescape.labelling.reference import LabelPolicy
+    from pescape.labelling.reference import LabelPolicy, ReferenceConfig
 
 EXTERNAL = False
 LOGS = ("*.txt", "*.log", "*.out", "*.pwo", "OUTCAR")

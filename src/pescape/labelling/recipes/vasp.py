@@ -14,7 +14,7 @@ from ase.calculators.calculator import CalculationFailed
 from ase.calculators.vasp import Vasp
 
 from pescape.errors import ConfigError
-from pescape.labelling.failures import NotConvergedError
+from pescape.labelling.evaluation import NotConvergedError
 from pescape.labelling.recipes.common import (
     PlaneWaveCalculator,
     check_command,
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
-    from pescape.labelling.config import ReferenceConfig
-    from pescape.labelling.reference import LabelPolicy
+    from pescape.labelling.reference import LabelPolicy, ReferenceConfig
 
 EXTERNAL = True
 LOGS = ("OUTCAR", "vasp.out")

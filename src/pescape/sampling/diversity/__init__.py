@@ -1,8 +1,14 @@
 """How diverse the atomic environments of data sets are, beside each other."""
 
-from pescape.sampling.diversity.data import InfoKeys, SampledSet, equal_call_masks, sampled_sets
-from pescape.sampling.diversity.descriptors import moment_descriptors, paper_descriptors
-from pescape.sampling.diversity.figure import draw_diversity
+from pescape.figures.sampling import draw_diversity
+from pescape.sampling.diversity.data import (
+    InfoKeys,
+    SampledSet,
+    equal_call_masks,
+    moment_descriptors,
+    paper_descriptors,
+    sampled_sets,
+)
 from pescape.sampling.diversity.measure import measure_diversity
 from pescape.sampling.diversity.results import (
     Comparison,

@@ -1,0 +1,1 @@
+"""D-optimality: active sets of maximal volume, and the extrapolation grades they give."""

@@ -1,0 +1,251 @@
+"""Which risky configurations are worth a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pescape.calculators.doptimality.active_set import ROW_MEMORY, grades, gradient_rows, select
+from pescape.calculators.doptimality.design_matrix import PART_ATOMS, site_gradient_blocks
+from pescape.calculators.doptimality.novelty import Seen
+from pescape.plugins.structures import shortest_distance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from pescape.calculators.doptimality.active_set import ActiveSet, GradedPotential, Selection
+    from pescape.calculators.doptimality.search import Progress
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What is labelled out of candidates, and why the rest is not.
+
+    Every candidate is either chosen or counted once, by the first reason in this order.
+
+    Parameters
+    ----------
+    indices
+        Of the chosen candidates, the largest grade first.
+    grades
+        Largest grade of each candidate, shape (candidates,); NaN for unphysical ones.
+    unphysical
+        Candidates with atoms too near to each other, at no finite place, or without atoms.
+    redundant
+        Candidates that MaxVol does not need, or that do not extrapolate.
+    similar
+        Candidates too similar to chosen ones.
+    known
+        Candidates too similar to what was labelled before.
+    configurations
+        The chosen candidates themselves, in the order of `indices`.
+    """
+
+    indices: tuple[int, ...]
+    grades: Floats
+    unphysical: int
+    redundant: int
+    similar: int
+    known: int = 0
+    configurations: tuple[Atoms, ...] = ()
+
+
+def choose(
+    potential: GradedPotential,
+    candidates: Iterable[Atoms],
+    *,
+    training: Iterable[Atoms] = (),
+    seen: Seen | None = None,
+    min_distance: float = 0.0,
+    similarity: float = 0.5,
+    threads: int = 1,
+    memory: int = ROW_MEMORY,
+    progress: Progress | None = None,
+) -> Choice:
+    """Choose the candidates that teach the potential most.
+
+    Unphysical candidates go first. Of the rest, MaxVol takes those that enlarge the
+    volume of the active set. They are gone through by falling grade, and those left out that
+    are similar to labelled data or to candidates already chosen.
+
+    Parameters
+    ----------
+    potential
+        With its active set.
+    candidates
+        Configurations without labels; anything to iterate over again and again, such as a
+        `pescape.data.configurations.Configurations`, which may be larger than memory. An iterator
+        is read once, with the weaker guarantee of
+        `pescape.calculators.doptimality.active_set.select`.
+    training
+        The data the active set was chosen from.
+    seen
+        All that was labelled before, if that is more than `training`.
+    min_distance
+        Candidates with atoms nearer than this (Å) are unphysical.
+    similarity
+        A configuration is similar to others if each of its extrapolating neighbourhoods
+        (or it itself, when the active set is of configurations) has a counterpart among
+        theirs whose row b differs by less than this in max |Δb A⁻¹|: in units of the grade.
+        Rotations, permutations and supercells of a configuration are similar to it. What a
+        grade of more than 1 + `similarity` sets apart has no counterpart in the data that
+        the active set was chosen from, only in data labelled since.
+    threads
+        OpenMP threads.
+    memory
+        Bytes of rows that may be kept between passes over the candidates and the data.
+    progress
+        Called after each block with the pass, its configurations so far and all swaps.
+
+    Returns
+    -------
+    Choice
+    """
+    active = _active_set_of(potential, "select")
+    if isinstance(training, Iterator):
+        raise TypeError("training is gone through several times, an iterator allows but one")
+    if seen is not None and seen.active_set is not active:
+        raise ValueError("what was seen is told in points of another active set: make it anew")
+    selection = select(
+        potential,
+        active,
+        candidates,
+        training=training,
+        accept=lambda atoms: _is_physical(atoms, min_distance),
+        threads=threads,
+        memory=memory,
+        progress=progress,
+    )
+    unphysical = int(np.isnan(selection.grades).sum())
+    if seen is None:
+        seen = Seen.of(
+            potential, training if selection.indices else (), similarity, threads=threads
+        )
+    chosen, similar, known = _dissimilar(potential, active, selection, seen, similarity, threads)
+    return Choice(
+        indices=tuple(selection.indices[place] for place in chosen),
+        grades=selection.grades,
+        unphysical=unphysical,
+        redundant=len(selection.grades) - unphysical - len(chosen) - similar - known,
+        similar=similar,
+        known=known,
+        configurations=tuple(selection.configurations[place] for place in chosen),
+    )
+
+
+def _is_physical(atoms: Atoms, min_distance: float) -> bool:
+    if not len(atoms) or not np.isfinite(atoms.positions).all():
+        return False
+    return not min_distance or shortest_distance(atoms, min_distance) >= min_distance
+
+
+def _dissimilar(
+    potential: GradedPotential,
+    active: ActiveSet,
+    selection: Selection,
+    seen: Seen,
+    similarity: float,
+    threads: int,
+) -> tuple[list[int], int, int]:
+    """Go through a selection by falling grade and leave out what is no news.
+
+    Returns
+    -------
+    tuple
+        Places of the others in the selection; numbers of similar and of known ones.
+    """
+    largest = selection.grades[list(selection.indices)]
+    order = sorted(range(len(largest)), key=lambda place: (-largest[place], place))
+    chosen: list[int] = []
+    similar = known = 0
+    taken = Seen(active, similarity)
+    for place in order:
+        rows, _ = gradient_rows(
+            potential,
+            [selection.configurations[place]],
+            active.mode,
+            weight_scaling=active.weight_scaling,
+            threads=threads,
+        )
+        points = rows @ active.inverse
+        new = points[np.abs(points).max(axis=1) > 1.0]
+        if not len(new):
+            continue
+        if seen.covers(new):
+            known += 1
+        elif taken.covers(new):
+            similar += 1
+        else:
+            chosen.append(place)
+            taken.add(points)
+    return chosen, similar, known
+
+
+def graded(
+    potential: GradedPotential, configurations: Iterable[Atoms], *, threads: int = 1
+) -> list[Atoms]:
+    """Copy configurations and write their extrapolation grades into them; see `grade_each`."""
+    return list(grade_each(potential, configurations, threads=threads))
+
+
+def grade_each(
+    potential: GradedPotential, configurations: Iterable[Atoms], *, threads: int = 1
+) -> Iterator[Atoms]:
+    """Copy configurations, one by one, and write their extrapolation grades into them.
+
+    Parameters
+    ----------
+    potential
+        With its active set.
+    configurations
+        Labelled or not; results are kept.
+    threads
+        OpenMP threads.
+
+    Yields
+    ------
+    Atoms
+        ``arrays["extrapolation_grades"]`` holds each atom's grade (neighbourhood mode),
+        ``info["extrapolation_grade"]`` the largest, or the configuration's.
+    """
+    active = _active_set_of(potential, "grade")
+    for index, atoms in enumerate(configurations):
+        try:
+            values = _grades_of(potential, active, atoms, threads)
+        except ValueError as error:
+            where = atoms.info.get("source_frame", f"configuration {index}")
+            raise ValueError(f"{where}: {error}") from error
+        copy = atoms.copy()
+        copy.calc = atoms.calc
+        if active.mode == "neighborhood":
+            copy.set_array("extrapolation_grades", values, float)
+        copy.info["extrapolation_grade"] = float(values.max())
+        yield copy
+
+
+def _grades_of(potential: GradedPotential, active: ActiveSet, atoms: Atoms, threads: int) -> Floats:
+    """Grades of atoms, or of the configuration as the only one."""
+    if not len(atoms):
+        raise ValueError("a configuration without atoms has no grade")
+    blocks = site_gradient_blocks(potential, atoms, PART_ATOMS, threads=threads)
+    if active.mode == "neighborhood":
+        return np.concatenate([grades(rows, active, threads=threads) for rows in blocks])
+    total = sum((rows.sum(axis=0) for rows in blocks), np.zeros(active.size))
+    return grades(total[None] / len(atoms) ** (active.weight_scaling / 2), active)
+
+
+def _active_set_of(potential: GradedPotential, purpose: str) -> ActiveSet:
+    if potential.active_set is None:
+        raise ValueError(
+            f"{potential.source or 'the potential'} has no active set to {purpose} with: "
+            "pescape fit writes one into .almtp and .bpnn files"
+        )
+    return potential.active_set

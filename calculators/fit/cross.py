@@ -1,0 +1,300 @@
+"""How models trained on data sets of different methods do on each other's test sets.
+
+The cross-evaluation of M. J. Waters and J. M. Rondinelli, section III.F.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.calculators.calculator import PropertyNotImplementedError
+
+from pescape.data.configurations import SOURCE
+from pescape.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ase import Atoms
+    from ase.calculators.calculator import BaseCalculator
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+#: Name of all test sets together, and of the data a model was trained on.
+ALL, TRAINING = "all", "training"
+# Forces shorter than this (eV/Å) have no direction worth comparing.
+_SHORT_FORCE = 0.05
+
+
+@dataclass(frozen=True)
+class CrossErrors:
+    """Errors of one model on one test set.
+
+    Parameters
+    ----------
+    model, test
+        Their names; ``"all"`` is all test sets together, ``"training"`` the model's own
+        training set.
+    images, atoms
+        In the test set.
+    energy_mae, energy_rmse
+        meV/atom, each configuration counted once.
+    force_mae, force_rmse
+        Of the Cartesian components, eV/Å.
+    angle_mae, angle_rmse
+        Between predicted and labelled force of each atom, degrees, where both are longer
+        than 0.05 eV/Å; None if none are.
+    angle_atoms
+        How many atoms these are.
+    """
+
+    model: str
+    test: str
+    images: int
+    atoms: int
+    energy_mae: float
+    energy_rmse: float
+    force_mae: float
+    force_rmse: float
+    angle_mae: float | None
+    angle_rmse: float | None
+    angle_atoms: int
+
+
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """What errors are made of: all configurations and atoms of a model and a test set.
+
+    Parameters
+    ----------
+    energies
+        Labels, eV/atom, shape (images,).
+    energy_errors
+        Prediction minus label, meV/atom, shape (images,).
+    forces
+        Labels, eV/Å, shape (atoms, 3).
+    force_errors
+        Prediction minus label, eV/Å, shape (atoms, 3).
+    angles
+        Between predicted and labelled force, degrees, shape (atoms,); NaN where one of them
+        is shorter than 0.05 eV/Å.
+    """
+
+    energies: Floats
+    energy_errors: Floats
+    forces: Floats
+    force_errors: Floats
+    angles: Floats
+
+
+@dataclass(frozen=True)
+class CrossEvaluation:
+    """All models on all test sets.
+
+    Parameters
+    ----------
+    models, tests
+        Names; the last test is all of them together.
+    energy_kind
+        What labels are, ``"free_energy"`` or ``"energy"``.
+    errors
+        Of every model on every test set, models first; on its own training set too, where
+        that was given.
+    differences
+        What they are made of, by model and test set (all of them together left out).
+    """
+
+    models: tuple[str, ...]
+    tests: tuple[str, ...]
+    energy_kind: str
+    errors: tuple[CrossErrors, ...]
+    differences: Mapping[tuple[str, str], Differences] = field(compare=False, repr=False)
+
+    def __getitem__(self, pair: tuple[str, str]) -> CrossErrors:
+        """Give the errors of a model on a test set."""
+        for one in self.errors:
+            if (one.model, one.test) == pair:
+                return one
+        raise KeyError(
+            f"no errors of {pair[0]!r} on {pair[1]!r}: models are {', '.join(self.models)}, "
+            f"test sets {', '.join(self.tests)}"
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Give all of it but the differences as JSON can hold it."""
+        return {
+            "models": list(self.models),
+            "tests": list(self.tests),
+            "energy_kind": self.energy_kind,
+            "errors": [asdict(one) for one in self.errors],
+        }
+
+
+def cross_evaluate(
+    models: Mapping[str, BaseCalculator | Path | str],
+    tests: Mapping[str, Sequence[Atoms]],
+    training: Mapping[str, Sequence[Atoms]] | None = None,
+    *,
+    on_done: Callable[[str, str], None] | None = None,
+) -> CrossEvaluation:
+    """Evaluate every model on every test set, and on all of them together.
+
+    Parameters
+    ----------
+    models
+        By name: ASE calculators, or files of potentials (moment tensor potentials or
+        Behler-Parrinello networks).
+    tests
+        By name: labelled configurations. Energies are compared with the labels' free
+        energies if all of them have one, since forces are their derivatives.
+    training
+        By the name of a model: what it was trained on, for comparison; no part of "all".
+    on_done
+        Told the model and the test set that have been evaluated.
+
+    Returns
+    -------
+    CrossEvaluation
+
+    Raises
+    ------
+    DataError
+        Names the configuration without labels, or the model that fails on one.
+    """
+    training = training or {}
+    _check_names(models, tests, training)
+    sets = [("test set", name, frames) for name, frames in tests.items()]
+    sets += [("training set", name, frames) for name, frames in training.items()]
+    labels = {
+        (what, name): [_labels(a, f"{what} {name!r}, configuration {i}") for i, a in enumerate(f)]
+        for what, name, f in sets
+    }
+    has_free = all(one["free_energy"] is not None for some in labels.values() for one in some)
+    kind = "free_energy" if has_free else "energy"
+    errors: list[CrossErrors] = []
+    differences: dict[tuple[str, str], Differences] = {}
+    for model, given in models.items():
+        calculator = _calculator(given)
+        for what, name, frames in sets:
+            if what == "training set" and name != model:
+                continue
+            test = TRAINING if what == "training set" else name
+            found = _differences(calculator, model, frames, labels[what, name], kind)
+            differences[model, test] = found
+            errors.append(_errors(model, test, [found]))
+            if on_done is not None:
+                on_done(model, test)
+        errors.append(_errors(model, ALL, [differences[model, test] for test in tests]))
+    return CrossEvaluation(tuple(models), (*tests, ALL), kind, tuple(errors), differences)
+
+
+def _check_names(
+    models: Mapping[str, object],
+    tests: Mapping[str, Sequence[Atoms]],
+    training: Mapping[str, Sequence[Atoms]],
+) -> None:
+    if not models or not tests:
+        raise DataError("cross-evaluation needs at least one model and one test set")
+    for taken, meaning in ((ALL, "all of them together"), (TRAINING, "a model's training set")):
+        if taken in tests:
+            raise DataError(f"a test set cannot be called {taken!r}: that is {meaning}")
+    for name in training:
+        if name not in models:
+            raise DataError(f"training set {name!r} is of no model: they are {', '.join(models)}")
+    for what, sets in (("test", tests), ("training", training)):
+        for name, frames in sets.items():
+            if not len(frames):
+                raise DataError(f"{what} set {name!r} holds no configurations")
+
+
+def _calculator(given: BaseCalculator | Path | str) -> BaseCalculator:
+    from pescape.calculators import BPNN, MTP
+
+    if not isinstance(given, str | Path):
+        return given
+    return (MTP if Path(given).suffix in (".mtp", ".almtp") else BPNN)(given)
+
+
+def _labels(atoms: Atoms, place: str) -> dict[str, Any]:
+    results = {} if atoms.calc is None else getattr(atoms.calc, "results", {})
+    where = str(atoms.info.get(SOURCE, place))
+    for needed in ("energy", "forces"):
+        if results.get(needed) is None:
+            raise DataError(f"{where} has no {needed}: label it first")
+    return {
+        "energy": float(results["energy"]),
+        "free_energy": results.get("free_energy"),
+        "forces": np.asarray(results["forces"], dtype=float),
+        "where": where,
+    }
+
+
+def _differences(
+    calculator: BaseCalculator,
+    model: str,
+    frames: Sequence[Atoms],
+    labels: Sequence[dict[str, Any]],
+    kind: str,
+) -> Differences:
+    energies, forces = [], []
+    for frame, label in zip(frames, labels, strict=True):
+        atoms = frame.copy()
+        atoms.calc = calculator
+        try:
+            forces.append(np.array(atoms.get_forces(apply_constraint=False)))
+            energies.append(_energy(atoms, kind))
+        except Exception as error:  # calculators raise anything
+            raise DataError(f"model {model!r} fails on {label['where']}: {error}") from error
+    sizes = np.array([len(frame) for frame in frames])
+    labelled = np.array([float(label[kind]) for label in labels]) / sizes
+    reference, predicted = np.concatenate([one["forces"] for one in labels]), np.concatenate(forces)
+    return Differences(
+        energies=labelled,
+        energy_errors=1000.0 * (np.array(energies) / sizes - labelled),
+        forces=reference,
+        force_errors=predicted - reference,
+        angles=_angles(reference, predicted),
+    )
+
+
+def _energy(atoms: Atoms, kind: str) -> float:
+    if kind == "free_energy":
+        try:
+            return float(atoms.get_potential_energy(force_consistent=True))
+        except PropertyNotImplementedError:
+            pass  # a model without an electronic temperature has one energy
+    return float(atoms.get_potential_energy())
+
+
+def _angles(labelled: Floats, predicted: Floats) -> Floats:
+    """Give the angles between forces, degrees; NaN unless both have a direction."""
+    a, b = np.linalg.norm(labelled, axis=1), np.linalg.norm(predicted, axis=1)
+    long = (a > _SHORT_FORCE) & (b > _SHORT_FORCE)
+    cosine = np.einsum("ij,ij->i", labelled[long], predicted[long]) / (a[long] * b[long])
+    angles = np.full(len(labelled), np.nan)
+    angles[long] = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    return angles
+
+
+def _errors(model: str, test: str, parts: Sequence[Differences]) -> CrossErrors:
+    energies = np.concatenate([part.energy_errors for part in parts])
+    forces = np.concatenate([part.force_errors for part in parts])
+    angles = np.concatenate([part.angles for part in parts])
+    angles = angles[np.isfinite(angles)]
+    return CrossErrors(
+        model=model,
+        test=test,
+        images=len(energies),
+        atoms=len(forces),
+        energy_mae=float(np.abs(energies).mean()),
+        energy_rmse=float(np.sqrt(np.mean(energies**2))),
+        force_mae=float(np.abs(forces).mean()),
+        force_rmse=float(np.sqrt(np.mean(forces**2))),
+        angle_mae=float(angles.mean()) if len(angles) else None,
+        angle_rmse=float(np.sqrt(np.mean(angles**2))) if len(angles) else None,
+        angle_atoms=len(angles),
+    )

@@ -1,0 +1,342 @@
+"""``pair_style python`` as a many-body potential, in any LAMMPS with the PYTHON package.
+
+LAMMPS calls its Python pair styles pairwise-only: it asks ``compute_force`` for every pair of
+its list. But on every rank, before anything else in a force computation, it looks that
+attribute up. Here the look-up is the force computation: forces of all atoms, owned and ghost,
+are added to LAMMPS' own array, which LAMMPS then communicates and takes the virial from. The
+pair list, with a tiny cut-off, is empty. The energy enters thermodynamics through a
+``fix external`` that `pescape` sets up, and so do energies per atom. Virials per atom are not
+available: ``compute stress/atom`` gives NaN.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import weakref
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pescape.lammps_style.python.clib import (
+    AtomArrays,
+    Communicator,
+    Lammps,
+    refuse,
+    show_errors_briefly,
+    stop,
+    with_all,
+)
+from pescape.lammps_style.python.ghosts import GhostNeighbors, ghost_neighbors
+from pescape.lammps_style.python.potential import EmbeddedPotential, read_potential
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from pescape._kernels import BPNNKernel, MTPKernel
+
+#: Identity of the fix that carries the energy, and of the compute that checks the ghosts.
+FIX, COMPUTE = "pescape", "pescape_range"
+#: Å that ghosts reach beyond the cut-off: LAMMPS' default skin for metal units.
+GHOST_SKIN = 2.0
+#: Å of our own neighbour list, which need not be LAMMPS'.
+LIST_SKIN = 1.0
+#: How many numbers the guard offers as f_pescape[1], f_pescape[2], ...
+VECTOR_LENGTH = 5
+_NO_VIRIAL = np.zeros(6)
+
+_CALLBACK = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_void_p),
+)
+
+
+@dataclass(eq=False)
+class Session:
+    """One potential in one running LAMMPS.
+
+    Attributes
+    ----------
+    lammps, comm
+        The running LAMMPS and its ranks.
+    potential, kernel
+        What it evaluates, and how.
+    elements
+        Element of each LAMMPS type, from pair_coeff; types handled elsewhere are missing.
+    neighbors
+        The list of the last evaluation.
+    site_energies : (nlocal,) float array
+        eV, of the last evaluation; 0 for atoms handled elsewhere.
+    step
+        The time step of the last evaluation.
+    at_start
+        What to do after the forces that start a run (or that a minimiser asks for again).
+    callback
+        What LAMMPS holds a pointer to.
+    failure
+        What went wrong in the callback.
+    """
+
+    lammps: Lammps
+    comm: Communicator
+    potential: EmbeddedPotential
+    kernel: MTPKernel | BPNNKernel
+    elements: dict[int, str] = field(default_factory=dict)
+    neighbors: GhostNeighbors | None = None
+    site_energies: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    step: int = -1
+    at_start: Callable[[], None] | None = None
+    callback: object = None
+    failure: BaseException | None = None
+
+    def evaluate(self) -> None:
+        """Add the forces on all atoms and tell LAMMPS the energy."""
+        share = np.zeros(2)  # energy (eV), ranks that failed
+        try:
+            share[0] = self._evaluate_own()
+        except BaseException as error:  # noqa: BLE001 - no rank may leave the others waiting
+            self.failure = error
+        failure, self.failure = self.failure, None
+        share[1] = failure is not None
+        energy, failed = self.comm.sum(share)
+        if failed:
+            stop(self.comm, failure)
+        self.lammps.lammps_fix_external_set_energy_global(FIX.encode(), energy)
+        previous, self.step = self.step, self.lammps.step
+        if self.at_start is not None and previous in {-1, self.step}:
+            self.at_start()
+
+    def _evaluate_own(self) -> float:
+        """Evaluate the atoms of this rank; return the sum of their energies (eV)."""
+        atoms = self.lammps.atoms()
+        self.neighbors = nb = self._current_neighbors(atoms)
+        energies, forces, _ = self.kernel.evaluate(
+            atoms.positions, nb.species, nb.offsets, nb.indices, nb.shifts, self.threads
+        )
+        self.site_energies = energies
+        self._check_finite(atoms, energies[:, None], "energy")
+        self._check_finite(atoms, forces, "force")
+        atoms.forces[:] += forces
+        return float(self.site_energies.sum())
+
+    @property
+    def name(self) -> str:
+        """The potential's file as the input names it."""
+        return self.potential.name
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """The elements that the potential's file names; none where it names none."""
+        return self.potential.content.species
+
+    @property
+    def threads(self) -> int:
+        """Threads per rank: what LAMMPS took from OMP_NUM_THREADS."""
+        return max(1, self.lammps.setting("nthreads"))
+
+    def _current_neighbors(self, atoms: AtomArrays) -> GhostNeighbors:
+        if self.neighbors is not None and self.neighbors.serves(atoms):
+            return self.neighbors
+        self._check_finite(atoms, atoms.positions, "position")
+        species = self._species_of_types()
+        return ghost_neighbors(atoms, species, self.potential.content.cutoff, LIST_SKIN)
+
+    def _species_of_types(self) -> NDArray[np.int32]:
+        """Give the species of every LAMMPS type, -1 where pair_coeff says NULL.
+
+        Files that name no elements have them named by pair_coeff, in order of appearance.
+        """
+        used = tuple(dict.fromkeys(self.elements[kind] for kind in sorted(self.elements)))
+        count = self.potential.species_count
+        if not self.species and len(used) != count:
+            refuse(
+                f"pair_coeff: {self.name} is for {count} elements and does not name them, so "
+                f"pair_coeff has to name as many different ones, in the order of the potential; "
+                f"it names {len(used)}: {' '.join(used)}"
+            )
+        species = np.full(self.lammps.setting("ntypes") + 1, -1, np.int32)
+        for kind, element in self.elements.items():
+            species[kind] = (self.species or used).index(element)
+        return species
+
+    def _check_finite(self, atoms: AtomArrays, values: NDArray[np.float64], what: str) -> None:
+        finite = np.isfinite(values)
+        if not finite.all():
+            tag = atoms.tags[int(np.argmin(finite.all(axis=1)))]
+            refuse(
+                f"the {what} of atom {tag} is not a number at step {self.lammps.step} "
+                f"({self.name}): atoms too close together, or a time step too long"
+            )
+
+    def hand_over(
+        self, _: object, __: int, local: int, ___: object, ____: object, forces: Sequence[int]
+    ) -> None:
+        """Serve `fix external` after the forces.
+
+        ctypes would print an exception and go on, so it waits for the next evaluation.
+        """
+        try:
+            self._hand_over_own(local, forces)
+        except BaseException as error:  # noqa: BLE001
+            self.failure = error
+
+    def _hand_over_own(self, local: int, forces: Sequence[int]) -> None:
+        """Give energies per atom, no further force or virial, and virials per atom as NaN."""
+        name = FIX.encode()
+        self.lammps.lammps_fix_external_set_virial_global(name, _NO_VIRIAL.ctypes.data)
+        if local == 0:
+            return
+        ctypes.memset(forces[0], 0, local * 3 * ctypes.sizeof(ctypes.c_double))
+        if len(self.site_energies) == local:
+            energies = self.site_energies
+            self.lammps.lammps_fix_external_set_energy_peratom(name, energies.ctypes.data)
+        unknown = np.full(6, np.nan)
+        rows = np.full(local, unknown.ctypes.data, np.uintp)
+        self.lammps.lammps_fix_external_set_virial_peratom(name, rows.ctypes.data)
+
+    def show(self, *values: float) -> None:
+        """Offer numbers to LAMMPS as f_pescape[1], f_pescape[2], ..."""
+        for index, value in enumerate(values, start=1):
+            self.lammps.lammps_fix_external_set_vector(FIX.encode(), index, value)
+
+
+#: Address of a LAMMPS -> what it runs, the newest last.
+_sessions: dict[int, Session] = {}
+#: These and those that were replaced, to which LAMMPS may still hold on.
+_alive: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+@atexit.register
+def _release() -> None:
+    """Let go of the compiled kernels before Python ends."""
+    for session in list(_alive):
+        vars(session).clear()
+    _sessions.clear()
+
+
+class _Pair:
+    """What LAMMPS makes of the class that pair_coeff names.
+
+    LAMMPS creates it without arguments, so it takes the potential handed over last.
+    """
+
+    def __init__(self) -> None:
+        show_errors_briefly()
+        session = next(reversed(_sessions.values()), None)
+        if session is None or not session.lammps.has("fix", FIX):
+            refuse(
+                "pair_coeff comes too early: 'python pescape ...' and 'python pescape invoke' "
+                "go before it"
+            )
+        named, style = type(self).__name__, session.potential.style
+        if named != style:
+            message = (
+                f"pair_coeff names pescape.lammps_style.{named}, but {session.name} is for "
+                f"pescape.lammps_style.{style}"
+            )
+            with_all(session.comm, refuse, message)
+        self._session = session
+        session.elements.clear()
+        session.neighbors = None
+
+    def check_units(self, units: str) -> None:
+        """Refuse units other than metal."""
+        if units != "metal":
+            with_all(self._session.comm, refuse, f"the units must be metal, not {units}")
+
+    def map_coeff(self, name: str, kind: int) -> None:
+        """Learn that atom type `kind` is the element `name`."""
+        session = self._session
+        if session.species and name not in session.species:
+            known = " ".join(session.species)
+            message = f"pair_coeff: element {name} is not in {session.name}, which is for {known}"
+            with_all(session.comm, refuse, message)
+        session.elements[kind] = name
+
+    @property
+    def compute_force(self) -> Callable[[float, int, int], float]:
+        """The many-body forces, evaluated now; what is returned gives pairs nothing more."""
+        self._session.evaluate()
+        return self.compute_energy
+
+    @staticmethod
+    def compute_energy(_rsq: float, _itype: int, _jtype: int) -> float:
+        """Return the energy of a pair, beyond the many-body energy: none."""
+        return 0.0
+
+
+class MTP(_Pair):
+    """Moment tensor potentials: ``pair_coeff * * pescape.lammps_style.MTP Zr``."""
+
+
+class BPNN(_Pair):
+    """Behler-Parrinello networks: ``pair_coeff * * pescape.lammps_style.BPNN Zr O``."""
+
+
+def pescape(handle: object, words: str) -> None:
+    """Prepare LAMMPS for a potential; called by ``python pescape invoke``.
+
+    Parameters
+    ----------
+    handle
+        ``SELF`` of the ``python`` command, format ``p``.
+    words
+        The potential's file or folder, format ``s``; see `read_potential`.
+    """
+    show_errors_briefly()
+    lammps = Lammps(handle)
+    comm = lammps.communicator()
+    session = with_all(comm, _open, lammps, comm, words)
+    with_all(comm, _prepare, session)
+    _alive.add(session)
+    _sessions.pop(lammps.address, None)
+    _sessions[lammps.address] = session
+
+
+def session_of(lammps: Lammps) -> Session:
+    """Return what `pescape` prepared in this LAMMPS."""
+    if lammps.address not in _sessions:
+        refuse("'python pescape invoke' has to come first")
+    return _sessions[lammps.address]
+
+
+def _open(lammps: Lammps, comm: Communicator, words: str) -> Session:
+    """Check what the potential needs of LAMMPS and read its file."""
+    if lammps.setting("box_exist") != 1:
+        refuse("'python pescape invoke' comes too early: it goes after read_data or create_box")
+    if lammps.units != "metal":
+        refuse(f"the units must be metal, not {lammps.units}")
+    if lammps.setting("newton_pair") == 0:
+        refuse("newton must be on: remove the command 'newton off'")
+    if lammps.setting("bigint") != 8:
+        refuse("this LAMMPS is built with 32-bit time steps (-DLAMMPS_SMALLSMALL)")
+    potential = read_potential(words)
+    return Session(lammps, comm, potential, potential.kernel())
+
+
+def _prepare(session: Session) -> None:
+    """Ask LAMMPS for ghosts within the cut-off and for a place to put the energy."""
+    lammps, cutoff = session.lammps, session.potential.content.cutoff
+    lammps.command(f"comm_modify cutoff {cutoff + GHOST_SKIN:.6f}")
+    # Never evaluated: at the start of every run it makes LAMMPS compare the range of the ghosts
+    # with this cut-off plus the skin, and stop with a message that names comm_modify.
+    if lammps.has("compute", COMPUTE):
+        lammps.command(f"uncompute {COMPUTE}")
+    lammps.command(f"compute {COMPUTE} all rdf 1 cutoff {cutoff:.6f}")
+    lammps.command(f"fix {FIX} all external pf/callback 1 1")
+    lammps.command(f"fix_modify {FIX} energy yes virial yes")
+    session.callback = _CALLBACK(session.hand_over)
+    address = ctypes.cast(session.callback, ctypes.c_void_p)
+    lammps.lammps_set_fix_external_callback(FIX.encode(), address, None)
+    # one more than used: versions around 2021 refuse to set the last entry
+    lammps.lammps_fix_external_set_vector_length(FIX.encode(), VECTOR_LENGTH + 1)
+    session.show(*[0.0] * VECTOR_LENGTH)
+    lammps.lammps_fix_external_set_virial_global(FIX.encode(), _NO_VIRIAL.ctypes.data)

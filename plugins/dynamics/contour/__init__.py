@@ -1,0 +1,1 @@
+"""Contour exploration: walks along surfaces of constant potential energy."""

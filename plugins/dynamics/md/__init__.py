@@ -1,0 +1,1 @@
+"""Molecular dynamics that explores: temperature ramps and their thermostats."""

@@ -1,0 +1,1 @@
+"""Saddle points: the dimer method, its parts, and searches with it."""

@@ -1,0 +1,241 @@
+"""Learning curves: errors on configurations never trained on, against the size of the data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pescape.calculators.mtp import MTPotential
+from pescape.calculators.mtp.fit import evaluate
+from pescape.ensemble.config import identified
+from pescape.figures.style import COLORS, drawn
+from pescape.learning.work import POTENTIAL_FILE, fit_task, read_fit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from ase import Atoms
+    from matplotlib.axes import Axes
+
+    from pescape.calculators.mtp.fit import FitSettings
+    from pescape.learning.work import FitStart
+    from pescape.tasks.store import Task, TaskStore
+
+# The smallest part of the data is this many times smaller than the whole, by default.
+_SPAN = 16
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A potential of one level, fitted to a part of the data.
+
+    Parameters
+    ----------
+    level, parameters
+        Of the potential.
+    configurations, atoms
+        It is fitted to.
+    energy_rmse, force_rmse
+        On those, meV/atom and eV/Å.
+    test_energy_rmse, test_force_rmse
+        On configurations that none is fitted to.
+    """
+
+    level: int
+    parameters: int
+    configurations: int
+    atoms: int
+    energy_rmse: float
+    force_rmse: float
+    test_energy_rmse: float
+    test_force_rmse: float
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Errors of potentials by level and by the size of their data.
+
+    Parameters
+    ----------
+    points
+        By level, and for each by size, rising.
+    test_configurations
+        That test errors are about.
+    seed
+        Of the order in which configurations are added.
+    """
+
+    points: tuple[CurvePoint, ...]
+    test_configurations: int
+    seed: int
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Levels in order."""
+        return tuple(dict.fromkeys(one.level for one in self.points))
+
+    def of_level(self, level: int) -> tuple[CurvePoint, ...]:
+        """Points of one level."""
+        return tuple(one for one in self.points if one.level == level)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what JSON can hold, all digits included."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> LearningCurve:
+        """Make the curve again that `to_json` described."""
+        points = tuple(CurvePoint(**one) for one in content["points"])
+        return cls(**{**content, "points": points})
+
+
+def halved_sizes(total: int) -> tuple[int, ...]:
+    """Halve a number of configurations again and again, down to a sixteenth; rising."""
+    sizes = {max(1, round(total / 2**k)) for k in range(_SPAN.bit_length())}
+    return tuple(sorted(sizes))
+
+
+def learning_curve(
+    training: Sequence[Atoms],
+    test: Sequence[Atoms],
+    starts: Sequence[FitStart],
+    settings: FitSettings,
+    store: TaskStore,
+    executor: Executor,
+    checkpoints: Path,
+    *,
+    sizes: Sequence[int] | None = None,
+    seed: int = 0,
+    on_finished: Callable[[int, int], None] | None = None,
+) -> LearningCurve:
+    """Fit potentials to growing parts of a data set, or go on where an earlier call stopped.
+
+    Each part holds the smaller ones, in an order drawn from the seed.
+
+    Parameters
+    ----------
+    training
+        Labelled configurations.
+    test
+        Labelled configurations that nothing is fitted to.
+    starts
+        One for each level.
+    settings
+        Of the fits.
+    store, executor
+        Keeps fits, and computes them.
+    checkpoints
+        Folder where unfinished fits keep what they have.
+    sizes
+        Of the parts; by default all of the data, half of it, and so on.
+    seed
+        Of the order of the configurations.
+    on_finished
+        Called with how many fits are finished, and of how many.
+
+    Returns
+    -------
+    LearningCurve
+
+    Raises
+    ------
+    ValueError
+        There is nothing to test on, or a part is larger than the whole.
+    """
+    parts = nested_parts(training, sizes, seed)
+    if not test:
+        raise ValueError("a learning curve needs configurations to test potentials on")
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    tasks = [
+        fit_task(start, part, settings, "neighborhood", checkpoints)
+        for start in starts
+        for part in parts
+    ]
+
+    def tell(done: int, _: Task) -> None:
+        if on_finished is not None:
+            on_finished(done, len(tasks))
+
+    store.run(tasks, executor, tell)
+    pairs = [(start, part) for start in starts for part in parts]
+    points = [
+        _point(store.folder(task), start, part, test, settings.threads)
+        for task, (start, part) in zip(tasks, pairs, strict=True)
+    ]
+    return LearningCurve(tuple(points), len(test), seed)
+
+
+def nested_parts(
+    training: Sequence[Atoms], sizes: Sequence[int] | None, seed: int
+) -> list[list[Atoms]]:
+    """Draw parts of a data set, each of which holds the smaller ones.
+
+    Configurations of a part keep the order of the data set, so that the whole of it is the
+    same fit with every seed.
+    """
+    wanted = sorted(set(halved_sizes(len(training)) if sizes is None else sizes))
+    if not wanted or wanted[0] < 1 or wanted[-1] > len(training):
+        raise ValueError(f"sizes {wanted} are not all from 1 to {len(training)}, the data's size")
+    order = np.random.default_rng(seed).permutation(len(training))
+    named = [identified(atoms) for atoms in training]
+    return [[named[index] for index in sorted(order[:size])] for size in wanted]
+
+
+def _point(
+    folder: Path, start: FitStart, part: Sequence[Atoms], test: Sequence[Atoms], threads: int
+) -> CurvePoint:
+    """Test the potential of a finished fit."""
+    potential = MTPotential.read(folder / POTENTIAL_FILE)
+    trained: Any = read_fit(folder)["errors"]
+    tested = evaluate(potential, test, threads=threads)
+    return CurvePoint(
+        level=start.level,
+        parameters=potential.parameter_count,
+        configurations=len(part),
+        atoms=sum(len(atoms) for atoms in part),
+        energy_rmse=trained["energy_rmse"],
+        force_rmse=trained["force_rmse"],
+        test_energy_rmse=tested.energy_rmse,
+        test_force_rmse=tested.force_rmse,
+    )
+
+
+def draw_learning_curve(curve: LearningCurve, path: Path | str) -> None:
+    """Draw errors on the test set and on the training data against its size.
+
+    Parameters
+    ----------
+    curve
+        Of one level or more.
+    path
+        A PNG, PDF or SVG file.
+    """
+    with drawn(path, (7.0, 3.6)) as figure:
+        panels = figure.subplots(1, 2)
+        _draw_errors(panels[0], curve, "energy_rmse", "Energy error (RMSE, meV/atom)")
+        _draw_errors(panels[1], curve, "force_rmse", "Force error (RMSE, eV/Å)")
+        panels[0].legend(title="solid: test, dashed: training", title_fontsize=8)
+
+
+def _draw_errors(axes: Axes, curve: LearningCurve, quantity: str, title: str) -> None:
+    axes.set_title(title)
+    for index, level in enumerate(curve.levels):
+        points = curve.of_level(level)
+        sizes = [one.configurations for one in points]
+        color = COLORS[index % len(COLORS)]
+        name = f"level {level}, {points[0].parameters} parameters"
+        tested = [getattr(one, f"test_{quantity}") for one in points]
+        axes.plot(sizes, tested, "o-", ms=4, lw=1.2, color=color, label=name)
+        trained = [getattr(one, quantity) for one in points]
+        axes.plot(sizes, trained, "--", lw=0.9, color=color)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = sorted({one.configurations for one in curve.points})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("configurations")

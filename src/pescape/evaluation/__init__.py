@@ -1,1 +1,0 @@
-"""What potentials are worth: their errors on each other's test sets."""

@@ -1,0 +1,1 @@
+"""Tasks whose results are kept, and the processes and clusters that run them."""

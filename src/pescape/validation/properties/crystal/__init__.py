@@ -1,0 +1,1 @@
+"""Properties of perfect crystals: lattices, equations of state, elasticity, phonons."""

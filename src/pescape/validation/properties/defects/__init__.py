@@ -1,0 +1,1 @@
+"""Point defects: formation and binding energies against the size of the cell."""

@@ -1,0 +1,1 @@
+"""Properties by molecular dynamics: thermal expansion, displacements, melting."""

@@ -1,0 +1,262 @@
+"""Barriers of the vacancy's jumps: in and out of the basal plane, or to a nearest neighbour.
+
+Barriers of the self-interstitial's jumps: BO-BS-BO and BO-O-BO of hcp, dumbbells of cubic.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from pescape.plugins.structures.crystals import kept_apart
+from pescape.plugins.structures.point_defects import interstitial as interstitial_in
+from pescape.validation.crystals import Repeat  # noqa: TC001 (pydantic reads annotations)
+from pescape.validation.properties.defects.supercells import (
+    DefectConfig,
+    freed_defect,
+    relaxed_defect,
+    relaxed_host,
+    repeat_of,
+)
+from pescape.validation.properties.paths.bands import (
+    BandConfig,
+    migration_result,
+    minimum_energy_path,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from ase.calculators.calculator import BaseCalculator
+
+    from pescape.plugins.structures.crystals import Host
+    from pescape.validation.properties.paths.bands import Path
+    from pescape.validation.property import PropertyResult
+
+
+class VacancyMigrationConfig(DefectConfig):
+    """Jumps of a vacancy in a cell of fixed shape, by climbing nudged elastic bands."""
+
+    kind: Literal["vacancy_migration"] = "vacancy_migration"
+    repeat: Repeat | None = Field(
+        None, description="of the conventional cell, orthorhombic for hcp; about 12 Å if unset"
+    )
+    band: BandConfig = BandConfig()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _lattice(self) -> VacancyMigrationConfig:
+        if self.crystal.lattice not in ("bcc", "fcc", "hcp"):
+            raise ValueError("vacancies jump in bcc, fcc and hcp here")
+        return self
+
+    @property
+    def jumps(self) -> tuple[str, ...]:
+        """Names of the jumps."""
+        return ("basal", "out_of_basal") if self.crystal.lattice == "hcp" else ("barrier",)
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Names of the values it gives."""
+        return tuple(name for jump in self.jumps for name in (jump, f"{jump}_minima"))
+
+
+def vacancy_migration(calculator: BaseCalculator, config: VacancyMigrationConfig) -> PropertyResult:
+    """Compute barriers of jumps to neighbouring sites.
+
+    Parameters
+    ----------
+    calculator
+        With stress, for the lattice parameters.
+    config
+        The crystal, the cell and the band.
+
+    Returns
+    -------
+    PropertyResult
+        In hcp crystals ``basal`` and ``out_of_basal``, in cubic ones ``barrier`` (eV); with
+        ``_minima`` added, the number of minima between the ends, none for a simple jump. A jump
+        whose path is not found is left out, with a warning.
+    """
+    host, _ = relaxed_host(config.crystal, calculator)
+    perfect = host.atoms(repeat=repeat_of(config.crystal, config.repeat))
+    start = _relaxed(perfect, 0, calculator, config, "vacancy")
+
+    def path(jump: str, neighbour: int) -> Path:
+        last = _relaxed(perfect, neighbour, calculator, config, f"{jump}_end")
+        return minimum_energy_path(start, last, calculator, config.band, name=jump)
+
+    jumps = _neighbours(perfect, host, config)
+    paths = {jump: functools.partial(path, jump, atom) for jump, atom in jumps.items()}
+    return migration_result("vacancy_migration", paths, config.model_dump(mode="json"))
+
+
+def _neighbours(perfect: Atoms, host: Host, config: VacancyMigrationConfig) -> dict[str, int]:
+    """Find which atom jumps into the vacancy left by atom 0, for each jump."""
+    others = np.arange(1, len(perfect))
+    vectors = perfect.get_distances(0, others, mic=True, vector=True)
+    lengths = np.linalg.norm(vectors, axis=1)
+    if config.crystal.lattice != "hcp":
+        return {"barrier": int(others[lengths.argmin()])}
+    basal = np.abs(vectors[:, 2]) < 0.1 * host.a
+    return {
+        "basal": int(others[np.where(basal, lengths, np.inf).argmin()]),
+        "out_of_basal": int(others[np.where(basal, np.inf, lengths).argmin()]),
+    }
+
+
+def _relaxed(
+    perfect: Atoms,
+    jumped: int,
+    calculator: BaseCalculator,
+    config: VacancyMigrationConfig,
+    name: str,
+) -> Atoms:
+    """Relax the vacancy at site 0, or at that of an atom which has jumped to site 0."""
+    atoms = perfect.copy()
+    vector = perfect.get_distance(jumped, 0, mic=True, vector=True) if jumped else np.zeros(3)
+    atoms.positions[jumped] += vector
+    del atoms[0]
+    return relaxed_defect(atoms, calculator, config.relaxation, name)
+
+
+#: Jumps by lattice, named by the sites that they pass.
+JUMPS = {"hcp": ("BO_BS_BO", "BO_O_BO"), "fcc": ("dumbbell_100",), "bcc": ("dumbbell_110",)}
+# A dumbbell's atom goes to this neighbour (in units of a) and forms one along that direction.
+_DUMBBELL_JUMPS = {
+    "fcc": ((0.5, 0.5, 0.0), (0.0, 1.0, 0.0)),
+    "bcc": ((0.5, 0.5, 0.5), (0.0, 1.0, 1.0)),
+}
+
+
+class InterstitialBandConfig(BandConfig):
+    """How paths of interstitials are found: they wind, and leave symmetric ways."""
+
+    images: PositiveInt = Field(7, description="between the ends")
+    fmax: PositiveFloat = Field(0.01, description="largest force component left, eV/Å")
+    # By symmetry a band may hang on a ridge, where rounding alone decides what becomes of it: those
+    # of zirconium that run straight through O do not even converge.
+    rattle: NonNegativeFloat = Field(
+        0.05,
+        description="of the atoms that jump, Å, so that symmetry does not hold the images",
+    )
+
+
+class InterstitialMigrationConfig(DefectConfig):
+    """Jumps of a self-interstitial in a cell of fixed shape, by climbing nudged elastic bands."""
+
+    kind: Literal["interstitial_migration"] = "interstitial_migration"
+    jumps: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, description="BO_BS_BO within, BO_O_BO across basal planes; all if unset"
+    )
+    repeat: Repeat | None = Field(
+        None, description="of the conventional cell, orthorhombic for hcp; about 12 Å if unset"
+    )
+    min_distance: float = Field(
+        0.7, gt=0.0, le=1.0, description="atoms that start nearer are pushed apart; nearest = 1"
+    )
+    band: InterstitialBandConfig = InterstitialBandConfig()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _known(self) -> InterstitialMigrationConfig:
+        lattice = self.crystal.lattice
+        if lattice not in JUMPS:
+            raise ValueError(f"interstitials jump in {', '.join(JUMPS)} here, not in {lattice}")
+        for jump in self.jumps or ():
+            if jump not in JUMPS[lattice]:
+                known = ", ".join(JUMPS[lattice])
+                raise ValueError(f"jumps: {jump!r} of {lattice} is not one of {known}")
+        return self
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The jumps to compute."""
+        return self.jumps or JUMPS[self.crystal.lattice]
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Names of the values it gives."""
+        return tuple(f"{jump}{what}" for jump in self.chosen for what in ("", "_minima", "_span"))
+
+
+def interstitial_migration(
+    calculator: BaseCalculator, config: InterstitialMigrationConfig
+) -> PropertyResult:
+    """Compute barriers of jumps between equivalent sites.
+
+    Parameters
+    ----------
+    calculator
+        With stress, for the lattice parameters.
+    config
+        The crystal, the cell and the band.
+
+    Returns
+    -------
+    PropertyResult
+        By jump the barrier (eV), above the site it begins at; with ``_minima`` added, the number
+        of minima between the ends; with ``_span`` added, the height of the saddle above the
+        lowest of the path (eV), which is what hinders the jump if that is not the site it begins
+        at. A jump whose path is not found is left out, with a warning.
+    """
+    host, _ = relaxed_host(config.crystal, calculator)
+    repeat = repeat_of(config.crystal, config.repeat)
+    apart = config.min_distance * host.nearest
+    site = "BO" if config.crystal.lattice == "hcp" else config.chosen[0]
+    start = interstitial_in(host, repeat, site)
+
+    def relaxed(atoms: Atoms, name: str) -> Atoms:
+        return relaxed_defect(kept_apart(atoms, apart), calculator, config.relaxation, name)
+
+    first = relaxed(start.copy(), site)
+    _, remarks = freed_defect(
+        first,
+        calculator,
+        config.relaxation,
+        site,
+        rattle=config.band.rattle,
+        seed=config.band.seed,
+    )
+
+    def path(jump: str) -> Path:
+        last = relaxed(_jumped(start, host, repeat, jump), f"{jump}_end")
+        return minimum_energy_path(
+            first, last, calculator, config.band, name=jump, min_distance=apart
+        )
+
+    paths = {jump: functools.partial(path, jump) for jump in config.chosen}
+    return migration_result(
+        "interstitial_migration",
+        paths,
+        config.model_dump(mode="json"),
+        spans=True,
+        remarks=remarks,
+    )
+
+
+def _jumped(start: Atoms, host: Host, repeat: Repeat, jump: str) -> Atoms:
+    """Move the atoms that jump to where they end; the atom put in is the last one."""
+    atoms = start.copy()
+    perfect = host.atoms(repeat=repeat)
+    if jump == "BO_O_BO":  # up a column that holds no atoms
+        atoms.positions[-1, 2] += float(host.atoms().cell[2, 2]) / 2.0
+    elif jump == "BO_BS_BO":  # the atom put in takes the site of another, which goes on
+        atoms.positions[-1] = perfect.positions[0]
+        atoms.positions[0] += [host.a / 2.0, -host.a / 12**0.5, 0.0]
+    else:
+        way, along = _DUMBBELL_JUMPS[host.lattice]
+        site = perfect.positions[0] + host.a * np.array(way)
+        half = np.linalg.norm(start.positions[-1] - perfect.positions[0])
+        arm = half * np.array(along) / np.linalg.norm(along)
+        neighbour = _atom_at(perfect, site)
+        atoms.positions[0] = perfect.positions[0]
+        atoms.positions[-1] = site - arm
+        atoms.positions[neighbour] += arm
+    return atoms
+
+
+def _atom_at(perfect: Atoms, position: np.ndarray) -> int:
+    """Find the atom at a place of the periodic crystal."""
+    scaled = perfect.cell.scaled_positions(perfect.positions - position)
+    return int(np.linalg.norm(scaled - np.round(scaled), axis=1).argmin())

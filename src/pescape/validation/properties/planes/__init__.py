@@ -1,0 +1,1 @@
+"""Properties of planes: surfaces, stacking faults, gamma surfaces."""

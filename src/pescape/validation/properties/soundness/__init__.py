@@ -1,0 +1,1 @@
+"""Checks that any potential has to pass: invariances, derivatives, energy conservation, cost."""
