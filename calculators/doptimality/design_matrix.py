@@ -15,6 +15,7 @@ import numpy as np
 
 from pescape.calculators.doptimality.maxvol import block_rows
 from pescape.calculators.neighbors import neighbors
+from pescape.errors import frame_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -264,7 +265,7 @@ class RowStream:
                 total = cast("Floats", sum(rows.sum(axis=0) for rows in blocks))
                 yield 0, total[None] / len(atoms) ** (self.weight_scaling / 2)
         except ValueError as error:
-            raise ValueError(f"{_called(index, atoms)}: {error}") from error
+            raise ValueError(f"{frame_name(atoms, index)}: {error}") from error
 
     def fetch(self, indices: Iterable[int]) -> dict[int, Atoms]:
         """Give configurations by index, reading them again if need be."""
@@ -289,7 +290,3 @@ def _joined(parts: Sequence[tuple[int, int, Floats]], frames: dict[int, Atoms]) 
     )
     rows = np.concatenate([rows for _, _, rows in parts])
     return RowBlock(rows, origins.astype(np.int64), frames)
-
-
-def _called(index: int, atoms: Atoms) -> str:
-    return str(atoms.info.get("source_frame", f"configuration {index}"))

@@ -11,6 +11,7 @@ import numpy as np
 from pescape.calculators.doptimality.active_set import ROW_MEMORY, grades, gradient_rows, select
 from pescape.calculators.doptimality.design_matrix import PART_ATOMS, site_gradient_blocks
 from pescape.calculators.doptimality.novelty import Seen
+from pescape.errors import frame_name
 from pescape.plugins.structures import shortest_distance
 
 if TYPE_CHECKING:
@@ -221,8 +222,7 @@ def grade_each(
         try:
             values = _grades_of(potential, active, atoms, threads)
         except ValueError as error:
-            where = atoms.info.get("source_frame", f"configuration {index}")
-            raise ValueError(f"{where}: {error}") from error
+            raise ValueError(f"{frame_name(atoms, index)}: {error}") from error
         copy = atoms.copy()
         copy.calc = atoms.calc
         if active.mode == "neighborhood":

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from pescape.data.configurations import SOURCE
-from pescape.errors import DataError
+from pescape.errors import DataError, frame_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -221,7 +220,7 @@ def _calculator(given: BaseCalculator | Path | str) -> BaseCalculator:
 
 def _labels(atoms: Atoms, place: str) -> dict[str, Any]:
     results = {} if atoms.calc is None else getattr(atoms.calc, "results", {})
-    where = str(atoms.info.get(SOURCE, place))
+    where = frame_name(atoms, place)
     for needed in ("energy", "forces"):
         if results.get(needed) is None:
             raise DataError(f"{where} has no {needed}: label it first")

@@ -9,6 +9,7 @@ import numpy as np
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from pescape.calculators.neighbors import concatenate, neighbors
+from pescape.errors import frame_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,11 +113,6 @@ class TrainingSet:
             volumes=self.volumes[start:stop],
             factors=self.factors[start:stop],
         )
-
-
-def frame_name(atoms: Atoms, index: int) -> str:
-    """How messages call a configuration: its file and frame if it knows them."""
-    return str(atoms.info.get("source_frame", f"configuration {index}"))
 
 
 def training_set(

@@ -4,8 +4,9 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from pescape.data.configurations import configuration_id
 from pescape.errors import ConfigError, DataError
-from pescape.labelling import configuration_id, label, reference_from
+from pescape.labelling import label, reference_from
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
 
-from pescape.labelling import configuration_id
+from pescape.data.configurations import configuration_id
 
 HERE = Path(__file__).parent
 

@@ -7,7 +7,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
-from pescape.labelling import configuration_id
+from pescape.data.configurations import configuration_id
 from pescape.sampling.trajectory import read_images, start_identity
 
 PROVENANCE = {

@@ -19,11 +19,11 @@ from pescape.calculators.bpnn.network import Scaling
 from pescape.calculators.fit.data import (
     TrainingSet,
     configuration_weights,
-    frame_name,
     training_set,
     within_limits,
 )
 from pescape.calculators.fit.loss import row_scales
+from pescape.errors import SOURCE, frame_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,7 +108,7 @@ def _named(atoms: Atoms, index: int) -> Atoms:
     """Let messages call a configuration by its place in the data, wherever it is put."""
     copy = atoms.copy()
     copy.calc = atoms.calc
-    copy.info["source_frame"] = frame_name(atoms, index)
+    copy.info[SOURCE] = frame_name(atoms, index)
     return copy
 
 

@@ -211,7 +211,8 @@ def _min_dist(frames: list[Atoms], cutoff: float) -> float:
     """Shortest distance in the data, rounded down to a tenth of an Ångström."""
     import math
 
-    from pescape.calculators.fit.data import frame_name, shortest_distance
+    from pescape.calculators.fit.data import shortest_distance
+    from pescape.errors import frame_name
 
     found = [
         shortest_distance(atoms, cutoff, frame_name(atoms, index))

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import ase.io
 import numpy as np
+from ase.data import chemical_symbols
 from ase.io.formats import UnknownFileTypeError
 
-from pescape.errors import DataError
-from pescape.files import atomic
+from pescape.errors import SOURCE, DataError
+from pescape.files import atomic, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ase import Atoms
 
-#: Entry of ``atoms.info`` that says where a configuration was read from.
-SOURCE = "source_frame"
 _CFG = "mlip-cfg"
 _WRITTEN_AT_ONCE = 256
 
@@ -92,6 +91,54 @@ def write_configurations(path: Path | str, frames: Iterable[Atoms]) -> None:
             ase.io.write(temporary, some, format=kind, append=True)
 
 
+def configuration_id(atoms: Atoms) -> str:
+    """Fingerprint of species, positions, cell and periodicity, bit by bit.
+
+    Parameters
+    ----------
+    atoms
+        The configuration; its labels play no part.
+    """
+    return fingerprint(
+        np.asarray(atoms.numbers, dtype="<i8").tobytes(),
+        np.asarray(atoms.positions, dtype="<f8").tobytes(),
+        np.asarray(atoms.cell.array, dtype="<f8").tobytes(),
+        np.asarray(atoms.pbc, dtype="<i8").tobytes(),
+    )
+
+
+def as_stored(atoms: Atoms) -> Atoms:
+    """Copy a configuration as an extxyz file keeps it, so that a label fits what is stored.
+
+    Parameters
+    ----------
+    atoms
+        The configuration.
+
+    Returns
+    -------
+    Atoms
+        Positions and cell have eight decimals; ``info["configuration_id"]`` is theirs.
+    """
+    new = atoms.copy()
+    new.set_cell(np.round(new.cell.array, 8))
+    new.positions = np.round(new.positions, 8)
+    new.info["configuration_id"] = configuration_id(new)
+    return new
+
+
+def species_of(frames: Sequence[Atoms]) -> tuple[str, ...]:
+    """List the chemical symbols in a data set, by atomic number.
+
+    Parameters
+    ----------
+    frames
+        At least one configuration.
+    """
+    numbers = np.unique(np.concatenate([atoms.numbers for atoms in frames]))
+    return tuple(chemical_symbols[number] for number in numbers)
+
+
 def _without_source(atoms: Atoms) -> Atoms:
     new = atoms.copy()
     new.calc = atoms.calc
@@ -99,11 +146,3 @@ def _without_source(atoms: Atoms) -> Atoms:
     # Read back from extxyz, an empty entry would swallow the one after it.
     new.info = {key: value for key, value in new.info.items() if str(value) != ""}
     return new
-
-
-def species_of(frames: Sequence[Atoms]) -> tuple[str, ...]:
-    """Chemical symbols in a data set, by atomic number."""
-    from ase.data import chemical_symbols
-
-    numbers = np.unique(np.concatenate([atoms.numbers for atoms in frames]))
-    return tuple(chemical_symbols[number] for number in numbers)

@@ -16,11 +16,10 @@ from pydantic import Field, PositiveInt, model_validator
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
 from pescape.config import Strict
-from pescape.data.configurations import SOURCE
+from pescape.data.configurations import configuration_id
 from pescape.ensemble.results import EnsembleReport, Member, report_of
-from pescape.errors import ConfigError, DataError
+from pescape.errors import SOURCE, ConfigError, DataError, frame_name
 from pescape.files import fingerprint, write_json
-from pescape.labelling.label import configuration_id
 from pescape.learning.records import Level  # noqa: TC001 (pydantic reads it)
 from pescape.learning.work import POTENTIAL_FILE, FitStart, fit_task, read_fit
 from pescape.tasks.store import Task
@@ -250,7 +249,7 @@ def ensemble_tasks(
 
 def identified(atoms: Atoms) -> Atoms:
     """Copy a labelled configuration and say what it is, where its data set does not."""
-    source = str(atoms.info.get(SOURCE, "a configuration"))
+    source = frame_name(atoms, "a configuration")
     if atoms.calc is None:
         raise DataError(f"{source} has no labels")
     new = atoms.copy()

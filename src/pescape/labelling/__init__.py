@@ -1,7 +1,7 @@
 """Reference energies, forces and stresses, and where they come from."""
 
 from pescape.labelling.evaluation import LabelError, LabelFailure
-from pescape.labelling.label import configuration_id, label
+from pescape.labelling.label import label
 from pescape.labelling.reference import LabelPolicy, Reference, ReferenceConfig, reference_from
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "LabelPolicy",
     "Reference",
     "ReferenceConfig",
-    "configuration_id",
     "label",
     "reference_from",
 ]

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pescape.files import fingerprint, write_json
+from pescape.data.configurations import configuration_id
+from pescape.files import write_json
 from pescape.labelling.evaluation import AttemptError, LabelError, LabelFailure, evaluate
 from pescape.labelling.isolated import OUTPUT_FILE, evaluate_isolated
 from pescape.labelling.reference import with_changes
@@ -32,16 +32,6 @@ _COMPRESS_ABOVE = 1_000_000  # bytes
 _TAIL = 6000  # characters; GPAW's table of timings takes half of them
 # Another attempt would say the same.
 _FINAL = {"beyond_limits"}
-
-
-def configuration_id(atoms: Atoms) -> str:
-    """Fingerprint of species, positions, cell and periodicity, bit by bit."""
-    return fingerprint(
-        np.asarray(atoms.numbers, dtype="<i8").tobytes(),
-        np.asarray(atoms.positions, dtype="<f8").tobytes(),
-        np.asarray(atoms.cell.array, dtype="<f8").tobytes(),
-        np.asarray(atoms.pbc, dtype="<i8").tobytes(),
-    )
 
 
 def label(

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 import ase.io
 
-from pescape.data.configurations import SOURCE
-from pescape.errors import DataError, TaskError
+from pescape.data.configurations import as_stored, configuration_id
+from pescape.errors import SOURCE, DataError, TaskError
 from pescape.files import fingerprint, write_json
 from pescape.labelling.evaluation import LabelError, LabelFailure
-from pescape.labelling.label import configuration_id, label
-from pescape.structures import as_stored
+from pescape.labelling.label import label
 from pescape.tasks.pool import exclusive, worker_pool
 from pescape.tasks.store import Task, TaskStore
 

@@ -17,13 +17,13 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.io.lammpsdata import write_lammps_data
 
 from pescape.calculators import MTP
+from pescape.data.configurations import as_stored
 from pescape.errors import TaskError
 from pescape.files import write_text
 from pescape.lammps_style.run import run_script
 from pescape.sampling.config import ContourConfig, DimerConfig, RelaxationConfig
 from pescape.sampling.recording import CallsSpentError
 from pescape.sampling.trajectory import evolve, relax
-from pescape.structures import as_stored
 
 if TYPE_CHECKING:
     from pathlib import Path

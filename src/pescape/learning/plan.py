@@ -15,8 +15,8 @@ import numpy as np
 
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.neighbors import neighbors
+from pescape.data.configurations import as_stored
 from pescape.errors import ConfigError
-from pescape.structures import as_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

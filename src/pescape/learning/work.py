@@ -16,8 +16,8 @@ from pescape.calculators.fit.shards import world
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp, raised
 from pescape.calculators.zbl import ZBL
+from pescape.data.configurations import configuration_id
 from pescape.files import fingerprint, write_json
-from pescape.labelling import configuration_id
 from pescape.learning.dynamics import Exploration, Run, risky_of, run_dynamics, run_exploration
 from pescape.tasks.store import Task
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
+from pescape.data.configurations import configuration_id
 from pescape.files import append_line, close_line, read_lines, write_text
-from pescape.labelling.label import configuration_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

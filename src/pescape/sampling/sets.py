@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from pescape.data.configurations import as_stored, configuration_id
 from pescape.errors import ConfigError, TaskError
 from pescape.files import fingerprint, write_json
-from pescape.labelling.label import configuration_id
 from pescape.plugins.dynamics.runs import consistent_energy
 from pescape.plugins.structures import EnergyForceLimits, beyond, force_energy_limits
 from pescape.sampling.recording import (
@@ -23,7 +23,6 @@ from pescape.sampling.recording import (
     fresh_session,
 )
 from pescape.sampling.trajectory import read_images, read_outcome
-from pescape.structures import as_stored
 from pescape.tasks.store import Task
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS, FIRE, LBFGS
 
+from pescape.data.configurations import configuration_id
 from pescape.files import fingerprint, write_json, write_text
-from pescape.labelling.label import configuration_id
 from pescape.plugins.dynamics.contour.targets import PerAtomAbove, Ramp
 from pescape.plugins.dynamics.guards import StopReason
 from pescape.plugins.dynamics.runs import consistent_energy

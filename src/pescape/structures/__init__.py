@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
 from pescape.config import Strict, tag_of
+from pescape.data.configurations import as_stored
 from pescape.errors import ConfigError, DataError
-from pescape.labelling.label import configuration_id
 from pescape.plugins.structures.polymorphs import Mutations
 from pescape.structures.families import (
     AnyStart,
@@ -308,12 +308,3 @@ def build_structures(
             )
         built.append(drawn.atoms)
     return built
-
-
-def as_stored(atoms: Atoms) -> Atoms:
-    """Round positions and cell as extxyz files do, so that a label fits what is stored."""
-    new = atoms.copy()
-    new.set_cell(np.round(new.cell.array, 8))
-    new.positions = np.round(new.positions, 8)
-    new.info["configuration_id"] = configuration_id(new)
-    return new

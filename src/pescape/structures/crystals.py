@@ -9,7 +9,8 @@ from ase.data import atomic_numbers
 from pydantic import Field, PositiveFloat
 
 from pescape.config import Strict
-from pescape.data.configurations import SOURCE, read_configurations
+from pescape.data.configurations import read_configurations
+from pescape.errors import SOURCE
 from pescape.plugins.structures import crystal, deformation_grid, deformed
 from pescape.structures.base import Family, HostFamily, Lattice, Repeat
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from pescape.data.configurations import SOURCE
-from pescape.errors import DataError
+from pescape.errors import DataError, frame_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -183,7 +182,7 @@ def _spent(one: SampledSet, calls: Integers) -> Integers:
 
 
 def _where(atoms: Atoms, name: str, index: int) -> str:
-    return str(atoms.info.get(SOURCE, f"data set {name!r}, image {index}"))
+    return frame_name(atoms, f"data set {name!r}, image {index}")
 
 
 def _trajectories(name: str, frames: Sequence[Atoms], keys: InfoKeys) -> Names:

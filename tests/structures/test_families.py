@@ -7,13 +7,13 @@ import pytest
 from ase.build import bulk
 
 from pescape.config import Strict, load_config, validate
-from pescape.data.configurations import read_configurations, write_configurations
+from pescape.data.configurations import as_stored, read_configurations, write_configurations
 from pescape.errors import ConfigError, DataError
 from pescape.plugins.structures import replay, shortest_distance
-from pescape.structures import StructuresConfig, as_stored, build_structures
+from pescape.structures import StructuresConfig, build_structures
 from pescape.structures.families import StartConfig
 
-TABLE_1 = Path(__file__).resolve().parents[1] / "examples" / "zirconium" / "table1.toml"
+TABLE_1 = Path(__file__).resolve().parents[2] / "examples" / "zirconium" / "table1.toml"
 HCP = {"element": "Zr", "lattice": "hcp", "a": 3.234, "c_over_a": 1.598}
 BCC = {"element": "Zr", "lattice": "bcc", "a": 3.58}
 

@@ -4,10 +4,10 @@ import pytest
 from ase.build import bulk
 
 from pescape.config import load_config
-from pescape.data.configurations import read_configurations, write_configurations
+from pescape.data.configurations import as_stored, read_configurations, write_configurations
 from pescape.errors import ConfigError
 from pescape.plugins.structures import replay
-from pescape.structures import StructuresConfig, as_stored, build_structures
+from pescape.structures import StructuresConfig, build_structures
 
 GOOD = """
 seed = 3
