@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 import types
 import typing
@@ -12,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pescape.errors import ConfigError
+from pescape.errors import ConfigError, did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -96,8 +95,7 @@ def _explain(problem: Any, model: type[Strict]) -> str:  # noqa: ANN401 (a pydan
     where = [part for part in problem["loc"] if not _is_tag(part)]
     if problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         known = _known_keys(model, problem["loc"][:-1])
-        near = difflib.get_close_matches(str(where[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        hint = did_you_mean(str(where[-1]), known, most=len(known))
         return f"unknown key {_dotted(where)!r}; {hint}"
     if problem["type"] == "missing":
         return f"key {_dotted(where)!r} is missing"

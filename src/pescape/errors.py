@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ase import Atoms
 
 #: Entry of ``atoms.info`` that says which frame of which file a configuration was read from.
@@ -39,3 +42,29 @@ def frame_name(atoms: Atoms, otherwise: int | str) -> str:
     """
     unnamed = f"configuration {otherwise}" if isinstance(otherwise, int) else otherwise
     return str(atoms.info.get(SOURCE, unnamed))
+
+
+def did_you_mean(given: str, known: Iterable[str], *, cutoff: float = 0.5, most: int = 40) -> str:
+    """Give the end of a sentence about an unknown name: the nearest known one, or all of them.
+
+    Parameters
+    ----------
+    given
+        The unknown name.
+    known
+        Names that would have been right.
+    cutoff
+        Similarity, 0 to 1, from which a name counts as near (`difflib.get_close_matches`).
+    most
+        Of more names than this none is listed.
+
+    Returns
+    -------
+    str
+        ``"did you mean 'x'?"``, ``"known here: x, y"``, or nothing.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=cutoff)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known here: {', '.join(names) or 'none'}" if len(names) <= most else ""

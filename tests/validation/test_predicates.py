@@ -69,7 +69,7 @@ def test_an_unknown_name_is_told_with_the_nearest_known():
     Predicate.parse("elastic.C44 > 0").check(known)
     with pytest.raises(ConfigError, match=r"no value 'elastic\.C4'; did you mean 'elastic\.C44'\?"):
         Predicate.parse("elastic.C4 > 0").check(known)
-    with pytest.raises(ConfigError, match=r"known are elastic\.C44, vacancy_migration\.basal"):
+    with pytest.raises(ConfigError, match=r"known here: elastic\.C44, vacancy_migration\.basal"):
         Predicate.parse("qqq > 0").check(known)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import importlib
 import os
@@ -20,7 +19,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from pescape import _mpi
 from pescape.config import Strict
-from pescape.errors import ConfigError, TaskError
+from pescape.errors import ConfigError, TaskError, did_you_mean
 from pescape.tasks.pool import one_thread_each, process_lives, worker_pool
 
 if TYPE_CHECKING:
@@ -97,8 +96,7 @@ class ExecutorConfig(Strict):
     def _known(cls, cores: dict[str, int]) -> dict[str, int]:
         for kind in cores:
             if kind not in KINDS:
-                near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
+                hint = did_you_mean(kind, KINDS)
                 raise ValueError(f"there are no tasks of kind {kind!r}; {hint}")
         return cores
 

@@ -5,7 +5,6 @@ The configuration of ``pescape validate``.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,7 +20,7 @@ from pydantic import (
 )
 
 from pescape.config import Strict
-from pescape.errors import ConfigError
+from pescape.errors import ConfigError, did_you_mean
 from pescape.tasks.cluster import ExecutorConfig
 from pescape.validation.crystals import AnyCrystal, Crystal
 from pescape.validation.registry import PROPERTIES, AnyProperty, check_names, known_values
@@ -88,8 +87,7 @@ def check_kinds(kinds: tuple[str, ...] | list[str]) -> None:
     """See to it that kinds of properties are known."""
     for kind in kinds:
         if kind not in PROPERTIES:
-            near = difflib.get_close_matches(kind, PROPERTIES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PROPERTIES)}"
+            hint = did_you_mean(kind, PROPERTIES, cutoff=0.6)
             raise ValueError(f"no property is of kind {kind!r}; {hint}")
 
 
@@ -214,9 +212,10 @@ class ValidationConfig(Strict):
         for pattern in sorted(self.thresholds, key=known.__contains__):
             matching = fnmatch.filter(known, pattern)
             if not matching:
-                near = difflib.get_close_matches(pattern, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(f"thresholds: {pattern!r} is the name of no value{hint}")
+                hint = did_you_mean(pattern, known, cutoff=0.6, most=0)
+                raise ConfigError(
+                    f"thresholds: {pattern!r} is the name of no value; {hint}".rstrip("; ")
+                )
             found |= dict.fromkeys(matching, self.thresholds[pattern])
         return found
 

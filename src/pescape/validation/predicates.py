@@ -13,14 +13,13 @@ Numbers, names, ``+ - * /``, parentheses, ``abs``, ``min`` and ``max``; comparis
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pescape.errors import ConfigError
+from pescape.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -155,12 +154,7 @@ class Predicate:
         """
         for name in self.names:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-                hint = (
-                    f"did you mean {near[0]!r}?"
-                    if near
-                    else f"known are {', '.join(sorted(known)) or 'none'}"
-                )
+                hint = did_you_mean(name, sorted(known), most=len(known))
                 raise ConfigError(f"predicate {self.text!r}: no value {name!r}; {hint}")
 
 

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from pescape.calculators.mtp import MTPotential
 from pescape.config import Strict, load_config, read_toml, validate
-from pescape.errors import ConfigError, DataError
+from pescape.errors import ConfigError, DataError, did_you_mean
 from pescape.labelling import reference_from
 from pescape.validation.sources import PotentialFile
 from pescape.validation.study import KnownValue, Standard
@@ -258,10 +258,9 @@ def standard_from(
         return read_values(given, name)
     found = _potential(given, name, species) or _calculator(given, name)
     if found is None:
-        near = difflib.get_close_matches(given, shipped, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(given, shipped, cutoff=0.6, most=0)
         raise ConfigError(
-            f"{given}: no reference of that name; {hint}It may be one of "
+            f"{given}: no reference of that name; {hint + ' ' if hint else ''}It may be one of "
             f"{', '.join(shipped)}, a TOML or JSON file of values, a potential or a calculator "
             f"({_CALCULATORS})"
         )
