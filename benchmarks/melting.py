@@ -17,7 +17,6 @@ import argparse
 import re
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,9 +112,7 @@ def told(found: PropertyResult, phase: Crystal, potential: str) -> str:
 def report(console: Console, options: argparse.Namespace, folder: Path) -> None:
     """Melt, and print what came out."""
     phases = [Crystal(element=options.element, lattice=one) for one in options.lattices]
-    config = MeltingConfig(
-        phases=phases, atoms=options.atoms, seed=options.seed, processes=options.processes
-    )
+    config = MeltingConfig(phases=phases, atoms=options.atoms, seed=options.seed)
     model = lammps_model(reference_from(f"eam:{options.potential}"), folder)
     begin = time.perf_counter()
     found = melting(model, config, folder)
@@ -128,7 +125,7 @@ def report(console: Console, options: argparse.Namespace, folder: Path) -> None:
         console.print(told(found, phase, options.potential), soft_wrap=True)
         temperature = found.values[f"{phase.title}.temperature"].value
         if options.equilibrium:
-            setting = Setting.of(phase, model, config, folder, ThreadPoolExecutor(1))
+            setting = Setting.of(phase, model, config, folder)
             other, spread, both = equilibrium(setting, temperature - 10.0, options.equilibrium)
             stays = "" if both else ", but one phase has gone"
             console.print(
@@ -152,7 +149,6 @@ def main() -> None:
     parser.add_argument("--lattices", nargs="+", default=["bcc", "hcp", "fcc"])
     parser.add_argument("--atoms", type=int, default=2400)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--equilibrium", type=float, default=0.0, help="ps; none by default")
     parser.add_argument("--folder", type=Path, help="keeps runs; a temporary one by default")
     options = parser.parse_args()

@@ -13,9 +13,7 @@ from pescape.validation.properties.heat import melting as melting_search
 from pescape.validation.properties.heat.melting import MeltingConfig, Setting, melting
 
 COPPER = Crystal(element="Cu", lattice="fcc")
-CONFIG = MeltingConfig(
-    phases=[COPPER], atoms=500, time=4.5, rounds=1, guess=1300.0, processes=1, precision=1.0
-)
+CONFIG = MeltingConfig(phases=[COPPER], atoms=500, time=4.5, rounds=1, guess=1300.0, precision=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +103,7 @@ def test_runs_that_have_ended_are_not_run_again(model, folder, melted, started):
 
 
 def test_a_crystal_is_heated_until_it_melts(model, folder):
-    setting = Setting.of(COPPER, model, CONFIG, folder, None)
+    setting = Setting.of(COPPER, model, CONFIG, folder)
     found = coexistence.superheating_limit(
         setting.dynamics, folder / "heated", setting.small, highest=4000.0, rate=500.0, seed=1
     )
@@ -163,7 +161,7 @@ def test_a_search_that_begins_elsewhere_finds_the_temperature(guess, tmp_path, m
 
 def test_the_interface_of_hcp_is_one_that_grows_without_faults(model, tmp_path):
     hcp = Crystal(element="Mg", lattice="hcp", a=3.2, c_over_a=1.6)
-    setting = Setting.of(hcp, model, MeltingConfig(phases=[hcp], atoms=1000), tmp_path, None)
+    setting = Setting.of(hcp, model, MeltingConfig(phases=[hcp], atoms=1000), tmp_path)
     edges = setting.long.cell.lengths()
     counts = edges / [3**0.5 * 3.2, 1.6 * 3.2, 3.2]
     np.testing.assert_allclose(counts, np.round(counts), atol=1e-9)

@@ -1,14 +1,11 @@
-"""The melting temperature from how fast solid and liquid grow into each other.
+"""Melting temperatures, by the interface between crystal and liquid that does not move.
 
-The search for the temperature at which a crystal and its liquid keep their balance.
-
-Melting temperatures, by the interface between crystal and liquid that does not move.
+How fast solid and liquid grow into each other is measured at several temperatures; rounds of
+such runs close in on the temperature at which the interface stands still.
 """
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -30,7 +27,6 @@ from pescape.validation.property import Curve, PropertyConfig, PropertyError, Pr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Executor
     from pathlib import Path
 
     from ase import Atoms
@@ -198,8 +194,6 @@ class Setting:
         How many runs, how long.
     folder
         Keeps them.
-    executor
-        Where they run.
     """
 
     name: str
@@ -208,17 +202,9 @@ class Setting:
     long: Atoms
     config: MeltingConfig
     folder: Path
-    executor: Executor
 
     @classmethod
-    def of(
-        cls,
-        phase: Crystal,
-        model: LammpsModel,
-        config: MeltingConfig,
-        folder: Path,
-        executor: Executor,
-    ) -> Setting:
+    def of(cls, phase: Crystal, model: LammpsModel, config: MeltingConfig, folder: Path) -> Setting:
         """Build the cells of a crystal."""
         primitive = phase.primitive()
         dynamics = Dynamics(
@@ -230,7 +216,7 @@ class Setting:
         )
         small, _ = orthogonal_supercell(phase, min(_FEW, config.atoms))
         long = _long_cell(phase, config.atoms)
-        return cls(phase.title, dynamics, small, long, config, folder, executor)
+        return cls(phase.title, dynamics, small, long, config, folder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,8 +258,7 @@ def search(setting: Setting) -> Melted:
     config = setting.config
     limit = _SUPERHEATING * config.guess if config.guess is not None else _limit(setting)
     point, runs, precise = _narrowed(setting, limit)
-    fused = setting.executor.submit(
-        fusion,
+    fused = fusion(
         setting.dynamics,
         setting.folder / f"{setting.name}_fused",
         setting.small,
@@ -281,22 +266,21 @@ def search(setting: Setting) -> Melted:
         hot=limit,
         time=_AVERAGED * config.time,
         seed=_seed(config.seed),
-    ).result()
+    )
     return Melted(point, tuple(runs), tuple(map(_motion, runs)), fused, precise)
 
 
 def _limit(setting: Setting) -> float:
     """Find where the crystal melts without an interface."""
     config = setting.config
-    return setting.executor.submit(
-        superheating_limit,
+    return superheating_limit(
         setting.dynamics,
         setting.folder / f"{setting.name}_heated",
         setting.small,
         highest=config.highest,
         rate=config.heating,
         seed=_seed(config.seed),
-    ).result()
+    )
 
 
 def _narrowed(setting: Setting, limit: float) -> tuple[MeltingPoint, list[Coexistence], bool]:
@@ -346,21 +330,19 @@ def _round(
     """Run at several temperatures, from one cell; None if the crystal melted there."""
     config = setting.config
     start = setting.folder / f"{setting.name}_{number}_prepared"
-    solid = setting.executor.submit(
-        prepared,
+    solid = prepared(
         setting.dynamics,
         start,
         setting.long,
         temperature=centre,
         hot=limit,
         seed=_seed(config.seed, number),
-    ).result()
+    )
     if solid is None:
         return None
     count = config.temperatures if fine else _COARSE_TEMPERATURES
-    pending = [
-        setting.executor.submit(
-            coexistence,
+    return [
+        coexistence(
             setting.dynamics,
             setting.folder / f"{setting.name}_{number}_{index}_{temperature:.0f}K",
             setting.long,
@@ -371,7 +353,6 @@ def _round(
         )
         for index, temperature in enumerate(centre * (1 + np.linspace(-width, width, count)))
     ]
-    return [one.result() for one in pending]
 
 
 def _long_cell(phase: Crystal, atoms: int) -> Atoms:
@@ -452,7 +433,7 @@ class MeltingConfig(PropertyConfig):
     timestep: PositiveFloat | None = Field(None, description="fs; by the mass if unset")
     seed: int = Field(0, ge=0)
     processes: PositiveInt | None = Field(
-        None, description="LAMMPS runs at once; as many as there are processors if unset"
+        None, description="without effect: runs go one after another; give them more ranks"
     )
     ranks: PositiveInt = Field(1, description="MPI ranks of each run")
 
@@ -507,26 +488,19 @@ def melting(model: LammpsModel, config: MeltingConfig, folder: Path) -> Property
     PropertyError
         For none of the phases a temperature was found.
     """
-    processes = config.processes or max(1, len(os.sched_getaffinity(0)) // config.ranks)
     values: dict[str, Value] = {}
     curves: dict[str, Curve] = {}
     structures, warnings = [], []
-    # The runs of all phases share the processors; a phase waits for its own.
-    with ThreadPoolExecutor(processes) as runs, ThreadPoolExecutor(len(config.phases)) as waiting:
-        pending = [
-            waiting.submit(search, Setting.of(phase, model, config, folder, runs))
-            for phase in config.phases
-        ]
-        for phase, one in zip(config.phases, pending, strict=True):
-            try:
-                melted = one.result()
-            except PropertyError as error:
-                warnings.append(f"{phase.title}: {error}")
-                continue
-            values |= _values(phase, melted)
-            curves |= _curves(phase, melted)
-            structures.append(_snapshot(phase, melted))
-            warnings.extend(f"{phase.title}: {text}" for text in _remarks(phase, melted, config))
+    for phase in config.phases:
+        try:
+            melted = search(Setting.of(phase, model, config, folder))
+        except PropertyError as error:
+            warnings.append(f"{phase.title}: {error}")
+            continue
+        values |= _values(phase, melted)
+        curves |= _curves(phase, melted)
+        structures.append(_snapshot(phase, melted))
+        warnings.extend(f"{phase.title}: {text}" for text in _remarks(phase, melted, config))
     if not values:
         raise PropertyError("; ".join(warnings))
     return PropertyResult(
