@@ -23,7 +23,7 @@ from lammps_runs import GRADES, System, eam_file, lammps, zirconium
 from rich.console import Console
 from rich.table import Table
 
-from pescape.calculators.bpnn import BPNNPotential
+from pescape.calculators.bpnn import BPNNPotential, waters_rondinelli_functions
 from pescape.calculators.doptimality.active_set import ActiveSet
 
 CUTOFF = 7.0
@@ -56,7 +56,7 @@ def network(*, whole: bool) -> BPNNPotential:
     is timed.
     """
     species = ["Zr", "O"]
-    functions = BPNNPotential.paper_functions(species, CUTOFF)
+    functions = waters_rondinelli_functions(species, CUTOFF)
     if whole:
         functions = [replace(f, zeta=WHOLE.get(f.zeta, f.zeta)) for f in functions]
     potential = BPNNPotential.untrained(species, functions).randomized(seed=1)

@@ -2,7 +2,7 @@
 
 from pescape.calculators.bpnn.network import ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.potential import BPNNPotential
-from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction, paper_functions
+from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction, waters_rondinelli_functions
 
 __all__ = [
     "BPNNPotential",
@@ -11,5 +11,5 @@ __all__ = [
     "Layer",
     "Scaling",
     "SymmetryFunction",
-    "paper_functions",
+    "waters_rondinelli_functions",
 ]

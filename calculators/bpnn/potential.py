@@ -1,21 +1,21 @@
-"""A Behler-Parrinello network potential as immutable data."""
+"""A Behler-Parrinello network potential."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.data import atomic_numbers
 
-from pescape.calculators.bpnn.network import ElementModel, Layer
-from pescape.calculators.bpnn.symmetry import SymmetryFunction, paper_functions
-from pescape.calculators.bpnn.units import Units
-from pescape.calculators.potential import checked_elements, types_among
+from pescape.calculators.bpnn.formats import read_data, write_data
+from pescape.calculators.bpnn.network import BPNNData, ElementModel, Layer, checked_species
+from pescape.calculators.bpnn.symmetry import SymmetryFunction, waters_rondinelli_functions
+from pescape.calculators.potential import types_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,80 +24,20 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pescape._kernels import BPNNKernel
-    from pescape.calculators.bpnn.network import Scaling
+    from pescape.calculators.bpnn.network import ActiveParameters, Scaling
     from pescape.calculators.doptimality.active_set import ActiveSet
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int32]
 
-#: Which parameters the rows of an active set are derivatives with respect to.
-ActiveParameters = Literal["output", "all"]
-
 
 @dataclass(frozen=True, eq=False)
-class BPNNPotential:
+class BPNNPotential(BPNNData):
     """Symmetry functions, scaling and network of every element.
 
     Numbers are in eV and Å. Arrays are copied and made read-only. Make changed copies with the
-    ``with_...`` methods.
-
-    Attributes
-    ----------
-    species
-        The elements.
-    elements
-        What gives the energy of an atom of each of them, in this order.
-    units
-        Units of the file it came from, for writing it back.
-    active_set
-        What extrapolation grades are measured against.
-    active_parameters
-        Whether the active set's rows are ∂E/∂θ with respect to the weights and biases of the
-        output layers, or to all of them.
-    name
-        Free text (one line) kept in the file.
-    source
-        The file it was read from, for messages.
+    ``with_...`` methods. Its fields are those of `BPNNData`.
     """
-
-    species: tuple[str, ...]
-    elements: tuple[ElementModel, ...]
-    units: Units = field(default_factory=Units)
-    active_set: ActiveSet | None = None
-    active_parameters: ActiveParameters = "output"
-    name: str = "BPNN"
-    source: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "species", checked_species(self.species))
-        object.__setattr__(self, "elements", tuple(self.elements))
-        if len(self.elements) != len(self.species):
-            raise ValueError(
-                f"{len(self.species)} species are named ({' '.join(self.species)}), but there are "
-                f"networks of {len(self.elements)}"
-            )
-        for name, element in zip(self.species, self.elements, strict=True):
-            self._check_neighbors(name, element)
-        if len({element.is_trained for element in self.elements}) != 1:
-            raise ValueError("some elements have a trained network and some have not")
-        if self.active_parameters not in ("output", "all"):
-            raise ValueError(
-                f"active_parameters must be 'output' or 'all', not {self.active_parameters!r}"
-            )
-        if self.active_set is not None and self.active_set.size != self.active_size():
-            raise ValueError(
-                f"the active set has {self.active_set.size} rows, but the potential has "
-                f"{self.active_size()} parameters of the kind {self.active_parameters!r}"
-            )
-
-    def _check_neighbors(self, name: str, element: ElementModel) -> None:
-        for number, function in enumerate(element.functions, start=1):
-            for neighbor in function.neighbors:
-                if neighbor not in self.species:
-                    raise ValueError(
-                        f"symmetry function {number} of {name} is about {neighbor}, which is not "
-                        f"one of the species {' '.join(self.species)}"
-                    )
 
     @classmethod
     def untrained(
@@ -127,7 +67,7 @@ class BPNNPotential:
         """
         names = checked_species(species)
         if functions is None:
-            functions = paper_functions(names)
+            functions = waters_rondinelli_functions(names)
         given = functions if isinstance(functions, Mapping) else dict.fromkeys(names, functions)
         missing = [name for name in names if name not in given]
         if missing:
@@ -141,13 +81,6 @@ class BPNNPotential:
             ]
             elements.append(ElementModel(tuple(given[name]), tuple(layers)))
         return cls(names, tuple(elements))
-
-    @staticmethod
-    def paper_functions(
-        species: Sequence[str], cutoff: float = 7.0
-    ) -> tuple[SymmetryFunction, ...]:
-        """Return the symmetry functions of Waters & Rondinelli, table I, for a cut-off in Å."""
-        return paper_functions(species, cutoff)
 
     @classmethod
     def read(
@@ -167,9 +100,8 @@ class BPNNPotential:
             Units of an n2p2 or RuNNer folder, which does not name them: "Angstrom" or "Bohr",
             "eV" or "Hartree", or their value in Å and eV.
         """
-        from pescape.calculators.bpnn.formats import read_potential
-
-        return read_potential(path, length_unit=length_unit, energy_unit=energy_unit)
+        data = read_data(path, length_unit=length_unit, energy_unit=energy_unit)
+        return cls(**vars(data))
 
     def write(self, path: str | PathLike[str], format: str | None = None) -> None:  # noqa: A002
         """Write a file of our own, or a folder for n2p2.
@@ -182,9 +114,7 @@ class BPNNPotential:
             "pescape" or "n2p2"; by default what the path looks like: a name without a suffix, or a
             folder that is there, is n2p2's.
         """
-        from pescape.calculators.bpnn.formats import write_potential
-
-        write_potential(path, self, format)
+        write_data(path, self, format)
 
     def element(self, name: str) -> ElementModel:
         """Return what belongs to an element."""
@@ -196,16 +126,6 @@ class BPNNPotential:
         return max(f.cutoff.radius for e in self.elements for f in e.functions)
 
     @property
-    def is_trained(self) -> bool:
-        """Whether the networks have weights."""
-        return self.elements[0].is_trained
-
-    @property
-    def parameter_count(self) -> int:
-        """Number P of weights and biases of all networks."""
-        return sum(element.parameter_count for element in self.elements)
-
-    @property
     def parameters(self) -> Floats:
         """All weights and biases (P,).
 
@@ -214,12 +134,6 @@ class BPNNPotential:
         """
         self._require_weights()
         return np.concatenate([element.parameters for element in self.elements])
-
-    def active_size(self, which: ActiveParameters | None = None) -> int:
-        """Return how many parameters an active set is about."""
-        if (which or self.active_parameters) == "all":
-            return self.parameter_count
-        return sum(element.layers[-1].parameter_count for element in self.elements)
 
     @property
     def _called(self) -> str:
@@ -315,11 +229,3 @@ class BPNNPotential:
         for name, value in state.items():
             object.__setattr__(self, name, value)
         self.__post_init__()
-
-
-def checked_species(species: Sequence[str]) -> tuple[str, ...]:
-    """Return the elements, if there are any, they are known and each one is named once."""
-    names = checked_elements(species)
-    if not names:
-        raise ValueError("a potential needs at least one species")
-    return names

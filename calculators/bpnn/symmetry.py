@@ -270,7 +270,9 @@ _NARROW = ((0.781, 1.665, 3.548, 7.562), (1.0, 2.154, 4.642, 10.0))
 _WIDE = ((0.781, 7.562), (1.0, 10.0))
 
 
-def paper_functions(species: Sequence[str], cutoff: float = 7.0) -> tuple[SymmetryFunction, ...]:
+def waters_rondinelli_functions(
+    species: Sequence[str], cutoff: float = 7.0
+) -> tuple[SymmetryFunction, ...]:
     """Return the set of M. J. Waters and J. M. Rondinelli, table I.
 
     Parameters

@@ -3,14 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from pescape.calculators.bpnn import BPNNPotential
+from pescape.calculators.bpnn import BPNNPotential, waters_rondinelli_functions
 
 from .conftest import run
 
 
 @pytest.fixture
 def potential(tmp_path):
-    functions = BPNNPotential.paper_functions(["Zr", "O"])[::7]
+    functions = waters_rondinelli_functions(["Zr", "O"])[::7]
     potential = BPNNPotential.untrained(["Zr", "O"], functions).randomized(seed=4)
     potential.write(tmp_path / "x.bpnn")
     return potential

@@ -2,7 +2,7 @@
 
 from pescape.calculators.bpnn.fit.features import CacheSettings
 from pescape.calculators.bpnn.fit.fit import FitResult, Progress, fit_bpnn, fit_ensemble
-from pescape.calculators.bpnn.fit.settings import FitSettings, Stage, paper_settings
+from pescape.calculators.bpnn.fit.settings import FitSettings, Stage, waters_rondinelli_settings
 from pescape.calculators.bpnn.symmetry import default_functions
 from pescape.calculators.fit.errors import Errors, evaluate
 from pescape.calculators.fit.loss import Weights
@@ -19,5 +19,5 @@ __all__ = [
     "evaluate",
     "fit_bpnn",
     "fit_ensemble",
-    "paper_settings",
+    "waters_rondinelli_settings",
 ]

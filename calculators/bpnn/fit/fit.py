@@ -149,7 +149,7 @@ def fit_bpnn(
     configurations
         With energy, forces and, where they are periodic, stress.
     settings
-        How to fit; `paper_settings` gives those of Waters and Rondinelli.
+        How to fit; `waters_rondinelli_settings` gives those of Waters and Rondinelli.
     structure_weights
         How much each configuration counts (C,); by default its ``info["fit_weight"]``, or 1.
     cache

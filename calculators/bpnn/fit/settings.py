@@ -145,7 +145,7 @@ class FitSettings:
         )
 
 
-def paper_settings(**changes: Any) -> FitSettings:  # noqa: ANN401
+def waters_rondinelli_settings(**changes: Any) -> FitSettings:  # noqa: ANN401
     """Give the settings of M. J. Waters and J. M. Rondinelli, with Amp's loss.
 
     BFGS, 200 iterations with a penalty of 0.05 and 1500 with 0.001; forces count 0.1; no

@@ -1,56 +1,65 @@
-"""Files of Behler-Parrinello potentials: which format one is, reading and writing."""
+"""Files of Behler-Parrinello potentials: which format one is, reading and writing.
+
+A new format is a module with a `Format`, and its place in `FORMATS`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pescape.calculators.bpnn.formats import amp, n2p2, n2p2_writing, own, simple_nn
-from pescape.calculators.bpnn.formats.lines import shortened
-from pescape.calculators.bpnn.units import ENERGIES, LENGTHS, unit_value
+from ase.units import Bohr, Hartree
+
+from pescape.calculators.bpnn.formats import amp, n2p2, own, simple_nn
+from pescape.calculators.bpnn.formats.common import Format, shortened
 
 if TYPE_CHECKING:
     from os import PathLike
 
-    from pescape.calculators.bpnn.potential import BPNNPotential
+    from pescape.calculators.bpnn.network import BPNNData
 
-#: What each format is called in messages.
-NAMES = {
-    "pescape": "a pescape BPNN file",
-    "amp": "an Amp file",
-    "simple-nn": "a SIMPLE-NN file",
-    "n2p2": "an n2p2 or RuNNer folder",
-}
-#: Formats that can be written.
-WRITERS = ("pescape", "n2p2")
-_READERS = {"pescape": own.parse, "amp": amp.parse, "simple-nn": simple_nn.parse}
+FORMATS = (own.FORMAT, amp.FORMAT, simple_nn.FORMAT, n2p2.FORMAT)
+
+_LENGTHS = {"angstrom": 1.0, "bohr": Bohr}
+_ENERGIES = {"ev": 1.0, "hartree": Hartree}
 _START = 65536  # bytes to look at
 _LONGEST = 320  # characters of a message
 
 
 def detect_format(path: str | PathLike[str]) -> str | None:
-    """Return the format of a file or folder by its content; None if it is none of ours."""
-    path = Path(path)
-    if path.is_dir():
-        return "n2p2" if (path / n2p2.SETTINGS).is_file() else None
-    with path.open("rb") as file:
-        start = file.read(_START).lstrip()
-    if start.startswith(own.HEAD.encode()):
-        return "pescape"
-    if start.startswith(b"ELEM_LIST"):
-        return "simple-nn"
-    if start.startswith(b"dict(") and (b"descriptor" in start or b"model" in start):
-        return "amp"
-    return None
+    """Return the name of the format of a file or folder by its content; None if it is no potential.
+
+    Parameters
+    ----------
+    path
+        File or folder.
+    """
+    found = _format_of(Path(path))
+    return None if found is None else found.name
 
 
-def read_potential(
+def _format_of(path: Path) -> Format | None:
+    start = b""
+    if not path.is_dir():
+        with path.open("rb") as file:
+            start = file.read(_START).lstrip()
+    return next((one for one in FORMATS if one.matches(path, start)), None)
+
+
+def read_data(
     path: str | PathLike[str],
     *,
     length_unit: str | float | None = None,
     energy_unit: str | float | None = None,
-) -> BPNNPotential:
-    """Read a potential of any format, see ``BPNNPotential.read``.
+) -> BPNNData:
+    """Read a potential of any format.
+
+    Parameters
+    ----------
+    path
+        File or folder.
+    length_unit, energy_unit
+        Units of a format that does not name them, see ``BPNNPotential.read``.
 
     Raises
     ------
@@ -58,21 +67,20 @@ def read_potential(
         "FILE, line N: ..." when anything in the file is wrong.
     """
     path = Path(path)
-    kind = detect_format(path)
+    kind = _format_of(path)
     if kind is None:
-        raise ValueError(f"{path}: not a BPNN potential; known are {', '.join(NAMES.values())}")
-    length = None if length_unit is None else unit_value(length_unit, LENGTHS, "length_unit")
-    energy = None if energy_unit is None else unit_value(energy_unit, ENERGIES, "energy_unit")
+        known = ", ".join(one.description for one in FORMATS)
+        raise ValueError(f"{path}: not a BPNN potential; known are {known}")
+    length = None if length_unit is None else _unit_value(length_unit, _LENGTHS, "length_unit")
+    energy = None if energy_unit is None else _unit_value(energy_unit, _ENERGIES, "energy_unit")
     try:
-        if kind == "n2p2":
-            return n2p2.read_folder(path, length, energy)
-        potential = _READERS[kind](path.read_bytes(), str(path))
+        data = kind.read(path, length, energy)
     except ValueError as error:
         raise ValueError(_message(path, str(error))) from None
-    units = potential.units
+    units = data.units
     if length not in (None, 1.0, units.length) or energy not in (None, 1.0, units.energy):
-        raise ValueError(f"{path} is {NAMES[kind]}, which is in Å and eV: leave the units out")
-    return potential
+        raise ValueError(f"{path} is {kind.description}, which is in Å and eV: leave the units out")
+    return data
 
 
 def _message(path: Path, message: str) -> str:
@@ -83,18 +91,35 @@ def _message(path: Path, message: str) -> str:
     return start + separator + shortened(rest, _LONGEST)
 
 
-def write_potential(
-    path: str | PathLike[str],
-    potential: BPNNPotential,
-    kind: str | None = None,
-) -> None:
-    """Write a potential, see ``BPNNPotential.write``."""
+def write_data(path: str | PathLike[str], data: BPNNData, kind: str | None = None) -> None:
+    """Write a potential.
+
+    Parameters
+    ----------
+    path
+        File or folder.
+    data
+        The potential.
+    kind
+        Name of a format; by default one of folders for folders and names without a suffix, else
+        one of files.
+    """
     path = Path(path)
+    writable = {one.name: one.write for one in FORMATS if one.write is not None}
     if kind is None:
-        kind = "n2p2" if path.is_dir() or not path.suffix else "pescape"
-    if kind not in WRITERS:
-        raise ValueError(f"BPNN potentials are written as {' or '.join(WRITERS)}, not {kind!r}")
-    if kind == "n2p2":
-        n2p2_writing.write_folder(path, potential)
-    else:
-        own.write(path, potential)
+        is_folder = path.is_dir() or not path.suffix
+        kind = next(one.name for one in FORMATS if one.write and one.is_folder == is_folder)
+    if kind not in writable:
+        raise ValueError(f"BPNN potentials are written as {' or '.join(writable)}, not {kind!r}")
+    writable[kind](path, data)
+
+
+def _unit_value(unit: str | float, known: dict[str, float], what: str) -> float:
+    """Return the value of a unit given by name, in any case, or in Å or eV."""
+    if isinstance(unit, str):
+        try:
+            return known[unit.strip().lower()] if unit.strip().lower() in known else float(unit)
+        except ValueError:
+            names = " or ".join(repr(name) for name in known)
+            raise ValueError(f"{what} must be {names} or a number, not {unit!r}") from None
+    return float(unit)

@@ -17,9 +17,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from pescape.calculators.bpnn.formats.lines import decoded, shortened
-from pescape.calculators.bpnn.network import ElementModel, Layer, Scaling
-from pescape.calculators.bpnn.potential import BPNNPotential
+from pescape.calculators.bpnn.formats.common import Format, shortened, text_reader
+from pescape.calculators.bpnn.network import BPNNData, ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction
 
 MAX_SIZE = 50_000_000  # characters
@@ -210,9 +209,8 @@ class _Part:
         return _float(value, f"{self.what}: {key}")
 
 
-def parse(data: bytes, name: str) -> BPNNPotential:
-    """Read a file's content; `name` is what errors call it."""
-    outer = _Part(parse_literal(decoded(data, name), name), name)
+def _parse(text: str, name: str) -> BPNNData:
+    outer = _Part(parse_literal(text, name), name)
     descriptor = _inner(outer, "descriptor", name)
     model = _inner(outer, "model", name)
     _check_kind(descriptor, ("mode", "atom-centered"), ("importname", "Gaussian"))
@@ -226,7 +224,7 @@ def parse(data: bytes, name: str) -> BPNNPotential:
     for element in species:
         functions = _functions(sets, element, cutoff)
         elements.append(_element(model, element, functions))
-    return BPNNPotential(tuple(species), tuple(elements), name="Amp", source=name)
+    return BPNNData(tuple(species), tuple(elements), name="Amp", source=name)
 
 
 def _inner(outer: _Part, key: str, name: str) -> _Part:
@@ -369,3 +367,11 @@ def _float(value: float, what: str) -> float:
         return float(value)
     except OverflowError:
         raise ValueError(f"{what} holds a number that is not finite") from None
+
+
+FORMAT = Format(
+    "amp",
+    "an Amp file",
+    lambda _, start: start.startswith(b"dict(") and (b"descriptor" in start or b"model" in start),
+    text_reader(_parse),
+)

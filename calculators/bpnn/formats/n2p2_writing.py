@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 import shutil
 import tempfile
@@ -20,29 +21,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import atomic_numbers
 
-from pescape.calculators.bpnn.formats.n2p2 import (
+from pescape.calculators.bpnn.formats.n2p2_input import (
     ACTIVATIONS,
-    SCALING,
     SETTINGS,
     UNITS_COMMENT,
     cutoff_number,
     function_line,
     sorting_key,
-    weights_name,
 )
 from pescape.calculators.bpnn.network import Layer, Scaling
 from pescape.calculators.bpnn.symmetry import CUTOFFS, Cutoff, SymmetryFunction
-from pescape.calculators.bpnn.units import written
 from pescape.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from pescape.calculators.bpnn.network import ElementModel
-    from pescape.calculators.bpnn.potential import BPNNPotential
-    from pescape.calculators.bpnn.units import Units
+    from pescape.calculators.bpnn.network import BPNNData, ElementModel, Units
 
     Floats = NDArray[np.float64]
 
@@ -54,12 +50,32 @@ _SCALING_KEYWORDS = {
     "centered": ("center_symmetry_functions",),
     "sigma": ("scale_symmetry_functions_sigma",),
 }
+SCALING = "scaling.data"
 _RULE = "#" * 80
+_DOUBLE_DIGITS = 17
 _UNUSED = (CUTOFFS["cosine"], 0.0)  # where all functions are made of windows
 
 
-def write_folder(folder: Path, potential: BPNNPotential) -> None:
+def weights_name(element: str) -> str:
+    """Return the name of the file that holds an element's weights.
+
+    Parameters
+    ----------
+    element
+        Its symbol.
+    """
+    return f"weights.{atomic_numbers[element]:03d}.data"
+
+
+def write_folder(folder: Path, potential: BPNNData) -> None:
     """Write a folder, which appears as a whole; one that is there must be empty.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    potential
+        What is written.
 
     Raises
     ------
@@ -83,7 +99,7 @@ def write_folder(folder: Path, potential: BPNNPotential) -> None:
         raise
 
 
-def _files(potential: BPNNPotential) -> dict[str, str]:
+def _files(potential: BPNNData) -> dict[str, str]:
     if not potential.is_trained:
         raise ValueError("the potential is untrained: n2p2 has no files for it")
     units = potential.units
@@ -115,19 +131,37 @@ def _in_units(function: SymmetryFunction, units: Units) -> SymmetryFunction:
     """Return a function with the numbers that its file had."""
 
     def length(value: float) -> float:
-        return written(value, units.distance, value / units.length)
+        return shortest_before(value, units.distance, value / units.length)
 
     cutoff = function.cutoff
     parameter = length(cutoff.parameter) if cutoff.is_window else cutoff.parameter
     return dataclasses.replace(
         function,
-        eta=written(function.eta, units.eta, function.eta * units.length**2),
+        eta=shortest_before(function.eta, units.eta, function.eta * units.length**2),
         shift=length(function.shift),
         cutoff=Cutoff(cutoff.kind, length(cutoff.radius), parameter),
     )
 
 
-def _cutoff_type(potential: BPNNPotential) -> tuple[int, float]:
+def shortest_before(value: float, convert: Callable[[float], float], guess: float) -> float:
+    """Return the shortest number that a conversion takes to `value` exactly.
+
+    `guess` is the inverse of `convert` but for rounding; given back if no number is exact.
+    """
+    for digits in range(_DOUBLE_DIGITS):
+        candidate = float(f"{guess:.{digits}e}")
+        if convert(candidate) == value:
+            return candidate
+    for direction in (-math.inf, math.inf):
+        candidate = guess
+        for _ in range(3):
+            candidate = math.nextafter(candidate, direction)
+            if convert(candidate) == value:
+                return candidate
+    return guess
+
+
+def _cutoff_type(potential: BPNNData) -> tuple[int, float]:
     """Return n2p2's number and inner fraction of the cut-off function, which must be one."""
     numbers = {cutoff_number(f) for element in potential.elements for f in element.functions}
     if len(numbers - {None}) > 1:
@@ -135,7 +169,7 @@ def _cutoff_type(potential: BPNNPotential) -> tuple[int, float]:
     return next((number for number in numbers if number), _UNUSED)
 
 
-def _scalings(potential: BPNNPotential) -> list[Scaling]:
+def _scalings(potential: BPNNData) -> list[Scaling]:
     """Return scalings of one kind and range for all elements."""
     given = [element.scaling for element in potential.elements]
     kinds = {(s.kind, s.low, s.high) for s in given}
@@ -156,7 +190,7 @@ def _as_range(scaling: Scaling, size: int) -> Scaling:
     return Scaling("range", -1.0, 1.0, *ends, scaling.mean, scaling.sigma)
 
 
-def _networks(potential: BPNNPotential) -> list[list[Layer]]:
+def _networks(potential: BPNNData) -> list[list[Layer]]:
     units = potential.units
     normalized = _is_normalized(potential)
     networks = []
@@ -169,7 +203,7 @@ def _networks(potential: BPNNPotential) -> list[list[Layer]]:
     return networks
 
 
-def _is_normalized(potential: BPNNPotential) -> bool:
+def _is_normalized(potential: BPNNData) -> bool:
     """Whether slopes and intercepts are those of the normalisation of the file it came from."""
     units = potential.units
     if units.normalization is None:
@@ -193,7 +227,7 @@ def _with_output(element: ElementModel, slope: float, intercept: float) -> list[
 
 
 def _settings(
-    potential: BPNNPotential,
+    potential: BPNNData,
     functions: dict[str, list[SymmetryFunction]],
     orders: dict[str, NDArray[np.int64]],
     scaling: Scaling,
@@ -228,12 +262,12 @@ def _settings(
     return "\n".join(lines) + "\n"
 
 
-def _atom_energy_lines(potential: BPNNPotential) -> Iterator[str]:
+def _atom_energy_lines(potential: BPNNData) -> Iterator[str]:
     units = potential.units
     for name, element in zip(potential.species, potential.elements, strict=True):
         if element.atom_energy != 0:
             guess = element.atom_energy / units.energy
-            value = written(element.atom_energy, units.ev, guess)
+            value = shortest_before(element.atom_energy, units.ev, guess)
             yield f"{'atom_energy':<30} {name:<2} {value!r}"
 
 
@@ -259,7 +293,7 @@ def _network_lines(species: Sequence[str], networks: list[list[Layer]]) -> Itera
 
 
 def _scaling_text(
-    potential: BPNNPotential, orders: dict[str, NDArray[np.int64]], scalings: list[Scaling]
+    potential: BPNNData, orders: dict[str, NDArray[np.int64]], scalings: list[Scaling]
 ) -> str:
     lines = [_RULE, "# Symmetry function scaling data.", _RULE]
     lines.append("# e_index sf_index sf_min sf_max sf_mean sf_sigma")

@@ -29,15 +29,24 @@ digits as it takes to read back the same double. In order:
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import ase.io
 import numpy as np
 
-from pescape.calculators.bpnn.formats.lines import Lines, decoded
-from pescape.calculators.bpnn.network import STATISTICS, ElementModel, Layer, Scaling
-from pescape.calculators.bpnn.potential import BPNNPotential, checked_species
+from pescape.calculators.bpnn.formats.common import Format, Lines, text_reader
+from pescape.calculators.bpnn.network import (
+    STATISTICS,
+    BPNNData,
+    ElementModel,
+    Layer,
+    Normalization,
+    Scaling,
+    Units,
+    checked_species,
+)
 from pescape.calculators.bpnn.symmetry import (
     ANGLE_WINDOWS,
     NEIGHBORS,
@@ -45,7 +54,6 @@ from pescape.calculators.bpnn.symmetry import (
     SymmetryFunction,
     angular_numbers,
 )
-from pescape.calculators.bpnn.units import Normalization, Units
 from pescape.calculators.doptimality.active_set import UNSET, ActiveSet
 from pescape.files import write_atomically
 
@@ -55,22 +63,21 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-HEAD = "pescape-bpnn"
-VERSION = "1"
+_HEAD = "pescape-bpnn"
+_VERSION = "1"
 _NONE = "-"
 
 
-def write(path: Path, potential: BPNNPotential) -> None:
-    """Write a potential; the file appears as a whole."""
+def _write(path: Path, potential: BPNNData) -> None:
     write_atomically(path, ("\n".join(_lines(potential)) + "\n").encode())
 
 
-def _lines(potential: BPNNPotential) -> list[str]:
+def _lines(potential: BPNNData) -> list[str]:
     if len(potential.name.splitlines()) > 1 or "#" in potential.name:
         raise ValueError(f"a potential's name must be one line without '#': {potential.name!r}")
     units = potential.units
     lines = [
-        f"{HEAD} {VERSION}",
+        f"{_HEAD} {_VERSION}",
         f"name {potential.name}".rstrip(),
         f"species {' '.join(potential.species)}",
         f"units {_reals([units.length, units.energy])}  # of the original file, in Å and eV",
@@ -118,7 +125,7 @@ def _function_line(function: SymmetryFunction) -> str:
     return " ".join([function.kind, *neighbors, _reals(numbers), cutoff.kind, tail])
 
 
-def _active_set_lines(potential: BPNNPotential) -> list[str]:
+def _active_set_lines(potential: BPNNData) -> list[str]:
     active_set = cast("ActiveSet", potential.active_set)
     frames = list(active_set.configurations)
     text = io.StringIO()
@@ -146,17 +153,16 @@ def _reals(values: Iterable[float]) -> str:
     return " ".join(repr(float(value)) for value in values)
 
 
-def parse(data: bytes, name: str) -> BPNNPotential:
-    """Read a file's content; `name` is what errors call it."""
-    lines = Lines(decoded(data, name), name)
-    version = lines.keyword(HEAD, 1)[0]
-    if version != VERSION:
-        lines.fail(f"version {VERSION} expected, found {version!r}: a newer pescape reads it")
+def _parse(text: str, name: str) -> BPNNData:
+    lines = Lines(text, name)
+    version = lines.keyword(_HEAD, 1)[0]
+    if version != _VERSION:
+        lines.fail(f"version {_VERSION} expected, found {version!r}: a newer pescape reads it")
     title = " ".join(lines.keyword("name"))
     species = _parse_species(lines)
     units = _parse_units(lines)
     elements = tuple(_parse_element(lines, element) for element in species)
-    potential = BPNNPotential(species, elements, units, name=title, source=name)
+    potential = BPNNData(species, elements, units, name=title, source=name)
     if lines.peek()[:1] == ["active_set"]:
         potential = _parse_active_set(lines, potential)
     lines.keyword("end", 0)
@@ -263,7 +269,7 @@ def _parse_layers(lines: Lines) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _parse_active_set(lines: Lines, potential: BPNNPotential) -> BPNNPotential:
+def _parse_active_set(lines: Lines, potential: BPNNData) -> BPNNData:
     which, mode, scaling, *counts = lines.keyword("active_set", 6)
     if which not in ("output", "all"):
         lines.fail(f"'output' or 'all' expected, found {which!r}")
@@ -295,7 +301,9 @@ def _parse_active_set(lines: Lines, potential: BPNNPotential) -> BPNNPotential:
         active_set = ActiveSet(
             matrix, inverse, cast("Any", mode), weight_scaling, origins, configurations
         )
-        return potential.with_active_set(active_set, cast("Any", which))
+        return dataclasses.replace(
+            potential, active_set=active_set, active_parameters=cast("Any", which)
+        )
     except ValueError as error:
         _again(lines, error)
 
@@ -326,3 +334,12 @@ def _again(lines: Lines, error: ValueError) -> NoReturn:
     if str(error).startswith(f"{lines.name}, line "):
         raise error
     lines.fail(str(error))
+
+
+FORMAT = Format(
+    "pescape",
+    "a pescape BPNN file",
+    lambda _, start: start.startswith(_HEAD.encode()),
+    text_reader(_parse),
+    _write,
+)

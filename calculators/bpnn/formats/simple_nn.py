@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.bpnn.formats.lines import Lines, decoded, shortened
-from pescape.calculators.bpnn.network import ElementModel, Layer, Scaling
-from pescape.calculators.bpnn.potential import BPNNPotential, checked_species
+from pescape.calculators.bpnn.formats.common import Format, Lines, shortened, text_reader
+from pescape.calculators.bpnn.network import BPNNData, ElementModel, Layer, Scaling, checked_species
 from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction
 
 if TYPE_CHECKING:
@@ -18,9 +17,8 @@ _KINDS = {"2": "G2", "4": "G4", "5": "G5"}
 _ACTIVATIONS = ("linear", "tanh", "sigmoid", "relu")
 
 
-def parse(data: bytes, name: str) -> BPNNPotential:
-    """Read a file's content; `name` is what errors call it."""
-    lines = Lines(decoded(data, name), name)
+def _parse(text: str, name: str) -> BPNNData:
+    lines = Lines(text, name)
     try:
         species = checked_species(lines.keyword("ELEM_LIST"))
     except ValueError as error:
@@ -35,7 +33,7 @@ def parse(data: bytes, name: str) -> BPNNPotential:
         models[element] = _element(lines, species)
     lines.end()
     elements = tuple(models[element] for element in species)
-    return BPNNPotential(species, elements, name="SIMPLE-NN", source=name)
+    return BPNNData(species, elements, name="SIMPLE-NN", source=name)
 
 
 def _element(lines: Lines, species: tuple[str, ...]) -> ElementModel:
@@ -109,3 +107,11 @@ def _nodes(
         columns.append(lines.reals(lines.keyword(f"w{node}"), inputs, f"the weights w{node}"))
         bias.append(lines.reals(lines.keyword(f"b{node}"), 1, f"the bias b{node}")[0])
     return np.column_stack(columns), np.array(bias)
+
+
+FORMAT = Format(
+    "simple-nn",
+    "a SIMPLE-NN file",
+    lambda _, start: start.startswith(b"ELEM_LIST"),
+    text_reader(_parse),
+)

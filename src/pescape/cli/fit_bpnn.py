@@ -178,9 +178,9 @@ def _settings(
     penalty: float,
 ) -> FitSettings:
     """Take a preset and change what the user gave."""
-    from pescape.calculators.bpnn.fit import FitSettings, Stage, paper_settings
+    from pescape.calculators.bpnn.fit import FitSettings, Stage, waters_rondinelli_settings
 
-    settings = paper_settings() if preset == "paper" else FitSettings()
+    settings = waters_rondinelli_settings() if preset == "paper" else FitSettings()
     changes = {name: value for name, value in changes.items() if value is not None}
     changes["weights"] = _reweighted(settings.weights, *weights)
     if method is not None:
@@ -240,7 +240,7 @@ def _starting_point(
     radial: int,
     angular: int,
 ) -> BPNNPotential:
-    from pescape.calculators.bpnn import BPNNPotential, paper_functions
+    from pescape.calculators.bpnn import BPNNPotential, waters_rondinelli_functions
     from pescape.calculators.bpnn.fit import default_functions
     from pescape.data.configurations import species_of
 
@@ -248,7 +248,7 @@ def _starting_point(
         return BPNNPotential.read(start)
     names = species or species_of(frames)
     if preset == "paper":
-        functions = paper_functions(names, cutoff or 7.0)
+        functions = waters_rondinelli_functions(names, cutoff or 7.0)
         return BPNNPotential.untrained(
             names, functions, hidden=_nodes(hidden or "8"), output_activation="tanh"
         )

@@ -12,7 +12,12 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.md.verlet import VelocityVerlet
 
 from pescape.calculators import BPNN
-from pescape.calculators.bpnn import BPNNPotential, Cutoff, SymmetryFunction
+from pescape.calculators.bpnn import (
+    BPNNPotential,
+    Cutoff,
+    SymmetryFunction,
+    waters_rondinelli_functions,
+)
 from pescape.calculators.bpnn.descriptors import SymmetryFunctions
 from pescape.calculators.bpnn.network import ACTIVATIONS
 from pescape.calculators.bpnn.symmetry import CUTOFFS, KINDS, NEIGHBORS, WINDOWS
@@ -139,7 +144,7 @@ def test_the_energy_of_an_atom_is_smooth_at_the_cutoff(kind):
 
 def test_dynamics_conserves_energy_as_the_integrator_does():
     potential = BPNNPotential.untrained(
-        ["Zr", "O"], BPNNPotential.paper_functions(["Zr", "O"], cutoff=4.5), hidden=(4,)
+        ["Zr", "O"], waters_rondinelli_functions(["Zr", "O"], cutoff=4.5), hidden=(4,)
     ).randomized(seed=2)
     start = bulk("ZrO2", "fluorite", a=5.1)
     start.set_momenta(np.random.default_rng(1).normal(scale=1.5, size=(3, 3)))

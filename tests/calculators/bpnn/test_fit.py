@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pescape.calculators import BPNN
-from pescape.calculators.bpnn import BPNNPotential, Scaling, paper_functions
+from pescape.calculators.bpnn import BPNNPotential, Scaling, waters_rondinelli_functions
 from pescape.calculators.bpnn.fit import (
     CacheSettings,
     FitSettings,
@@ -17,7 +17,7 @@ from pescape.calculators.bpnn.fit import (
     evaluate,
     fit_bpnn,
     fit_ensemble,
-    paper_settings,
+    waters_rondinelli_settings,
 )
 from pescape.calculators.bpnn.fit.features import features
 from pescape.calculators.bpnn.fit.least_squares import LeastSquares, residual_rows
@@ -93,7 +93,7 @@ def test_loss_is_that_of_all_potentials(made_up):
 
 def test_loss_of_the_paper_is_amps(made_up):
     potential = network(hidden=(3,))
-    least, _ = problem(potential, made_up, paper_settings(), penalty=0.05)
+    least, _ = problem(potential, made_up, waters_rondinelli_settings(), penalty=0.05)
     expected = 0.0
     for atoms in made_up:
         data = training_set([atoms], potential.species, potential.cutoff)
@@ -195,16 +195,16 @@ def test_a_fit_learns_a_pair_potential_and_the_calculator_gives_it(morse):
 
 
 def test_the_papers_preset_runs_its_two_stages(morse):
-    settings = paper_settings()
+    settings = waters_rondinelli_settings()
     assert [(s.method, s.iterations, s.penalty) for s in settings.stages] == [
         ("bfgs", 200, 0.05),
         ("bfgs", 1500, 0.001),
     ]
     start = BPNNPotential.untrained(
-        ["Cu"], paper_functions(["Cu"], 4.0)[::4], hidden=(8,), output_activation="tanh"
+        ["Cu"], waters_rondinelli_functions(["Cu"], 4.0)[::4], hidden=(8,), output_activation="tanh"
     )
     stages = tuple(Stage("bfgs", 6, penalty=stage.penalty) for stage in settings.stages)
-    result = fit_bpnn(start, morse(5, seed=0), paper_settings(stages=stages))
+    result = fit_bpnn(start, morse(5, seed=0), waters_rondinelli_settings(stages=stages))
     assert [one["stage"] for one in result.history] == [0.0] * 6 + [1.0] * 6
     element = result.potential.elements[0]
     assert element.scaling.kind == "range"

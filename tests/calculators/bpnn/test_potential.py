@@ -13,14 +13,15 @@ from pescape.calculators.bpnn import (
     Layer,
     Scaling,
     SymmetryFunction,
-    paper_functions,
+    waters_rondinelli_functions,
 )
-from pescape.calculators.bpnn.units import Units, written
+from pescape.calculators.bpnn.formats.n2p2_writing import shortest_before
+from pescape.calculators.bpnn.network import Units
 from pescape.calculators.doptimality.active_set import ActiveSet
 
 
 def test_the_papers_set_has_136_functions_for_two_elements():
-    functions = paper_functions(["Zr", "O"])
+    functions = waters_rondinelli_functions(["Zr", "O"])
     assert Counter(f.kind for f in functions) == {"G2": 16, "G4": 96, "G5": 24}
     assert len(set(functions)) == 136
     assert {f.cutoff for f in functions} == {Cutoff("cosine", 7.0)}
@@ -47,7 +48,7 @@ def test_the_papers_potential():
 
 
 def test_random_networks_are_not_saturated(reference):
-    functions = [f for f in paper_functions(["Zr"]) if f.kind != "G4"]
+    functions = [f for f in waters_rondinelli_functions(["Zr"]) if f.kind != "G4"]
     potential = BPNNPotential.untrained(["Zr"], functions).randomized(seed=7)
     atoms = bulk("Zr") * (2, 1, 1)
     atoms.rattle(0.1, seed=2)
@@ -192,7 +193,7 @@ def test_types_of_atoms(potential):
         (lambda: BPNNPotential.untrained(["Qq"]), "unknown element 'Qq'"),
         (lambda: BPNNPotential.untrained("Zr"), "not the string 'Zr'"),
         (lambda: BPNNPotential.untrained(["Zr"], {}), "no entry for Zr"),
-        (lambda: BPNNPotential.untrained(["Zr"], paper_functions(["O"])), "is about O"),
+        (lambda: BPNNPotential.untrained(["Zr"], waters_rondinelli_functions(["O"])), "is about O"),
         (lambda: ElementModel((), ()), "no symmetry functions"),
     ],
 )
@@ -209,7 +210,7 @@ def test_numbers_are_written_as_short_as_they_were():
             given = float(f"{rng.lognormal():.{digits - 1}e}")
             for convert in (units.eta, units.distance, units.ev):
                 value = convert(given)
-                assert written(value, convert, given * (1 + 1e-16)) == given
+                assert shortest_before(value, convert, given * (1 + 1e-16)) == given
         full = rng.lognormal()
         value = units.eta(full)
-        assert units.eta(written(value, units.eta, value * units.length**2)) == value
+        assert units.eta(shortest_before(value, units.eta, value * units.length**2)) == value

@@ -288,10 +288,10 @@ def paper_descriptors(
     callable
         From Atoms to an array (natoms, number of functions).
     """
-    from pescape.calculators.bpnn import paper_functions
+    from pescape.calculators.bpnn import waters_rondinelli_functions
     from pescape.calculators.bpnn.descriptors import SymmetryFunctions
 
-    return SymmetryFunctions(species, paper_functions(species, cutoff), threads=threads)
+    return SymmetryFunctions(species, waters_rondinelli_functions(species, cutoff), threads=threads)
 
 
 def moment_descriptors(

@@ -1,25 +1,79 @@
-"""Text files as lines of words, with errors that name the line."""
+"""What all formats share: their description, and text as lines of words, which errors name."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+    from pescape.calculators.bpnn.network import BPNNData
 
     Floats = NDArray[np.float64]
 
 
-def decoded(data: bytes, name: str) -> str:
-    """Return a file's text."""
+@dataclass(frozen=True)
+class Format:
+    """A format of potential files.
+
+    Parameters
+    ----------
+    name
+        What ``BPNNPotential.write`` calls it.
+    description
+        What messages call such a file.
+    matches
+        Whether a file or folder is one, by its path and the start of the file.
+    read
+        Reads a path. Formats that do not name their units need them, in Å and eV.
+    write
+        Writes a path, which appears as a whole; None: cannot be written.
+    is_folder
+        Whether it is one of folders.
+    """
+
+    name: str
+    description: str
+    matches: Callable[[Path, bytes], bool]
+    read: Callable[[Path, float | None, float | None], BPNNData]
+    write: Callable[[Path, BPNNData], None] | None = None
+    is_folder: bool = False
+
+
+def text_reader(
+    parse: Callable[[str, str], BPNNData],
+) -> Callable[[Path, float | None, float | None], BPNNData]:
+    """Make a format's reader of what parses a text.
+
+    Parameters
+    ----------
+    parse
+        Takes the text and what errors call the file; the numbers are in Å and eV.
+    """
+    return lambda path, *_units: parse(decoded(path), str(path))
+
+
+def decoded(path: Path) -> str:
+    """Return a file's text.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+    data = path.read_bytes()
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{name}, line {line}: this is not text (UTF-8)") from None
+        raise ValueError(f"{path}, line {line}: this is not text (UTF-8)") from None
 
 
 class Lines:
