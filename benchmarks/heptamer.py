@@ -20,7 +20,7 @@ class MorsePt(Calculator):
     Parameters
     ----------
     depth, stiffness, distance
-        Well depth (eV), its exponent (1/Å) and the pair distance (Å).
+        PairCurve depth (eV), its exponent (1/Å) and the pair distance (Å).
     cutoff, skin
         Range of the pairs and of their list beyond it, Å.
     """

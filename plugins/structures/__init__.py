@@ -3,7 +3,7 @@
 from pescape.plugins.structures.contacts import overlaps, radii_of
 from pescape.plugins.structures.crystals import (
     LATTICES,
-    Host,
+    BulkCrystal,
     crystal,
     rattled,
     rattled_crystal,
@@ -53,9 +53,9 @@ __all__ = [
     "LATTICES",
     "LOW_INDEX_PLANES",
     "SLIP_PLANES",
+    "BulkCrystal",
     "Cut",
     "EnergyForceLimits",
-    "Host",
     "Mutations",
     "PackingError",
     "PairLimits",

@@ -1,6 +1,6 @@
 """Crystals, strained and rattled: the simplest seeds of a data set.
 
-Host crystals of defects, and supercells of a given number of atoms.
+BulkCrystal crystals of defects, and supercells of a given number of atoms.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ _NUDGE = 0.01
 
 
 @dataclass(frozen=True)
-class Host:
+class BulkCrystal:
     """The perfect crystal that holds a defect.
 
     Parameters
@@ -273,7 +273,7 @@ class Host:
         if self.c_over_a is not None and not 0.0 < self.c_over_a < math.inf:
             raise ValueError(f"c_over_a = {self.c_over_a} is not a positive number")
 
-    def scaled(self, volume: float) -> Host:
+    def scaled(self, volume: float) -> BulkCrystal:
         """Give the host whose volume is larger by a ratio; c/a stays."""
         return replace(self, a=self.a * volume ** (1.0 / 3.0))
 
@@ -287,7 +287,7 @@ class Host:
         return _nearest(self)
 
 
-def repeat_for(host: Host, size: int, *, cubic: bool = True) -> tuple[int, int, int]:
+def repeat_for(host: BulkCrystal, size: int, *, cubic: bool = True) -> tuple[int, int, int]:
     """Find the most compact supercell of a number of atoms.
 
     Parameters
@@ -327,7 +327,7 @@ def most_compact(cells: int, lengths: Sequence[float] | np.ndarray) -> tuple[int
     return max(_factorisations(cells), key=edges)
 
 
-def kept_apart(atoms: Atoms, min_distance: float) -> Atoms:
+def enforce_min_distance(atoms: Atoms, min_distance: float) -> Atoms:
     """Push atoms that are nearer than `min_distance` (Å) away from each other.
 
     Raises
@@ -368,18 +368,18 @@ def finish(atoms: Atoms, name: str, builder: str, arguments: Mapping[str, Any]) 
     """Name a structure built without chance, and attach its record."""
     atoms.calc = None
     atoms.info["name"] = name
-    plain = {key: asdict(v) if isinstance(v, Host) else v for key, v in arguments.items()}
+    plain = {key: asdict(v) if isinstance(v, BulkCrystal) else v for key, v in arguments.items()}
     attach_record(atoms, builder, None, plain, {})
     return atoms
 
 
 @functools.lru_cache(maxsize=256)
-def _unit_cell(host: Host, cubic: bool) -> Atoms:
+def _unit_cell(host: BulkCrystal, cubic: bool) -> Atoms:
     return crystal(host.element, host.lattice, host.a, c_over_a=host.c_over_a, cubic=cubic)
 
 
 @functools.lru_cache(maxsize=256)
-def _nearest(host: Host) -> float:
+def _nearest(host: BulkCrystal) -> float:
     return shortest_distance(_unit_cell(host, cubic=False), 2.0 * host.a)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pescape.plugins.structures.crystals import HEXAGONAL, Host, finish
+from pescape.plugins.structures.crystals import HEXAGONAL, BulkCrystal, finish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +122,7 @@ def deformation_grid(
 
 
 def deformed(
-    host: Host,
+    host: BulkCrystal,
     mode: str,
     strain: float,
     *,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.plugins.structures.crystals import Host, finish
+from pescape.plugins.structures.crystals import BulkCrystal, finish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ class _Dipole:
     periods: np.ndarray  # (2, 2)
 
 
-def dipole_repeat(host: Host, character: str, plane: str, size: int) -> tuple[int, int, int]:
+def dipole_repeat(host: BulkCrystal, character: str, plane: str, size: int) -> tuple[int, int, int]:
     """Find a supercell of a number of atoms for `dislocation_dipole`.
 
     Parameters
@@ -88,7 +88,7 @@ def dipole_repeat(host: Host, character: str, plane: str, size: int) -> tuple[in
 
 
 def dislocation_dipole(
-    host: Host,
+    host: BulkCrystal,
     character: str,
     plane: str,
     *,
@@ -158,7 +158,7 @@ def dislocation_dipole(
     return finish(atoms, name, "dislocation_dipole", arguments)
 
 
-def _axes(host: Host, character: str, plane: str) -> tuple[int, int, int]:
+def _axes(host: BulkCrystal, character: str, plane: str) -> tuple[int, int, int]:
     if host.lattice != "hcp":
         raise ValueError(f"dislocation dipoles are built in hcp, not in {host.lattice}")
     if (character, plane) not in _AXES:

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
-from pescape.plugins.structures.pair_scan import Well, follow_wall
+from pescape.plugins.structures.pair_scan import PairCurve, scan_pair_curve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -182,7 +182,7 @@ def force_energy_limits(
     for pair in combinations_with_replacement(chosen, 2):
         bond = bond_of_pair(calculator, pair, alone[pair[0]] + alone[pair[1]], box, pbc=pbc)
         scale = float(sum(covalent_radii[atomic_numbers[element]] for element in pair))
-        pairs.append(_pair_limits(pair, follow_wall(bond, scale * grid, multiple, refinements)))
+        pairs.append(_pair_limits(pair, scan_pair_curve(bond, scale * grid, multiple, refinements)))
     return EnergyForceLimits(tuple(pairs), alone, float(multiple))
 
 
@@ -280,7 +280,7 @@ def split_by_limits(
     return kept, rejected
 
 
-def _pair_limits(elements: tuple[str, str], well: Well) -> PairLimits:
+def _pair_limits(elements: tuple[str, str], well: PairCurve) -> PairLimits:
     return PairLimits(
         elements,
         tuple(well.distances.tolist()),

@@ -28,7 +28,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Well:
+class PairCurve:
     """The curve of a pair, distances rising, with its minimum and limit where it has them."""
 
     distances: np.ndarray
@@ -38,7 +38,7 @@ class Well:
     limit: Point | None = None
 
 
-def follow_wall(bond: Bond, grid: np.ndarray, multiple: float, refinements: int) -> Well:
+def scan_pair_curve(bond: Bond, grid: np.ndarray, multiple: float, refinements: int) -> PairCurve:
     """Scan a pair and find its minimum, and where its wall is a multiple of the depth above.
 
     Parameters
@@ -55,7 +55,7 @@ def follow_wall(bond: Bond, grid: np.ndarray, multiple: float, refinements: int)
 
     Returns
     -------
-    Well
+    PairCurve
         Without a minimum when the energy has none below zero; without a limit when the wall
         turns over or ends before it is high enough.
     """
@@ -82,7 +82,7 @@ def follow_wall(bond: Bond, grid: np.ndarray, multiple: float, refinements: int)
     return replace(well, minimum=minimum, limit=limit)
 
 
-def _with_points(well: Well | None, bond: Bond, distances: np.ndarray) -> Well:
+def _with_points(well: PairCurve | None, bond: Bond, distances: np.ndarray) -> PairCurve:
     """Put further points into the curve; those that are there already are left out."""
     known = np.empty(0) if well is None else well.distances
     new = [d for d in distances.tolist() if not np.isclose(known, d, rtol=1e-9, atol=0.0).any()]
@@ -94,10 +94,10 @@ def _with_points(well: Well | None, bond: Bond, distances: np.ndarray) -> Well:
         old = np.stack([well.distances, well.energies, well.forces], axis=1)
         found = np.concatenate([old, found])
     found = found[found[:, 0].argsort()]
-    return Well(found[:, 0], found[:, 1], found[:, 2])
+    return PairCurve(found[:, 0], found[:, 1], found[:, 2])
 
 
-def _minimum(well: Well) -> Point | None:
+def _minimum(well: PairCurve) -> Point | None:
     """Deepest minimum between two points, one repelling and, beyond it, one attracting.
 
     A curve may fall towards zero distance, as those of fitted potentials do; that is no minimum.
@@ -115,7 +115,7 @@ def _minimum(well: Well) -> Point | None:
     return min(below, key=lambda point: point.energy, default=None)
 
 
-def _limit(well: Well, minimum: Point, height: float) -> Point | None:
+def _limit(well: PairCurve, minimum: Point, height: float) -> Point | None:
     """First place inwards of the minimum where the energy is `height`."""
     curve = CubicHermiteSpline(well.distances, well.energies, -well.forces)
     roots = curve.solve(height, extrapolate=False)
@@ -126,6 +126,6 @@ def _limit(well: Well, minimum: Point, height: float) -> Point | None:
     return Point(place, height, float(-curve.derivative()(place)))
 
 
-def _still_rises(well: Well, minimum: Point) -> bool:
+def _still_rises(well: PairCurve, minimum: Point) -> bool:
     """Whether all points inwards of the minimum repel."""
     return bool((well.forces[well.distances < minimum.distance * (1 - 1e-6)] > 0.0).all())

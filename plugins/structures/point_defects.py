@@ -11,7 +11,7 @@ from ase import Atom
 from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 
-from pescape.plugins.structures.crystals import Host, finish, kept_apart
+from pescape.plugins.structures.crystals import BulkCrystal, enforce_min_distance, finish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ _CUBIC_OFFSETS = {
 _DUMBBELL = 0.75
 
 
-def vacancy(host: Host, repeat: Sequence[int]) -> Atoms:
+def vacancy(host: BulkCrystal, repeat: Sequence[int]) -> Atoms:
     """Take one atom out of a supercell; all are equivalent in the lattices but omega.
 
     Parameters
@@ -91,7 +91,7 @@ class VacancyPair:
     distance: float
 
 
-def divacancy_pairs(host: Host, within: float | None = None) -> tuple[VacancyPair, ...]:
+def divacancy_pairs(host: BulkCrystal, within: float | None = None) -> tuple[VacancyPair, ...]:
     """Find inequivalent pairs of sites around an atom.
 
     Two pairs are equivalent when they are equally long and atoms around lie at the same
@@ -114,7 +114,7 @@ def divacancy_pairs(host: Host, within: float | None = None) -> tuple[VacancyPai
     return _pairs(host, 1.1 * host.nearest if within is None else within)
 
 
-def divacancy(host: Host, repeat: Sequence[int], kind: str) -> Atoms:
+def divacancy(host: BulkCrystal, repeat: Sequence[int], kind: str) -> Atoms:
     """Take two atoms out of a supercell.
 
     Parameters
@@ -158,7 +158,7 @@ def interstitial_sites(lattice: str) -> tuple[str, ...]:
 
 
 def interstitial(
-    host: Host,
+    host: BulkCrystal,
     repeat: Sequence[int],
     site: str,
     *,
@@ -200,7 +200,7 @@ def interstitial(
         atoms.positions[0] -= offset
     atoms.append(Atom(element, position))
     if min_distance:
-        kept_apart(atoms, min_distance)
+        enforce_min_distance(atoms, min_distance)
     arguments = {
         "host": host,
         "repeat": list(repeat),
@@ -213,7 +213,7 @@ def interstitial(
     return finish(atoms, name, "interstitial", arguments)
 
 
-def _offset(host: Host, site: str) -> tuple[np.ndarray, bool]:
+def _offset(host: BulkCrystal, site: str) -> tuple[np.ndarray, bool]:
     """Give the way from a lattice site to the atom put in (3,), Å, and whether it is split."""
     if host.lattice == "hcp":
         return _hcp_offset(host, site)
@@ -224,7 +224,7 @@ def _offset(host: Host, site: str) -> tuple[np.ndarray, bool]:
     return half * direction / np.linalg.norm(direction), True
 
 
-def _hcp_offset(host: Host, site: str) -> tuple[np.ndarray, bool]:
+def _hcp_offset(host: BulkCrystal, site: str) -> tuple[np.ndarray, bool]:
     """Sites around an atom of a layer A below a layer B.
 
     `across` leads within the plane to an atom of B, so its opposite leads to the columns that
@@ -250,7 +250,7 @@ def _hcp_offset(host: Host, site: str) -> tuple[np.ndarray, bool]:
 
 
 @functools.lru_cache(maxsize=256)
-def _pairs(host: Host, within: float) -> tuple[VacancyPair, ...]:
+def _pairs(host: BulkCrystal, within: float) -> tuple[VacancyPair, ...]:
     unit = host.atoms()
     first, vectors = neighbor_list("iD", unit, within + 2.0 * host.nearest)
     around = vectors[first == 0]
@@ -284,7 +284,7 @@ def _environment(around: np.ndarray, vector: np.ndarray, nearest: float) -> np.n
     return np.array([np.linalg.norm(vector) / nearest, *sums])
 
 
-def _kinds(host: Host, vectors: Sequence[np.ndarray]) -> list[str]:
+def _kinds(host: BulkCrystal, vectors: Sequence[np.ndarray]) -> list[str]:
     if host.lattice != "hcp":
         ranks = ["first", "second", "third"]
         ranks += [f"{n}th" for n in range(4, len(vectors) + 1)]

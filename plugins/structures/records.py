@@ -67,7 +67,7 @@ def replay(record: Mapping[str, Any], *, check: bool = True) -> Atoms:
         arguments["parent"] = structure_from_dict(arguments["parent"])
     if "host" in arguments:
         hosts = importlib.import_module("pescape.plugins.structures.crystals")
-        arguments["host"] = hosts.Host(**arguments["host"])
+        arguments["host"] = hosts.BulkCrystal(**arguments["host"])
     if record["seed"] is not None:
         arguments["seed"] = _seed_from_record(record["seed"])
     builder = getattr(importlib.import_module(_BUILDERS[name]), name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import spglib
 
-from pescape.plugins.structures.crystals import Host, finish, kept_apart
+from pescape.plugins.structures.crystals import BulkCrystal, enforce_min_distance, finish
 from pescape.plugins.structures.surfaces import cut, plane_name, stack
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def displacement_grid(
 
 
 def stacking_fault(
-    host: Host,
+    host: BulkCrystal,
     plane: Sequence[int],
     displacement: Sequence[float],
     *,
@@ -122,7 +122,7 @@ def stacking_fault(
     else:
         atoms.cell[2] = _untilted(atoms.cell.array[2] + shift, atoms.cell.array[:2])
     if min_distance:
-        kept_apart(atoms, min_distance)
+        enforce_min_distance(atoms, min_distance)
     arguments = {
         "host": host,
         "plane": [int(index) for index in plane],
@@ -267,7 +267,7 @@ SLIP: dict[str, tuple[SlipPlane, ...]] = {
 
 
 def displacement_symmetries(
-    host: Host, plane: Sequence[int], termination: int = 0
+    host: BulkCrystal, plane: Sequence[int], termination: int = 0
 ) -> tuple[np.ndarray, ...]:
     """Find which displacements along a plane make the same fault.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.build import make_supercell
 
-from pescape.plugins.structures.crystals import HEXAGONAL, Host, finish, most_compact
+from pescape.plugins.structures.crystals import HEXAGONAL, BulkCrystal, finish, most_compact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ class Cut:
         return float(self.layer.cell[2, 2])
 
 
-def miller(host: Host, plane: Sequence[int]) -> tuple[int, int, int]:
+def miller(host: BulkCrystal, plane: Sequence[int]) -> tuple[int, int, int]:
     """Give three Miller indices for three or, of hexagonal lattices, Miller-Bravais four."""
     shown = f"plane {list(plane)}"
     if len(plane) == 4:
@@ -77,7 +77,7 @@ def miller(host: Host, plane: Sequence[int]) -> tuple[int, int, int]:
     return int(h), int(k), int(l)
 
 
-def cuts(host: Host, plane: Sequence[int]) -> tuple[Cut, ...]:
+def cuts(host: BulkCrystal, plane: Sequence[int]) -> tuple[Cut, ...]:
     """Find the different ways to cut a crystal along a plane.
 
     Parameters
@@ -96,7 +96,7 @@ def cuts(host: Host, plane: Sequence[int]) -> tuple[Cut, ...]:
     return _cuts(host, miller(host, plane))
 
 
-def cut(host: Host, plane: Sequence[int], termination: int = 0) -> Cut:
+def cut(host: BulkCrystal, plane: Sequence[int], termination: int = 0) -> Cut:
     """Give one of the `cuts`, counted from 0."""
     found = cuts(host, plane)
     if not 0 <= termination < len(found):
@@ -107,7 +107,7 @@ def cut(host: Host, plane: Sequence[int], termination: int = 0) -> Cut:
     return found[termination]
 
 
-def stack_for(host: Host, plane: Sequence[int], size: int) -> tuple[tuple[int, int], int]:
+def stack_for(host: BulkCrystal, plane: Sequence[int], size: int) -> tuple[tuple[int, int], int]:
     """Find the most compact stack of a number of atoms.
 
     Parameters
@@ -138,7 +138,7 @@ def stack_for(host: Host, plane: Sequence[int], size: int) -> tuple[tuple[int, i
 
 
 def stack(
-    host: Host,
+    host: BulkCrystal,
     plane: Sequence[int],
     layers: int,
     in_plane: Sequence[int] = (1, 1),
@@ -153,7 +153,7 @@ def stack(
 
 
 def surface(
-    host: Host,
+    host: BulkCrystal,
     plane: Sequence[int],
     *,
     layers: int,
@@ -210,7 +210,7 @@ def plane_name(plane: Sequence[int]) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _stack(
-    host: Host,
+    host: BulkCrystal,
     indices: tuple[int, int, int],
     termination: int,
     repeat: tuple[int, int, int],
@@ -219,7 +219,7 @@ def _stack(
 
 
 @functools.lru_cache(maxsize=256)
-def _cuts(host: Host, indices: tuple[int, int, int]) -> tuple[Cut, ...]:
+def _cuts(host: BulkCrystal, indices: tuple[int, int, int]) -> tuple[Cut, ...]:
     layer = _oriented(host, indices)
     spacing = float(layer.cell[2, 2])
     heights = layer.positions[:, 2] % spacing
@@ -243,7 +243,7 @@ def _shifted(layer: Atoms, lowest: float) -> Atoms:
     return new
 
 
-def _oriented(host: Host, indices: tuple[int, int, int]) -> Atoms:
+def _oriented(host: BulkCrystal, indices: tuple[int, int, int]) -> Atoms:
     """Primitive cell whose first two vectors are the shortest ones within a plane.
 
     ASE's `surface` makes the third vector normal to the plane, which is no period of most
@@ -273,7 +273,9 @@ def _oriented(host: Host, indices: tuple[int, int, int]) -> Atoms:
     return atoms
 
 
-def _primitive_indices(host: Host, primitive: Atoms, indices: tuple[int, int, int]) -> np.ndarray:
+def _primitive_indices(
+    host: BulkCrystal, primitive: Atoms, indices: tuple[int, int, int]
+) -> np.ndarray:
     """Give the indices of the same plane in the primitive cell, (3,)."""
     conventional = host.atoms().cell.array if host.lattice not in HEXAGONAL else primitive.cell
     normal = np.linalg.solve(np.asarray(conventional), np.array(indices, dtype=float))

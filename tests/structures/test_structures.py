@@ -7,7 +7,7 @@ from pescape.config import load_config
 from pescape.data.configurations import as_stored, read_configurations, write_configurations
 from pescape.errors import ConfigError
 from pescape.plugins.structures import replay
-from pescape.structures import StructuresConfig, build_structures
+from pescape.structures import StructuresConfig, build_all
 
 GOOD = """
 seed = 3
@@ -46,25 +46,25 @@ def config(tmp_path):
 
 def test_builders_share_one_file_and_take_turns(config, tmp_path):
     settings = config()
-    built = build_structures(settings.structures, settings.seed, tmp_path)
+    built = build_all(settings.structures, settings.seed, tmp_path)
     assert [atoms.info.get("parent") for atoms in built[2:6]] == ["hcp Zr2", "zirconia.cif"] * 2
     edges = [atoms.cell.lengths()[0] for atoms in built[6:]]
     assert edges == [6.0, 8.0, 6.0, 8.0]
     assert built[2].info["record"]["arguments"]["deletion"] == 0.1
-    again = build_structures(settings.structures, settings.seed, tmp_path)
-    other = build_structures(settings.structures, 4, tmp_path)
+    again = build_all(settings.structures, settings.seed, tmp_path)
+    other = build_all(settings.structures, 4, tmp_path)
     assert again == built
     assert all(a != b for a, b in zip(built, other, strict=True))
 
 
 def test_each_recipe_has_chance_of_its_own(config, tmp_path):
-    few = build_structures(config().structures, 3, tmp_path)
-    many = build_structures(config("count = 2", "count = 5").structures, 3, tmp_path)
+    few = build_all(config().structures, 3, tmp_path)
+    many = build_all(config("count = 2", "count = 5").structures, 3, tmp_path)
     assert many[5:] == few[2:]
 
 
 def test_stored_structures_are_replayed(config, tmp_path):
-    write_configurations(tmp_path / "start.xyz", build_structures(config().structures, 3, tmp_path))
+    write_configurations(tmp_path / "start.xyz", build_all(config().structures, 3, tmp_path))
     for atoms in read_configurations(tmp_path / "start.xyz")[2:]:
         again = as_stored(replay(atoms.info["record"]))
         np.testing.assert_array_equal(again.positions, atoms.positions)

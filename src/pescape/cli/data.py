@@ -50,12 +50,10 @@ def structures(
     from pescape.cli.output import say
     from pescape.config import load_config
     from pescape.data.configurations import write_configurations
-    from pescape.structures import StructuresConfig, build_structures
+    from pescape.structures import StructuresConfig, build_all
 
     settings = load_config(config, StructuresConfig)
-    built = build_structures(
-        settings.structures, settings.seed if seed is None else seed, config.parent
-    )
+    built = build_all(settings.structures, settings.seed if seed is None else seed, config.parent)
     write_configurations(output, built)
     say(f"{output}: {len(built)} structures, {sum(map(len, built))} atoms")
 

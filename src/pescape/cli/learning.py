@@ -104,10 +104,10 @@ def describe(
     """Print the plan of a campaign and what a round would cost."""
     from pescape.labelling import reference_from
     from pescape.learning.plan import costs_of, families_of, stages_of
-    from pescape.structures import draw_structures
+    from pescape.structures import build_structures
 
-    drawn = draw_structures(config.structures, config.seed, base)
-    structures = [one.atoms for one in drawn if one.atoms is not None]
+    built = build_structures(config.structures, config.seed, base)
+    structures = [one.atoms for one in built if one.atoms is not None]
     stages = stages_of(config, base)
     reference = reference_from(config.reference, base)
     sizes = sorted(map(len, structures))

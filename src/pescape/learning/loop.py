@@ -53,7 +53,7 @@ from pescape.learning.work import (
     read_chosen,
     select_task,
 )
-from pescape.structures import build_structures
+from pescape.structures import build_all
 from pescape.tasks.cluster import open_executor
 from pescape.tasks.pool import exclusive
 from pescape.tasks.store import TaskStore
@@ -163,7 +163,7 @@ def _begin(campaign: Campaign) -> None:
     (campaign.folder / "checkpoints").mkdir(exist_ok=True)
     config = campaign.config
     seed = np.random.SeedSequence(config.seed, spawn_key=(0,))
-    structures = build_structures(config.structures, seed, campaign.base)
+    structures = build_all(config.structures, seed, campaign.base)
     unknown = sorted(set(species_of(structures)) - set(config.potential.species))
     if unknown:
         raise ConfigError(

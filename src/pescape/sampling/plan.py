@@ -10,7 +10,7 @@ import numpy as np
 from pescape.data.configurations import species_of
 from pescape.labelling import reference_from
 from pescape.sampling.trajectory import trajectory_task
-from pescape.structures import draw_structures
+from pescape.structures import build_structures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,17 +128,17 @@ def make_plan(config: SampleConfig, folder: Path, base: Path | str = ".") -> Pla
     reference = reference_from(config.reference, base)
     seed = np.random.SeedSequence(config.seed, spawn_key=(_STRUCTURES,))
     starts = []
-    for drawn in draw_structures(config.structures, seed, base):
-        if drawn.atoms is not None and "momenta" in drawn.atoms.arrays:
-            del drawn.atoms.arrays["momenta"]  # velocities are the samplers' to draw
+    for built in build_structures(config.structures, seed, base):
+        if built.atoms is not None and "momenta" in built.atoms.arrays:
+            del built.atoms.arrays["momenta"]  # velocities are the samplers' to draw
         starts.append(
             Start(
-                builder=_builder_name(config, drawn.recipe),
-                recipe=drawn.recipe,
-                index=drawn.index,
-                atoms=drawn.atoms,
-                failure=drawn.failure,
-                test=is_test(config.seed, drawn.recipe, drawn.index, config.test_fraction),
+                builder=_builder_name(config, built.recipe),
+                recipe=built.recipe,
+                index=built.index,
+                atoms=built.atoms,
+                failure=built.failure,
+                test=is_test(config.seed, built.recipe, built.index, config.test_fraction),
             )
         )
     trajectories = []

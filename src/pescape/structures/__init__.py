@@ -225,7 +225,7 @@ class StructuresConfig(Strict):
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class BuiltStructure:
     """A structure that a recipe asked for.
 
     Parameters
@@ -244,24 +244,24 @@ class Drawn:
     failure: str = ""
 
 
-def draw_structures(
+def build_structures(
     recipes: Sequence[AnyRecipe],
     seed: int | np.random.SeedSequence,
     folder: Path | str = ".",
-) -> list[Drawn]:
+) -> list[BuiltStructure]:
     """Build the structures of all recipes as far as possible.
 
-    Takes what `build_structures` takes. A structure that cannot be built, such as a packing
-    without room, is told in `Drawn.failure`; a recipe none of whose structures can be built
-    is an error.
+    Takes what `build_all` takes. A structure that cannot be built, such as a packing
+    without room, is told in `BuiltStructure.failure`; a recipe none of whose structures can be
+    built is an error.
     """
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-    drawn: list[Drawn] = []
+    drawn: list[BuiltStructure] = []
     for number, (recipe, child) in enumerate(
         zip(recipes, sequence.spawn(len(recipes)), strict=True)
     ):
         one = [
-            _drawn(number, index, maker)
+            _built(number, index, maker)
             for index, maker in enumerate(recipe.makers(child, Path(folder)))
         ]
         if all(structure.atoms is None for structure in one):
@@ -270,14 +270,14 @@ def draw_structures(
     return drawn
 
 
-def _drawn(recipe: int, index: int, maker: Maker) -> Drawn:
+def _built(recipe: int, index: int, maker: Maker) -> BuiltStructure:
     try:
-        return Drawn(recipe, index, as_stored(maker()))
+        return BuiltStructure(recipe, index, as_stored(maker()))
     except ValueError as error:
-        return Drawn(recipe, index, None, str(error))
+        return BuiltStructure(recipe, index, None, str(error))
 
 
-def build_structures(
+def build_all(
     recipes: Sequence[AnyRecipe],
     seed: int | np.random.SeedSequence,
     folder: Path | str = ".",
@@ -301,7 +301,7 @@ def build_structures(
         all that extxyz files keep.
     """
     built = []
-    for drawn in draw_structures(recipes, seed, folder):
+    for drawn in build_structures(recipes, seed, folder):
         if drawn.atoms is None:
             raise DataError(
                 f"structures[{drawn.recipe + 1}], structure {drawn.index + 1}: {drawn.failure}"

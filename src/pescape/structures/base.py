@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from pescape.config import Strict
 from pescape.errors import ConfigError
-from pescape.plugins.structures import Host
+from pescape.plugins.structures import BulkCrystal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,9 +128,9 @@ class HostFamily(Family):
     c_over_a: PositiveFloat | None = Field(None, description="of hcp and omega")
 
     @property
-    def host(self) -> Host:
+    def host(self) -> BulkCrystal:
         """The perfect crystal."""
-        return Host(self.element, self.lattice, self.a, self.c_over_a)
+        return BulkCrystal(self.element, self.lattice, self.a, self.c_over_a)
 
     def check(self) -> None:
         """Raise ValueError where host or table ask for what cannot be built."""

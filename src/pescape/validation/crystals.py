@@ -16,7 +16,7 @@ from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, mode
 
 from pescape.config import tag_of
 from pescape.plugins.structures import crystal
-from pescape.plugins.structures.crystals import Host
+from pescape.plugins.structures.crystals import BulkCrystal
 from pescape.validation.compounds import Prototype, Solid, StructureFile, value_name
 from pescape.validation.property import PropertyError
 
@@ -149,11 +149,11 @@ class Crystal(Solid):
         volume = atoms.get_volume() / len(atoms)
         return {"a": float((volume * _PER_CUBE[self.lattice]) ** (1 / 3))}
 
-    def host(self, relaxed: Atoms) -> Host:
+    def host(self, relaxed: Atoms) -> BulkCrystal:
         """Describe the crystal of a relaxed primitive cell, for builders of defects."""
         found = self.parameters(relaxed)
         ratio = found["c"] / found["a"] if self.hexagonal else None
-        return Host(self.element, self.lattice, found["a"], ratio)
+        return BulkCrystal(self.element, self.lattice, found["a"], ratio)
 
     def count(self, repeat: Repeat) -> int:
         """Count the atoms of a supercell of the conventional cell, orthorhombic for hcp."""

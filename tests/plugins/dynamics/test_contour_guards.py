@@ -169,7 +169,7 @@ def test_constraints_that_leave_no_contour_are_named():
     )
     assert ContourExploration(atoms, seed=0).run(3)
 
-    class Well(Calculator):
+    class PairCurve(Calculator):
         implemented_properties = ("energy", "forces")
 
         def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
@@ -177,7 +177,7 @@ def test_constraints_that_leave_no_contour_are_named():
             x = atoms.positions
             self.results = {"energy": float((x * x).sum()), "forces": -2 * x}
 
-    one = Atoms("Cu", [[1.0, 0, 0]], calculator=Well(), constraint=FixedLine([0], [1, 0, 0]))
+    one = Atoms("Cu", [[1.0, 0, 0]], calculator=PairCurve(), constraint=FixedLine([0], [1, 0, 0]))
     assert ContourExploration(one, seed=0).run(3).kind == "no_direction"
 
 

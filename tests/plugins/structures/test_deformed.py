@@ -1,16 +1,16 @@
 import numpy as np
 import pytest
 
-from pescape.plugins.structures import DEFORMATIONS, Host, deformation_grid, deformed, replay
+from pescape.plugins.structures import DEFORMATIONS, BulkCrystal, deformation_grid, deformed, replay
 
-FCC = Host("Zr", "fcc", 4.55)
+FCC = BulkCrystal("Zr", "fcc", 4.55)
 
 
 @pytest.mark.parametrize(
     ("lattice", "count", "atoms"), [("hcp", 39, 4), ("bcc", 32, 2), ("fcc", 98, 4)]
 )
 def test_grids_have_the_numbers_of_table_1_and_no_crystal_twice(lattice, count, atoms):
-    host = Host("Zr", lattice, 3.5)
+    host = BulkCrystal("Zr", lattice, 3.5)
     built = [deformed(host, *one) for one in deformation_grid(lattice)]
     assert [len(one) for one in built] == [atoms] * count
     metrics = {tuple(np.round(one.cell @ one.cell.T, 6).ravel()) for one in built}
@@ -60,5 +60,5 @@ def test_modes_and_magnitudes_can_be_chosen():
 
 
 def test_records_build_it_again():
-    atoms = deformed(Host("Zr", "omega", 5.05), "shear_yz", 0.03, repeat=(1, 1, 2))
+    atoms = deformed(BulkCrystal("Zr", "omega", 5.05), "shear_yz", 0.03, repeat=(1, 1, 2))
     assert replay(atoms.info["record"]) == atoms

@@ -4,7 +4,7 @@ from ase.calculators.lj import LennardJones
 from ase.neighborlist import neighbor_list
 
 from pescape.plugins.structures import (
-    Host,
+    BulkCrystal,
     dipole_repeat,
     dislocation_dipole,
     replay,
@@ -12,7 +12,7 @@ from pescape.plugins.structures import (
 )
 
 A = 3.2
-HCP = Host("Mg", "hcp", A)
+HCP = BulkCrystal("Mg", "hcp", A)
 # Glide, normal and line among x, y and z.
 KINDS = {
     ("edge", "basal"): (0, 2, 1),
@@ -130,7 +130,7 @@ def test_records_build_it_again(built, character, plane):
         (lambda: dipole_repeat(HCP, "edge", "basal", 100), "has 100 atoms: give a multiple of 8"),
         (lambda: dipole_repeat(HCP, "edge", "conic", 512), "'edge' on 'conic' is not one of edge"),
         (
-            lambda: dipole_repeat(Host("Al", "fcc", 4.0), "edge", "basal", 512),
+            lambda: dipole_repeat(BulkCrystal("Al", "fcc", 4.0), "edge", "basal", 512),
             "dislocation dipoles are built in hcp, not in fcc",
         ),
         (

@@ -3,7 +3,7 @@ import pytest
 from ase.neighborlist import neighbor_list
 
 from pescape.plugins.structures import (
-    Host,
+    BulkCrystal,
     divacancy,
     divacancy_pairs,
     interstitial,
@@ -15,8 +15,8 @@ from pescape.plugins.structures import (
 )
 
 A = 3.2
-IDEAL = Host("Mg", "hcp", A)
-ZR = Host("Zr", "hcp", 3.234, 1.598)
+IDEAL = BulkCrystal("Mg", "hcp", A)
+ZR = BulkCrystal("Zr", "hcp", 3.234, 1.598)
 SHELL = 1e-6
 
 
@@ -38,7 +38,7 @@ def test_a_vacancy_takes_one_neighbour_from_twelve_atoms():
 
 def test_a_cell_of_one_atom_has_no_room_for_a_vacancy():
     with pytest.raises(ValueError, match="no room for a vacancy: repeat it"):
-        vacancy(Host("Po", "sc", 3.3), (1, 1, 1))
+        vacancy(BulkCrystal("Po", "sc", 3.3), (1, 1, 1))
 
 
 def test_nearest_pairs_of_hcp_lie_within_and_across_basal_planes():
@@ -60,7 +60,7 @@ def test_nearest_pairs_of_hcp_lie_within_and_across_basal_planes():
     ],
 )
 def test_inequivalent_pairs_are_one_per_shell_but_for_kinds_of_hcp(lattice, distances):
-    pairs = divacancy_pairs(Host("Mg", lattice, A), A * distances[-1] + 1e-3)
+    pairs = divacancy_pairs(BulkCrystal("Mg", lattice, A), A * distances[-1] + 1e-3)
     assert [pair.distance / A for pair in pairs] == pytest.approx(distances)
 
 
@@ -160,7 +160,7 @@ def test_tetrahedral_sites_are_equally_far_from_four_atoms_whatever_c_over_a():
     ],
 )
 def test_cubic_sites_have_their_neighbours(lattice, site, distance, count):
-    atoms = interstitial(Host("Fe", lattice, A), (3, 3, 3), site)
+    atoms = interstitial(BulkCrystal("Fe", lattice, A), (3, 3, 3), site)
     found, number = shell(atoms)
     assert found == pytest.approx(distance * A)
     assert number == count
@@ -169,7 +169,7 @@ def test_cubic_sites_have_their_neighbours(lattice, site, distance, count):
 @pytest.mark.parametrize("lattice", ["bcc", "fcc"])
 @pytest.mark.parametrize("direction", [(1, 0, 0), (1, 1, 0), (1, 1, 1)])
 def test_dumbbells_share_one_site_along_their_direction(lattice, direction):
-    host = Host("Fe", lattice, 2.87)
+    host = BulkCrystal("Fe", lattice, 2.87)
     atoms = interstitial(host, (3, 3, 3), "dumbbell_" + "".join(map(str, direction)))
     along = atoms.positions[-1] - atoms.positions[0]
     assert np.linalg.norm(along) == pytest.approx(0.75 * host.nearest)
@@ -200,4 +200,4 @@ def test_unknown_sites_are_refused_with_what_there_is():
     with pytest.raises(ValueError, match="site 'X' of hcp is not one of O, BO, T, BT"):
         interstitial(ZR, (2, 2, 2), "X")
     with pytest.raises(ValueError, match="known in bcc, fcc and hcp, not in diamond"):
-        interstitial(Host("Si", "diamond", 5.43), (1, 1, 1), "T")
+        interstitial(BulkCrystal("Si", "diamond", 5.43), (1, 1, 1), "T")

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from ase.calculators.lj import LennardJones
 
-from pescape.plugins.structures import Host, cut, shortest_distance, stacking_fault
+from pescape.plugins.structures import BulkCrystal, cut, shortest_distance, stacking_fault
 from pescape.plugins.structures.stacking_faults import SLIP, displacement_symmetries
 
 A = 3.2
 HOSTS = {
-    "hcp": Host("Mg", "hcp", A, 1.6),
-    "fcc": Host("Al", "fcc", A * 2**0.5),
-    "bcc": Host("W", "bcc", A * 2 / 3**0.5),
+    "hcp": BulkCrystal("Mg", "hcp", A, 1.6),
+    "fcc": BulkCrystal("Al", "fcc", A * 2**0.5),
+    "bcc": BulkCrystal("W", "bcc", A * 2 / 3**0.5),
 }
 ALL = [(HOSTS[lattice], slip) for lattice, planes in SLIP.items() for slip in planes]
 NAMES = [f"{host.lattice}-{slip.name}" for host, slip in ALL]
@@ -67,7 +67,7 @@ def test_lines_are_as_long_as_the_period_of_their_name(host, slip):
 
 @pytest.mark.parametrize("lattice", ["hcp", "fcc"])
 def test_intrinsic_faults_leave_the_distances_of_neighbours_alone(lattice):
-    host = HOSTS["fcc"] if lattice == "fcc" else Host("Mg", "hcp", A)
+    host = HOSTS["fcc"] if lattice == "fcc" else BulkCrystal("Mg", "hcp", A)
     slip = SLIP[lattice][0]
     line = slip.lines[1]
     ((place, _),) = line.faults

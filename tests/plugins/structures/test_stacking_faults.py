@@ -5,7 +5,7 @@ from ase.neighborlist import neighbor_list
 
 from pescape.plugins.structures import (
     SLIP_PLANES,
-    Host,
+    BulkCrystal,
     cut,
     displacement_grid,
     replay,
@@ -14,7 +14,7 @@ from pescape.plugins.structures import (
 )
 
 A = 3.2
-HCP = Host("Mg", "hcp", A)
+HCP = BulkCrystal("Mg", "hcp", A)
 BASAL, PRISMATIC = SLIP_PLANES["basal"], SLIP_PLANES["prismatic"]
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from pescape.plugins.structures import (
     LOW_INDEX_PLANES,
-    Host,
+    BulkCrystal,
     cuts,
     replay,
     shortest_distance,
@@ -12,7 +12,7 @@ from pescape.plugins.structures import (
 )
 
 A, C = 3.234, 3.234 * 1.598
-ZR = Host("Zr", "hcp", 3.234, 1.598)
+ZR = BulkCrystal("Zr", "hcp", 3.234, 1.598)
 
 
 def spacing(host, plane):
@@ -28,7 +28,7 @@ def spacing(host, plane):
 
 ALL = [
     (host, plane)
-    for host in (ZR, Host("Zr", "bcc", 3.58), Host("Al", "fcc", 4.05))
+    for host in (ZR, BulkCrystal("Zr", "bcc", 3.58), BulkCrystal("Al", "fcc", 4.05))
     for plane in LOW_INDEX_PLANES[host.lattice]
 ]
 
@@ -95,7 +95,10 @@ def test_stacks_of_a_number_of_atoms_hold_it(size):
     [
         (lambda: cuts(ZR, (1, 0, 0, 0)), r"plane \[1, 0, 0, 0\]: .* do not sum to 0"),
         (lambda: cuts(ZR, (0, 0, 0)), r"plane \[0, 0, 0\]: give three Miller indices"),
-        (lambda: cuts(Host("Al", "fcc", 4), (1, 0, -1, 0)), "four indices belong to hcp and omega"),
+        (
+            lambda: cuts(BulkCrystal("Al", "fcc", 4), (1, 0, -1, 0)),
+            "four indices belong to hcp and omega",
+        ),
         (lambda: cuts(ZR, (97, 89, 1)), r"plane \(97, 89, 1\) is not spanned by .* lower indices"),
         (lambda: surface(ZR, (0, 0, 1), layers=2, termination=1), "termination 1 of hcp .* are 1"),
         (lambda: surface(ZR, (0, 0, 1), layers=0), "layers = 0, .* have to be above 0"),

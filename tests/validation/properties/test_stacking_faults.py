@@ -3,7 +3,7 @@ import pytest
 from ase import Atoms
 from ase.units import J, m
 
-from pescape.plugins.structures import Host
+from pescape.plugins.structures import BulkCrystal
 from pescape.plugins.structures.stacking_faults import SLIP
 from pescape.validation import PropertyError
 from pescape.validation.crystals import Crystal
@@ -160,7 +160,7 @@ class Drawn(FaultEnergies):
     """A map drawn by hand, in the symmetry of the plane."""
 
     def __init__(self, slip, draw):
-        super().__init__(Host("Zr", "hcp", 3.2, 1.6), slip, None, layers=2)
+        super().__init__(BulkCrystal("Zr", "hcp", 3.2, 1.6), slip, None, layers=2)
         self.draw = draw
 
     def _energy(self, displacement):

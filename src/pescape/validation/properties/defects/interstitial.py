@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
-    from pescape.plugins.structures.crystals import Host
+    from pescape.plugins.structures.crystals import BulkCrystal
     from pescape.validation.property import Curve
 
 
@@ -171,7 +171,7 @@ def interstitial(calculator: BaseCalculator, config: InterstitialConfig) -> Prop
 
 
 def _sites(
-    host: Host,
+    host: BulkCrystal,
     energy: float,
     repeat: Repeat,
     calculator: BaseCalculator,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
-    from pescape.plugins.structures.crystals import Host
+    from pescape.plugins.structures.crystals import BulkCrystal
 
 Repeats = Annotated[tuple[Repeat, ...], Field(min_length=1)]
 
@@ -60,12 +60,12 @@ def repeat_of(crystal: Crystal, given: Repeat | None) -> Repeat:
     return _REPEAT[crystal.lattice] if given is None else given
 
 
-def relaxed_host(crystal: Crystal, calculator: BaseCalculator) -> tuple[Host, float]:
+def relaxed_host(crystal: Crystal, calculator: BaseCalculator) -> tuple[BulkCrystal, float]:
     """Relax the perfect crystal.
 
     Returns
     -------
-    Host
+    BulkCrystal
         With the potential's own lattice parameters.
     float
         Energy per atom, eV.

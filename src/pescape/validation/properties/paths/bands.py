@@ -16,7 +16,7 @@ from ase.optimize.sciopt import OptimizerConvergenceError
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pescape.config import Strict
-from pescape.plugins.structures.crystals import kept_apart
+from pescape.plugins.structures.crystals import enforce_min_distance
 from pescape.validation.property import Curve, PropertyError, PropertyResult, Value, snapshot
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def minimum_energy_path(
     jumps = _distances(first, last) > _JUMPS
     for image in images[1:-1]:
         if min_distance:
-            kept_apart(image, min_distance)
+            enforce_min_distance(image, min_distance)
         shift = chance.normal(scale=config.rattle, size=image.positions.shape)
         # Through the method, which leaves atoms that are held where they are.
         image.set_positions(image.positions + jumps[:, None] * shift)

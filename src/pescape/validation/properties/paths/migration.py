@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from pescape.plugins.structures.crystals import kept_apart
+from pescape.plugins.structures.crystals import enforce_min_distance
 from pescape.plugins.structures.point_defects import interstitial as interstitial_in
 from pescape.validation.crystals import Repeat  # noqa: TC001 (pydantic reads annotations)
 from pescape.validation.properties.defects.supercells import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
-    from pescape.plugins.structures.crystals import Host
+    from pescape.plugins.structures.crystals import BulkCrystal
     from pescape.validation.properties.paths.bands import Path
     from pescape.validation.property import PropertyResult
 
@@ -92,7 +92,9 @@ def vacancy_migration(calculator: BaseCalculator, config: VacancyMigrationConfig
     return migration_result("vacancy_migration", paths, config.model_dump(mode="json"))
 
 
-def _neighbours(perfect: Atoms, host: Host, config: VacancyMigrationConfig) -> dict[str, int]:
+def _neighbours(
+    perfect: Atoms, host: BulkCrystal, config: VacancyMigrationConfig
+) -> dict[str, int]:
     """Find which atom jumps into the vacancy left by atom 0, for each jump."""
     others = np.arange(1, len(perfect))
     vectors = perfect.get_distances(0, others, mic=True, vector=True)
@@ -207,7 +209,9 @@ def interstitial_migration(
     start = interstitial_in(host, repeat, site)
 
     def relaxed(atoms: Atoms, name: str) -> Atoms:
-        return relaxed_defect(kept_apart(atoms, apart), calculator, config.relaxation, name)
+        return relaxed_defect(
+            enforce_min_distance(atoms, apart), calculator, config.relaxation, name
+        )
 
     first = relaxed(start.copy(), site)
     _, remarks = freed_defect(
@@ -235,7 +239,7 @@ def interstitial_migration(
     )
 
 
-def _jumped(start: Atoms, host: Host, repeat: Repeat, jump: str) -> Atoms:
+def _jumped(start: Atoms, host: BulkCrystal, repeat: Repeat, jump: str) -> Atoms:
     """Move the atoms that jump to where they end; the atom put in is the last one."""
     atoms = start.copy()
     perfect = host.atoms(repeat=repeat)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
     from numpy.typing import NDArray
 
-    from pescape.plugins.structures.crystals import Host
+    from pescape.plugins.structures.crystals import BulkCrystal
     from pescape.plugins.structures.stacking_faults import SlipPlane
 
     Floats = NDArray[np.float64]
@@ -60,7 +60,7 @@ class FaultEnergies:
 
     def __init__(
         self,
-        host: Host,
+        host: BulkCrystal,
         slip: SlipPlane,
         calculator: BaseCalculator,
         *,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
-    from pescape.plugins.structures.crystals import Host
+    from pescape.plugins.structures.crystals import BulkCrystal
 
 Steps = Annotated[int, Field(ge=4)]
 
@@ -161,7 +161,7 @@ class _Part:
 
 
 def _plane(
-    host: Host, slip: SlipPlane, calculator: BaseCalculator, config: StackingFaultConfig
+    host: BulkCrystal, slip: SlipPlane, calculator: BaseCalculator, config: StackingFaultConfig
 ) -> _Part:
     """Compute one plane; what of it does not relax is told and left out."""
     part = _Part()

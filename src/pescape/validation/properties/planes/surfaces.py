@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
     from numpy.typing import NDArray
 
-    from pescape.plugins.structures.crystals import Host
+    from pescape.plugins.structures.crystals import BulkCrystal
 
     Floats = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class SurfaceConfig(DefectConfig):
         return self.planes or LOW_INDEX_PLANES[self.crystal.lattice]
 
     @property
-    def _guess(self) -> Host:
+    def _guess(self) -> BulkCrystal:
         return self.crystal.host(self.crystal.primitive())
 
     def layers_of(self, plane: Plane) -> tuple[int, ...]:
@@ -203,7 +203,7 @@ def _values(title: str, one: _Termination, config: SurfaceConfig) -> dict[str, V
 
 
 def _terminations(
-    host: Host,
+    host: BulkCrystal,
     plane: Plane,
     bulk: float,
     calculator: BaseCalculator,
@@ -221,7 +221,7 @@ def _terminations(
 
 
 def _termination(
-    host: Host,
+    host: BulkCrystal,
     plane: Plane,
     number: int,
     bulk: float,
@@ -253,7 +253,7 @@ def _termination(
 
 
 def _repeated(
-    host: Host,
+    host: BulkCrystal,
     plane: Plane,
     number: int,
     bulk: float,

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from scipy.signal import find_peaks
 
 from pescape.plugins.structures.limits import bond_of_pair, energy_of_atom, pair_in_box
-from pescape.plugins.structures.pair_scan import Well, follow_wall
+from pescape.plugins.structures.pair_scan import PairCurve, scan_pair_curve
 from pescape.validation.properties.crystal.phases import for_each
 from pescape.validation.property import Curve, PropertyConfig, PropertyResult, Value, snapshot
 
@@ -134,16 +134,16 @@ def pair_curve(calculator: BaseCalculator, config: PairCurveConfig) -> PropertyR
     def followed(pair: tuple[str, str]) -> _Pair:
         bond = bond_of_pair(calculator, pair, sum(map(alone, pair)), config.box, pbc=True)
         grid = _grid(pair, config)
-        well = follow_wall(bond, grid, config.wall, _REFINEMENTS)
+        curve = scan_pair_curve(bond, grid, config.wall, _REFINEMENTS)
         bound = None
-        if well.minimum is not None:
-            atoms = pair_in_box(pair, well.minimum.distance, config.box, pbc=True)
+        if curve.minimum is not None:
+            atoms = pair_in_box(pair, curve.minimum.distance, config.box, pbc=True)
             atoms.calc = calculator
             bound = snapshot(atoms, "_".join(pair))
-        inside = well.distances > grid[0] - 1e-9
+        inside = curve.distances > grid[0] - 1e-9
         return _Pair(
-            Curve(well.distances[inside], well.energies[inside], "distance (Å)", "energy (eV)"),
-            _numbers(well, inside, config),
+            Curve(curve.distances[inside], curve.energies[inside], "distance (Å)", "energy (eV)"),
+            _numbers(curve, inside, config),
             bound,
         )
 
@@ -173,16 +173,16 @@ def _grid(pair: tuple[str, str], config: PairCurveConfig) -> np.ndarray:
     return np.linspace(shortest, config.longest, count)
 
 
-def _numbers(well: Well, inside: np.ndarray, config: PairCurveConfig) -> dict[str, float]:
+def _numbers(curve: PairCurve, inside: np.ndarray, config: PairCurveConfig) -> dict[str, float]:
     """Give what a curve comes to; `inside` tells which of its points were asked for."""
     numbers: dict[str, float] = {}
-    if well.minimum is not None:
-        numbers["distance"] = well.minimum.distance
-        numbers["binding"] = -well.minimum.energy
-    if well.limit is not None:
-        numbers["wall_distance"] = well.limit.distance
-        numbers["wall_force"] = well.limit.force
-    energies, forces = well.energies[inside], well.forces[inside]
+    if curve.minimum is not None:
+        numbers["distance"] = curve.minimum.distance
+        numbers["binding"] = -curve.minimum.energy
+    if curve.limit is not None:
+        numbers["wall_distance"] = curve.limit.distance
+        numbers["wall_force"] = curve.limit.force
+    energies, forces = curve.energies[inside], curve.forces[inside]
     minima, _ = find_peaks(-energies, prominence=config.prominence)
     maxima, _ = find_peaks(energies, prominence=config.prominence)
     return numbers | {

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from pescape.plugins.structures import Host, crystal, repeat_for, shortest_distance
-from pescape.plugins.structures.crystals import kept_apart
+from pescape.plugins.structures import BulkCrystal, crystal, repeat_for, shortest_distance
+from pescape.plugins.structures.crystals import enforce_min_distance
 
-ZR = Host("Zr", "hcp", 3.234, 1.598)
+ZR = BulkCrystal("Zr", "hcp", 3.234, 1.598)
 
 
 @pytest.mark.parametrize(
@@ -14,8 +14,8 @@ ZR = Host("Zr", "hcp", 3.234, 1.598)
         (ZR, 16, (2, 1, 2)),
         (ZR, 64, (4, 2, 2)),
         (ZR, 256, (4, 4, 4)),
-        (Host("Zr", "bcc", 3.58), 128, (4, 4, 4)),
-        (Host("Al", "fcc", 4.05), 108, (3, 3, 3)),
+        (BulkCrystal("Zr", "bcc", 3.58), 128, (4, 4, 4)),
+        (BulkCrystal("Al", "fcc", 4.05), 108, (3, 3, 3)),
     ],
 )
 def test_supercells_of_a_number_of_atoms_are_the_most_compact(host, size, repeat):
@@ -48,16 +48,16 @@ def test_scaling_changes_the_volume_and_keeps_the_shape():
 )
 def test_hosts_that_cannot_be_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        Host(*arguments)
+        BulkCrystal(*arguments)
 
 
 def test_atoms_are_pushed_apart_even_where_pushes_cancel():
     atoms = crystal("Zr", "sc", 3.0, repeat=(2, 2, 2))
     atoms.append("Zr")
     atoms.positions[-1] = (1.5, 0.0, 0.0)  # midway between two
-    assert shortest_distance(kept_apart(atoms, 2.2)) >= 2.2
+    assert shortest_distance(enforce_min_distance(atoms, 2.2)) >= 2.2
     untouched = crystal("Zr", "sc", 3.0)
     before = untouched.positions.copy()
-    np.testing.assert_array_equal(kept_apart(untouched, 2.9).positions, before)
+    np.testing.assert_array_equal(enforce_min_distance(untouched, 2.9).positions, before)
     with pytest.raises(ValueError, match=r"Zr in 27.0 Å³ has no room .* 3.1 Å apart"):
-        kept_apart(untouched, 3.1)
+        enforce_min_distance(untouched, 3.1)
