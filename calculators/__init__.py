@@ -6,13 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pescape.calculators.bpnn.calculator import BPNN
+    from pescape.calculators.calculator import BPNN, MTP, PotentialCalculator
     from pescape.calculators.committee import Committee
-    from pescape.calculators.mtp.calculator import MTP
+    from pescape.calculators.potential import load
 
-_MODULES = {"BPNN": "bpnn.calculator", "Committee": "committee", "MTP": "mtp.calculator"}
+_MODULES = {
+    "BPNN": "calculator",
+    "Committee": "committee",
+    "MTP": "calculator",
+    "PotentialCalculator": "calculator",
+    "load": "potential",
+}
 
-__all__ = ["BPNN", "MTP", "Committee"]
+__all__ = ["BPNN", "MTP", "Committee", "PotentialCalculator", "load"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,74 +1,57 @@
-"""What the ASE calculators of all potentials share: everything but the potential.
-
-Neighbour lists that are kept while atoms move a little.
-"""
+"""The ASE calculator of any potential, with neighbor lists that last while atoms move a little."""
 
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.outputs import Properties, all_outputs
 
+from pescape.calculators.bpnn.descriptors import out_of_range
+from pescape.calculators.bpnn.potential import BPNNPotential
 from pescape.calculators.doptimality.active_set import configuration_row, grades
+from pescape.calculators.mtp.potential import MTPotential
 from pescape.calculators.neighbors import neighbors, repeating_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
 
     from ase import Atoms
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
+    from pescape.calculators.bpnn.descriptors import OutOfRange
     from pescape.calculators.doptimality.active_set import ActiveSet
     from pescape.calculators.neighbors import Neighbors
+    from pescape.calculators.potential import Kernel, Potential
 
     Floats = NDArray[np.float64]
 
 
+# Of the arguments of calculators.
+_DEFAULTS = {"precision": "double", "length_unit": None, "energy_unit": None, "skin": 0.5}
 _GRADES = ("extrapolation_grades", "extrapolation_grade")
 
 
-class Kernel(Protocol):
-    """A compiled potential."""
+class PotentialCalculator(Calculator):
+    """Energies, forces, stresses and extrapolation grades of a potential of any kind.
 
-    def evaluate(self, *arguments: Any) -> tuple[Floats, Floats, Floats]:  # noqa: ANN401
-        """Give site energies, forces and site virials."""
-
-
-class Potential(Protocol):
-    """What a calculator asks of a potential."""
-
-    @property
-    def source(self) -> str:
-        """The file it was read from."""
-
-    @property
-    def cutoff(self) -> float:
-        """Å."""
-
-    @property
-    def active_set(self) -> ActiveSet | None:
-        """What extrapolation grades are measured against."""
-
-    def types_of(self, numbers: ArrayLike) -> NDArray[np.int32]:
-        """Give the species of atomic numbers."""
-
-
-class KernelCalculator(Calculator):
-    """ASE calculator of a potential with a compiled kernel.
+    Besides ASE's properties there are, if the potential has an active set,
+    ``get_property("extrapolation_grades", atoms)``, one grade per atom (neighborhood mode), and
+    ``get_property("extrapolation_grade", atoms)``, that of the configuration: the largest of its
+    atoms' in neighborhood mode.
 
     Parameters
     ----------
     potential
-        The potential.
+        The potential, such as `pescape.calculators.potential.load` reads.
     threads
         OpenMP threads; by default OMP_NUM_THREADS, or one.
     skin
-        Å; how much further than the cut-off neighbour lists reach, so that they last.
+        Å; how much further than the cut-off neighbor lists reach, so that they last.
     """
 
     implemented_properties = [  # noqa: RUF012 - so ASE declares it
@@ -86,7 +69,14 @@ class KernelCalculator(Calculator):
         self, potential: Potential, *, threads: int | None = None, skin: float = 0.5
     ) -> None:
         super().__init__()
-        self.potential: Any = potential
+        if not potential.species:
+            count = potential.species_count
+            raise ValueError(
+                f"{potential.source or 'the potential'} does not say which elements it is for: "
+                f"name its {count} species, as in "
+                f"{potential.kind.upper()}(..., species={['Zr', 'O', 'H', 'C'][:count]})"
+            )
+        self.potential = potential
         self.threads = _default_threads() if threads is None else threads
         if not isinstance(self.threads, int) or self.threads < 1:
             raise ValueError(f"threads must be 1 or more, not {threads!r}")
@@ -95,13 +85,13 @@ class KernelCalculator(Calculator):
         self._numbers = b""
         self._types = np.zeros(0, dtype=np.int32)
 
-    @abstractmethod
-    def _make_kernel(self) -> Kernel:
-        """Compile the potential."""
+    @property
+    def name(self) -> str:
+        """What files of ASE call the calculator."""
+        return self.potential.kind
 
-    @abstractmethod
-    def _rows(self, arguments: tuple[Any, ...]) -> Floats:
-        """Give dE_i/dtheta, (natoms, parameters), for the parameters of the active set."""
+    def _make_kernel(self) -> Kernel:
+        return self.potential.kernel()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:  # noqa: ARG002
         """List what changed since the last calculation."""
@@ -171,7 +161,7 @@ class KernelCalculator(Calculator):
 
     def _grade(self, arguments: tuple[Any, ...]) -> None:
         active_set = self._active_set()
-        rows = self._rows(arguments)
+        rows = self.potential.site_gradients(*arguments)
         if active_set.mode == "neighborhood":
             per_atom = grades(rows, active_set, threads=self.threads)
             self.results["extrapolation_grades"] = per_atom
@@ -221,6 +211,25 @@ class KernelCalculator(Calculator):
             raise TypeError(f"settings of {name} are fixed ({', '.join(settings)}): make a new one")
         return {}
 
+    def todict(self, skip_default: bool = True) -> dict[str, Any]:
+        """Return the arguments that make this calculator again.
+
+        Parameters
+        ----------
+        skip_default
+            Leave out those that have their default value.
+        """
+        settings = {
+            "potential": self.potential.source,
+            **self._settings(),
+            "skin": self._neighbors.skin,
+        }
+        return {k: v for k, v in settings.items() if not (skip_default and _DEFAULTS.get(k) == v)}
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the arguments that only this kind of calculator has."""
+        return {}
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the compiled kernel, which is made again."""
         return {k: v for k, v in self.__dict__.items() if k != "_kernel"}
@@ -228,6 +237,102 @@ class KernelCalculator(Calculator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._kernel = self._make_kernel()
+
+
+class MTP(PotentialCalculator):
+    """Energies, forces, stresses and extrapolation grades of a moment tensor potential.
+
+    Grades are had as from `PotentialCalculator`.
+
+    Parameters
+    ----------
+    potential
+        An ``.mtp`` or ``.almtp`` file, or an ``MTPotential``.
+    species
+        Element of species 0, 1, ...; needed when the file does not name them.
+    precision
+        "double" or "single": what the kernel computes in.
+    threads
+        OpenMP threads; by default OMP_NUM_THREADS, or one.
+    skin
+        Å; how much further than the cut-off neighbor lists reach, so that they last.
+    """
+
+    potential: MTPotential
+
+    def __init__(
+        self,
+        potential: str | PathLike[str] | MTPotential,
+        species: Sequence[str] | None = None,
+        *,
+        precision: str = "double",
+        threads: int | None = None,
+        skin: float = 0.5,
+    ) -> None:
+        if not isinstance(potential, MTPotential):
+            potential = MTPotential.read(potential)
+        self.precision = precision
+        potential = potential if species is None else potential.with_species(species)
+        super().__init__(potential, threads=threads, skin=skin)
+
+    def _make_kernel(self) -> Kernel:
+        return self.potential.kernel(self.precision)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"species": list(self.potential.species), "precision": self.precision}
+
+
+class BPNN(PotentialCalculator):
+    """Energies, forces, stresses and extrapolation grades of a Behler-Parrinello network.
+
+    Grades are had as from `PotentialCalculator`.
+
+    Parameters
+    ----------
+    potential
+        Our own file, Amp's ``.amp``, an n2p2 or RuNNer folder, SIMPLE-NN's ``potential_saved``, or
+        a ``BPNNPotential``.
+    length_unit, energy_unit
+        What an n2p2 or RuNNer folder is in: "Bohr" or "Angstrom", "Hartree" or "eV"; or
+        the units' values in Å and eV.
+    threads
+        OpenMP threads; by default OMP_NUM_THREADS, or one.
+    skin
+        Å; how much further than the cut-off neighbor lists reach, so that they last.
+    """
+
+    potential: BPNNPotential
+
+    def __init__(
+        self,
+        potential: str | PathLike[str] | BPNNPotential,
+        *,
+        length_unit: str | float | None = None,
+        energy_unit: str | float | None = None,
+        threads: int | None = None,
+        skin: float = 0.5,
+    ) -> None:
+        self._units = {"length_unit": length_unit, "energy_unit": energy_unit}
+        if not isinstance(potential, BPNNPotential):
+            potential = BPNNPotential.read(
+                potential, length_unit=length_unit, energy_unit=energy_unit
+            )
+        super().__init__(potential, threads=threads, skin=skin)
+
+    def _settings(self) -> dict[str, Any]:
+        return self._units
+
+    def out_of_range(self, atoms: Atoms, *, tolerance: float = 0.0) -> list[OutOfRange]:
+        """List symmetry functions that the training data did not reach.
+
+        Parameters
+        ----------
+        atoms
+            The configuration.
+        tolerance
+            See `pescape.calculators.bpnn.descriptors.out_of_range`.
+        """
+        return out_of_range(self.potential, atoms, tolerance=tolerance, threads=self.threads)
 
 
 def _default_threads() -> int:

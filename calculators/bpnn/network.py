@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from pescape.calculators.bpnn.symmetry import SymmetryFunction, row, typical_value
-from pescape.calculators.potential import checked_elements, frozen
+from pescape.calculators.checks import checked_elements, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

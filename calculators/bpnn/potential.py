@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from ase.data import atomic_numbers
@@ -15,7 +16,8 @@ from ase.data import atomic_numbers
 from pescape.calculators.bpnn.formats import read_data, write_data
 from pescape.calculators.bpnn.network import BPNNData, ElementModel, Layer, checked_species
 from pescape.calculators.bpnn.symmetry import SymmetryFunction, waters_rondinelli_functions
-from pescape.calculators.potential import types_among
+from pescape.calculators.checks import element_names, types_among
+from pescape.calculators.doptimality.active_set import active_set_summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pescape._kernels import BPNNKernel
     from pescape.calculators.bpnn.network import ActiveParameters, Scaling
     from pescape.calculators.doptimality.active_set import ActiveSet
+    from pescape.calculators.doptimality.design_matrix import Parameters
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int32]
@@ -38,6 +41,10 @@ class BPNNPotential(BPNNData):
     Numbers are in eV and Å. Arrays are copied and made read-only. Make changed copies with the
     ``with_...`` methods. Its fields are those of `BPNNData`.
     """
+
+    kind: ClassVar[Literal["bpnn"]] = "bpnn"
+    description: ClassVar[str] = "Behler-Parrinello network"
+    suffixes: ClassVar[tuple[str, ...]] = (".bpnn",)
 
     @classmethod
     def untrained(
@@ -121,9 +128,19 @@ class BPNNPotential(BPNNData):
         return self.elements[self.species.index(name)]
 
     @property
+    def species_count(self) -> int:
+        """Number of species."""
+        return len(self.species)
+
+    @property
     def cutoff(self) -> float:
         """Å; the longest of all symmetry functions."""
         return max(f.cutoff.radius for e in self.elements for f in e.functions)
+
+    @property
+    def knows_ranges(self) -> bool:
+        """Whether it says which values symmetry functions have in the training data."""
+        return any(element.scaling.minimum is not None for element in self.elements)
 
     @property
     def parameters(self) -> Floats:
@@ -145,6 +162,27 @@ class BPNNPotential(BPNNData):
                 f"{self._called} is untrained: fit it with `pescape fit bpnn`, or give it random "
                 "weights with .randomized(seed=...)"
             )
+
+    def with_species(self, species: Sequence[str]) -> BPNNPotential:
+        """Return the potential, which names its elements, if they are these.
+
+        Parameters
+        ----------
+        species
+            The elements in any order.
+
+        Raises
+        ------
+        ValueError
+            The potential is for others.
+        """
+        names = element_names(species)
+        if sorted(names) != sorted(self.species):
+            raise ValueError(
+                f"{self._called} is for the species {' '.join(self.species)}, "
+                f"not for {' '.join(names)}"
+            )
+        return self
 
     def with_elements(self, elements: Sequence[ElementModel]) -> BPNNPotential:
         """Replace the models of all elements; an active set, which belongs to them, goes."""
@@ -202,6 +240,78 @@ class BPNNPotential(BPNNData):
     def types_of(self, numbers: ArrayLike) -> Integers:
         """Return the species (n,) of atoms given by their atomic numbers (n,)."""
         return types_among(self.species, numbers, self._called)
+
+    def site_gradients(self, *arguments: Any) -> Floats:  # noqa: ANN401
+        """Return the rows ∂E_i/∂θ of atoms, (n, parameters), for the active parameters.
+
+        Parameters
+        ----------
+        *arguments
+            What functions of the kernel take.
+        """
+        return self.kernel().site_gradients(*arguments, parameters=self.active_parameters)
+
+    def rows_about(self, parameters: Parameters | None) -> tuple[BPNNPotential, slice]:
+        """Return a potential whose rows are about some parameters, and where in a row these are.
+
+        Parameters
+        ----------
+        parameters
+            "all", or those the energy is "linear" in, the output layers'; by default the active
+            parameters.
+        """
+        if parameters not in (None, "all", "linear"):
+            raise ValueError(f"parameters must be 'all' or 'linear', not {parameters!r}")
+        if parameters is None:
+            return self, slice(None)
+        which: ActiveParameters = "output" if parameters == "linear" else "all"
+        return self.with_active_set(None, which), slice(None)
+
+    def parameter_name(self, parameter: int) -> str:
+        """Return the name of a parameter.
+
+        Parameters
+        ----------
+        parameter
+            Its index among the active parameters.
+        """
+        rest = parameter
+        for species, element in zip(self.species, self.elements, strict=True):
+            layers = list(enumerate(element.layers, start=1))
+            for number, layer in layers if self.active_parameters == "all" else layers[-1:]:
+                if rest < layer.parameter_count:
+                    if rest >= layer.inputs * layer.outputs:
+                        bias = rest - layer.inputs * layer.outputs
+                        return f"{species} layer {number}, bias {bias}"
+                    source, target = divmod(rest, layer.outputs)
+                    return f"{species} layer {number}, weight {source} -> {target}"
+                rest -= layer.parameter_count
+        raise ValueError(f"the potential has no parameter {parameter}")
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the potential is, for people and JSON; lengths in Å."""
+        content: dict[str, Any] = {
+            "name": self.name,
+            "species": " ".join(self.species),
+            "trained": self.is_trained,
+            "cutoff": self.cutoff,
+        }
+        for name, element in zip(self.species, self.elements, strict=True):
+            kinds = Counter(function.kind for function in element.functions)
+            sizes = [len(element.functions), *element.hidden, 1]
+            activations = ", ".join(layer.activation for layer in element.layers)
+            counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+            cutoffs = {function.cutoff.kind for function in element.functions}
+            content[f"{name}_functions"] = f"{sizes[0]} ({counts})"
+            content[f"{name}_cutoff_functions"] = ", ".join(sorted(cutoffs))
+            content[f"{name}_scaling"] = element.scaling.kind
+            content[f"{name}_network"] = f"{'-'.join(map(str, sizes))} ({activations})"
+        return {
+            **content,
+            "parameters": self.parameter_count,
+            **active_set_summary(self.active_set),
+            "active_parameters": None if self.active_set is None else self.active_parameters,
+        }
 
     def kernel_arguments(self) -> dict[str, Any]:
         """Return what the kernel is made of: arrays and numbers of every element."""

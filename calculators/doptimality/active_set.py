@@ -15,9 +15,8 @@ References
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -27,7 +26,6 @@ from pescape.calculators.doptimality.design_matrix import (
     Mode,
     Parameters,
     RowStream,
-    SitePotential,
     configuration_row,
     site_gradients,
 )
@@ -49,6 +47,7 @@ if TYPE_CHECKING:
 
     from pescape.calculators.doptimality.design_matrix import RowBlock
     from pescape.calculators.doptimality.search import Progress
+    from pescape.calculators.potential import Potential
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
@@ -59,32 +58,18 @@ __all__ = [
     "SWAP_THRESHOLD",
     "UNSET",
     "ActiveSet",
-    "GradedPotential",
     "Mode",
     "Parameters",
     "Selection",
-    "SitePotential",
+    "active_set_summary",
     "build_active_set",
     "configuration_row",
     "grades",
     "gradient_rows",
     "maxvol",
-    "rows_about",
     "select",
     "site_gradients",
 ]
-
-
-class GradedPotential(SitePotential, Protocol):
-    """A potential that may have an active set."""
-
-    @property
-    def source(self) -> str:
-        """The file it was read from."""
-
-    @property
-    def active_set(self) -> ActiveSet | None:
-        """What extrapolation grades are measured against."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +137,21 @@ class ActiveSet:
         return int(np.count_nonzero(self.origins[:, 0] != UNSET))
 
 
+def active_set_summary(active_set: ActiveSet | None) -> dict[str, Any]:
+    """Return what an active set is, for people and JSON.
+
+    Parameters
+    ----------
+    active_set
+        None for a potential without: its entries are None then.
+    """
+    return {
+        "active_set": None if active_set is None else active_set.mode,
+        "active_rows": None if active_set is None else active_set.filled,
+        "active_configurations": None if active_set is None else len(active_set.configurations),
+    }
+
+
 def grades(rows: Floats, active_set: ActiveSet, *, threads: int = 1) -> Floats:
     """Extrapolation grades of rows.
 
@@ -178,7 +178,7 @@ def grades(rows: Floats, active_set: ActiveSet, *, threads: int = 1) -> Floats:
 
 
 def gradient_rows(
-    potential: SitePotential,
+    potential: Potential,
     configurations: Sequence[Atoms],
     mode: Mode = "neighborhood",
     *,
@@ -205,25 +205,8 @@ def gradient_rows(
     )
 
 
-def rows_about(
-    potential: SitePotential, parameters: Parameters | None
-) -> tuple[SitePotential, slice]:
-    """Give a potential whose rows hold the parameters in question, and where those are."""
-    if parameters not in (None, "all", "linear"):
-        raise ValueError(f"parameters must be 'all' or 'linear', not {parameters!r}")
-    whole = slice(None)
-    if parameters is None:
-        return potential, whole
-    changing = cast("Any", potential)
-    if hasattr(potential, "active_parameters"):
-        which = "output" if parameters == "linear" else "all"
-        return dataclasses.replace(changing, active_parameters=which, active_set=None), whole
-    # Radial coefficients come first, then those the energy is linear in.
-    return potential, slice(changing.radial_coeffs.size, None) if parameters == "linear" else whole
-
-
 def build_active_set(
-    potential: SitePotential,
+    potential: Potential,
     configurations: Iterable[Atoms],
     mode: Mode = "neighborhood",
     *,
@@ -264,7 +247,7 @@ def build_active_set(
     ActiveSet
         With its origins and the configurations they point to.
     """
-    potential, counted = rows_about(potential, parameters)
+    potential, counted = potential.rows_about(parameters)
     stream = RowStream(potential, configurations, mode, threads=threads, memory=memory)
     span = largest_volume([stream], threshold=threshold, counted=counted, progress=progress)
     if span is None:
@@ -302,7 +285,7 @@ class Selection:
 
 
 def select(
-    potential: SitePotential,
+    potential: Potential,
     active_set: ActiveSet,
     candidates: Iterable[Atoms],
     *,

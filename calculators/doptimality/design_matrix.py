@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from pescape.calculators.potential import Potential
+
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
@@ -34,21 +36,6 @@ Parameters = Literal["all", "linear"]
 ROW_MEMORY = 1 << 30
 #: Atoms of a large configuration whose rows are made at once.
 PART_ATOMS = 2048
-
-
-class SitePotential(Protocol):
-    """A potential made of site energies whose kernel gives their parameter gradients."""
-
-    @property
-    def species(self) -> tuple[str, ...]:
-        """Element of every species."""
-
-    @property
-    def cutoff(self) -> float:
-        """Å."""
-
-    def kernel(self) -> Any:  # noqa: ANN401 (a compiled class)
-        """Compile the potential: an object with the method ``site_gradients``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +64,14 @@ class RowBlock:
         return self.rows.nbytes + self.origins.nbytes + sum(array.nbytes for array in arrays)
 
 
-def site_gradients(potential: SitePotential, atoms: Atoms, *, threads: int = 1) -> Floats:
+def site_gradients(potential: Potential, atoms: Atoms, *, threads: int = 1) -> Floats:
     """∂E_i/∂θ of each atom of a configuration, shape (atoms, parameters)."""
     blocks = list(site_gradient_blocks(potential, atoms, max(len(atoms), 1), threads=threads))
     return blocks[0]
 
 
 def site_gradient_blocks(
-    potential: SitePotential, atoms: Atoms, count: int, *, threads: int = 1
+    potential: Potential, atoms: Atoms, count: int, *, threads: int = 1
 ) -> Iterator[Floats]:
     """∂E_i/∂θ of a configuration's atoms, so many of them at a time."""
     species = _species_numbers(potential, atoms)
@@ -92,22 +79,17 @@ def site_gradient_blocks(
         atom = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
         raise ValueError(f"the position of atom {atom} is not finite: {atoms.positions[atom]}")
     near = neighbors(atoms, potential.cutoff)
-    # A network's potential says which of its parameters the rows are about.
-    which = getattr(potential, "active_parameters", None)
-    options = {} if which is None else {"parameters": which}
-    kernel = potential.kernel()
     for first in range(0, max(len(atoms), 1), count):
         # Kernels give rows of the first atoms that they are told of.
         last = min(first + count, len(atoms))
         begin, end = near.offsets[first], near.offsets[last]
-        rows = kernel.site_gradients(
+        rows = potential.site_gradients(
             np.roll(atoms.positions, -first, axis=0),
             np.roll(species, -first),
             near.offsets[first : last + 1] - begin,
             (near.indices[begin:end] - np.int32(first)) % np.int32(max(len(atoms), 1)),
             near.shifts[begin:end],
             threads,
-            **options,
         )
         if not np.isfinite(rows).all():
             atom = first + int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
@@ -115,10 +97,10 @@ def site_gradient_blocks(
                 f"the energy's derivatives of atom {atom} are not finite: are atoms on top of "
                 "each other?"
             )
-        yield cast("Floats", rows)
+        yield rows
 
 
-def _species_numbers(potential: SitePotential, atoms: Atoms) -> NDArray[np.int32]:
+def _species_numbers(potential: Potential, atoms: Atoms) -> NDArray[np.int32]:
     numbers = {symbol: index for index, symbol in enumerate(potential.species)}
     try:
         return np.array([numbers[symbol] for symbol in atoms.get_chemical_symbols()], "i4")
@@ -167,7 +149,7 @@ class RowStream:
 
     def __init__(
         self,
-        potential: SitePotential,
+        potential: Potential,
         configurations: Iterable[Atoms],
         mode: Mode = "neighborhood",
         *,

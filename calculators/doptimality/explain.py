@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from pescape.calculators.doptimality.active_set import ActiveSet, GradedPotential
+    from pescape.calculators.doptimality.active_set import ActiveSet
+    from pescape.calculators.potential import Potential
 
     Floats = NDArray[np.float64]
 
@@ -77,7 +78,7 @@ class Extrapolation:
 
 
 def explain(
-    potential: GradedPotential,
+    potential: Potential,
     atoms: Atoms,
     *,
     threshold: float = 1.0,
@@ -125,7 +126,7 @@ def explain(
                 slot=slot,
                 row=tuple(active.origins[slot].tolist()),
                 parameter=parameter,
-                parameter_name=parameter_name(potential, parameter),
+                parameter_name=potential.parameter_name(parameter),
             )
         )
     return tuple(told)
@@ -136,7 +137,7 @@ _Found = list[tuple[int, float, int, int]]
 
 
 def _atoms_beyond(
-    potential: GradedPotential, active: ActiveSet, atoms: Atoms, threshold: float, threads: int
+    potential: Potential, active: ActiveSet, atoms: Atoms, threshold: float, threads: int
 ) -> _Found:
     found: _Found = []
     first = 0
@@ -151,7 +152,7 @@ def _atoms_beyond(
 
 
 def _configuration_beyond(
-    potential: GradedPotential, active: ActiveSet, atoms: Atoms, threshold: float, threads: int
+    potential: Potential, active: ActiveSet, atoms: Atoms, threshold: float, threads: int
 ) -> _Found:
     blocks = list(site_gradient_blocks(potential, atoms, PART_ATOMS, threads=threads))
     scale = max(len(atoms), 1) ** (active.weight_scaling / 2)
@@ -163,33 +164,3 @@ def _configuration_beyond(
     column = active.inverse[:, slot]
     atom = int(np.abs(np.concatenate([block @ column for block in blocks])).argmax())
     return [(atom, float(sizes[slot]), slot, int(np.abs(row * column).argmax()))]
-
-
-def parameter_name(potential: Any, parameter: int) -> str:  # noqa: ANN401 (either kind)
-    """Name a parameter by its place among those that the active set is about."""
-    if hasattr(potential, "radial_coeffs"):
-        return _moment_tensor_name(potential, parameter)
-    rest = parameter
-    for species, element in zip(potential.species, potential.elements, strict=True):
-        layers = list(enumerate(element.layers, start=1))
-        for number, layer in layers if potential.active_parameters == "all" else layers[-1:]:
-            if rest < layer.parameter_count:
-                inputs, outputs = layer.weights.shape
-                if rest >= inputs * outputs:
-                    return f"{species} layer {number}, bias {rest - inputs * outputs}"
-                source, target = divmod(rest, outputs)
-                return f"{species} layer {number}, weight {source} -> {target}"
-            rest -= layer.parameter_count
-    raise ValueError(f"the potential has no parameter {parameter}")
-
-
-def _moment_tensor_name(potential: Any, parameter: int) -> str:  # noqa: ANN401
-    radial = potential.radial_coeffs
-    if parameter < radial.size:
-        one, other, function, polynomial = np.unravel_index(parameter, radial.shape)
-        pair = f"{potential.species[one]}-{potential.species[other]}"
-        return f"radial {pair}, function {function}, polynomial {polynomial}"
-    rest = parameter - radial.size
-    if rest < potential.species_count:
-        return f"energy of {potential.species[rest]}"
-    return f"basis function {rest - potential.species_count}"

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from pescape.calculators.doptimality.active_set import ActiveSet, GradedPotential
+    from pescape.calculators.doptimality.active_set import ActiveSet
+    from pescape.calculators.potential import Potential
 
     Floats = NDArray[np.float64]
 
@@ -53,7 +54,7 @@ class Seen:
     @classmethod
     def of(
         cls,
-        potential: GradedPotential,
+        potential: Potential,
         configurations: Iterable[Atoms],
         distance: float = 0.5,
         *,

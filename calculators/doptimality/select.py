@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from pescape.calculators.doptimality.active_set import ActiveSet, GradedPotential, Selection
+    from pescape.calculators.doptimality.active_set import ActiveSet, Selection
     from pescape.calculators.doptimality.search import Progress
+    from pescape.calculators.potential import Potential
 
     Floats = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ class Choice:
 
 
 def choose(
-    potential: GradedPotential,
+    potential: Potential,
     candidates: Iterable[Atoms],
     *,
     training: Iterable[Atoms] = (),
@@ -149,7 +150,7 @@ def _is_physical(atoms: Atoms, min_distance: float) -> bool:
 
 
 def _dissimilar(
-    potential: GradedPotential,
+    potential: Potential,
     active: ActiveSet,
     selection: Selection,
     seen: Seen,
@@ -191,14 +192,14 @@ def _dissimilar(
 
 
 def graded(
-    potential: GradedPotential, configurations: Iterable[Atoms], *, threads: int = 1
+    potential: Potential, configurations: Iterable[Atoms], *, threads: int = 1
 ) -> list[Atoms]:
     """Copy configurations and write their extrapolation grades into them; see `grade_each`."""
     return list(grade_each(potential, configurations, threads=threads))
 
 
 def grade_each(
-    potential: GradedPotential, configurations: Iterable[Atoms], *, threads: int = 1
+    potential: Potential, configurations: Iterable[Atoms], *, threads: int = 1
 ) -> Iterator[Atoms]:
     """Copy configurations, one by one, and write their extrapolation grades into them.
 
@@ -231,7 +232,7 @@ def grade_each(
         yield copy
 
 
-def _grades_of(potential: GradedPotential, active: ActiveSet, atoms: Atoms, threads: int) -> Floats:
+def _grades_of(potential: Potential, active: ActiveSet, atoms: Atoms, threads: int) -> Floats:
     """Grades of atoms, or of the configuration as the only one."""
     if not len(atoms):
         raise ValueError("a configuration without atoms has no grade")
@@ -242,7 +243,7 @@ def _grades_of(potential: GradedPotential, active: ActiveSet, atoms: Atoms, thre
     return grades(total[None] / len(atoms) ** (active.weight_scaling / 2), active)
 
 
-def _active_set_of(potential: GradedPotential, purpose: str) -> ActiveSet:
+def _active_set_of(potential: Potential, purpose: str) -> ActiveSet:
     if potential.active_set is None:
         raise ValueError(
             f"{potential.source or 'the potential'} has no active set to {purpose} with: "

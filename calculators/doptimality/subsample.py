@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg.lapack import dpstrf
 
-from pescape.calculators.doptimality.active_set import ROW_MEMORY, SWAP_THRESHOLD, rows_about
+from pescape.calculators.doptimality.active_set import ROW_MEMORY, SWAP_THRESHOLD
 from pescape.calculators.doptimality.design_matrix import RowBlock, RowStream
 from pescape.calculators.doptimality.search import largest_volume
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from pescape.calculators.doptimality.active_set import Mode, Parameters, SitePotential
+    from pescape.calculators.doptimality.active_set import Mode, Parameters
     from pescape.calculators.doptimality.search import Progress, Span
+    from pescape.calculators.potential import Potential
 
     Floats = NDArray[np.float64]
 
@@ -66,7 +67,7 @@ class Subsample:
 
 
 def subsample(
-    potential: SitePotential,
+    potential: Potential,
     configurations: Iterable[Atoms],
     mode: Mode = "neighborhood",
     *,
@@ -110,7 +111,7 @@ def subsample(
         raise ValueError(f"count must be at least 1, not {count}")
     if isinstance(configurations, Iterator):
         raise TypeError("the data set is gone through several times, an iterator allows but one")
-    potential, counted = rows_about(potential, parameters)
+    potential, counted = potential.rows_about(parameters)
     stream = RowStream(potential, configurations, mode, threads=threads, memory=memory)
     found: list[tuple[int, int, float]] = []
     frames: dict[int, Atoms] = {}

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.calculators.calculator import PropertyNotImplementedError
 
+from pescape.calculators.calculator import PotentialCalculator
+from pescape.calculators.potential import load
 from pescape.errors import DataError, frame_name
 
 if TYPE_CHECKING:
@@ -211,11 +213,7 @@ def _check_names(
 
 
 def _calculator(given: BaseCalculator | Path | str) -> BaseCalculator:
-    from pescape.calculators import BPNN, MTP
-
-    if not isinstance(given, str | Path):
-        return given
-    return (MTP if Path(given).suffix in (".mtp", ".almtp") else BPNN)(given)
+    return PotentialCalculator(load(given)) if isinstance(given, str | Path) else given
 
 
 def _labels(atoms: Atoms, place: str) -> dict[str, Any]:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from pescape.calculators.doptimality.active_set import SitePotential
     from pescape.calculators.fit.data import TrainingSet
     from pescape.calculators.fit.loss import Residuals
+    from pescape.calculators.potential import Potential
 
     Floats = NDArray[np.float64]
 
@@ -60,9 +60,7 @@ class Errors:
     stress_rmse: float | None
 
 
-def evaluate(
-    potential: SitePotential, configurations: Sequence[Atoms], *, threads: int = 1
-) -> Errors:
+def evaluate(potential: Potential, configurations: Sequence[Atoms], *, threads: int = 1) -> Errors:
     """Compare a potential with labelled configurations.
 
     Parameters
@@ -82,7 +80,7 @@ def evaluate(
     return errors_of(potential, data, threads=threads)
 
 
-def errors_of(potential: SitePotential, data: TrainingSet, *, threads: int = 1) -> Errors:
+def errors_of(potential: Potential, data: TrainingSet, *, threads: int = 1) -> Errors:
     """Compare a potential with data that is in arrays already."""
     return errors_from(residuals(potential, data, threads), data)
 

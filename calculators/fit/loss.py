@@ -15,8 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pescape.calculators.doptimality.active_set import SitePotential
     from pescape.calculators.fit.data import TrainingSet
+    from pescape.calculators.potential import Potential
 
     Floats = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ class Residuals:
     virials: Floats
 
 
-def residuals(potential: SitePotential, data: TrainingSet, threads: int = 1) -> Residuals:
+def residuals(potential: Potential, data: TrainingSet, threads: int = 1) -> Residuals:
     """Evaluate a potential on a data set and subtract the labels."""
     sites, forces, virials = potential.kernel().evaluate(*data.geometry, threads)
     first = data.first[:-1]
@@ -84,7 +84,7 @@ def residuals(potential: SitePotential, data: TrainingSet, threads: int = 1) -> 
     )
 
 
-def loss(potential: SitePotential, data: TrainingSet, weights: Weights, threads: int = 1) -> float:
+def loss(potential: Potential, data: TrainingSet, weights: Weights, threads: int = 1) -> float:
     """Value of the loss."""
     return loss_value(residuals(potential, data, threads), data, weights)
 

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers
 
+from pescape.calculators.checks import checked_elements, element_names, frozen, types_among
+from pescape.calculators.doptimality.active_set import active_set_summary
 from pescape.calculators.mtp.basis import moment_graph
-from pescape.calculators.neighbors import neighbors
-from pescape.calculators.potential import checked_elements, element_names, frozen, types_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
-    from ase import Atoms
     from numpy.typing import ArrayLike, NDArray
 
     from pescape._kernels import MTPKernel
     from pescape.calculators.doptimality.active_set import ActiveSet
+    from pescape.calculators.doptimality.design_matrix import Parameters
     from pescape.calculators.zbl import ZBL
 
     Floats = NDArray[np.float64]
@@ -79,6 +80,9 @@ class MTPotential:
     source
         The file it was read from, for messages.
     """
+
+    kind: ClassVar[Literal["mtp"]] = "mtp"
+    suffixes: ClassVar[tuple[str, ...]] = (".mtp", ".almtp")
 
     species: tuple[str, ...]
     species_count: int
@@ -207,6 +211,11 @@ class MTPotential:
         write_potential(path, self)
 
     @property
+    def description(self) -> str:
+        """What it is, for people."""
+        return f"moment tensor potential of {self.parameter_count} parameters"
+
+    @property
     def is_trained(self) -> bool:
         """Whether the potential has coefficients."""
         return self.radial_coeffs is not None
@@ -299,12 +308,69 @@ class MTPotential:
             )
         return types_among(self.species, numbers, self._called)
 
-    def site_gradients(self, atoms: Atoms, *, threads: int = 1) -> Floats:
-        """Return the rows dE_i/dtheta (n, P) of all atoms, which grades are made of."""
-        lists = neighbors(atoms, self.cutoff)
-        positions = np.ascontiguousarray(atoms.positions)
-        types = self.types_of(atoms.numbers)
-        return self.kernel().site_gradients(positions, types, *lists.arrays, threads)
+    def site_gradients(self, *arguments: Any) -> Floats:  # noqa: ANN401
+        """Return the rows ∂E_i/∂θ of atoms, shape (n, P), for all parameters.
+
+        They are in double precision, as inverses of active sets are ill-conditioned.
+
+        Parameters
+        ----------
+        *arguments
+            What functions of the kernel take.
+        """
+        return self.kernel().site_gradients(*arguments)
+
+    def rows_about(self, parameters: Parameters | None) -> tuple[MTPotential, slice]:
+        """Return the potential, and where in its rows some parameters are.
+
+        Parameters
+        ----------
+        parameters
+            "all" (the default), or those the energy is "linear" in: those of species and of basis
+            functions, which come after the radial ones.
+        """
+        if parameters not in (None, "all", "linear"):
+            raise ValueError(f"parameters must be 'all' or 'linear', not {parameters!r}")
+        linear = self.species_count + len(self.scalar_moments)
+        return self, slice(self.parameter_count - linear if parameters == "linear" else None, None)
+
+    def parameter_name(self, parameter: int) -> str:
+        """Return the name of a parameter.
+
+        Parameters
+        ----------
+        parameter
+            Its index among all parameters.
+        """
+        s = self.species_count
+        shape = s, s, self.radial_funcs_count, self.radial_basis_size
+        rest = parameter - math.prod(shape)
+        if rest < 0:
+            one, other, function, polynomial = np.unravel_index(parameter, shape)
+            pair = f"{self.species[one]}-{self.species[other]}"
+            return f"radial {pair}, function {function}, polynomial {polynomial}"
+        return f"energy of {self.species[rest]}" if rest < s else f"basis function {rest - s}"
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the potential is, for people and JSON; lengths in Å."""
+        active = self.active_set
+        counted = None if active is None else "all" if active.counted.all() else "linear"
+        return {
+            "name": self.name,
+            "species": " ".join(self.species) or f"{self.species_count}, not named",
+            "trained": self.is_trained,
+            "cutoff": self.cutoff,
+            "min_dist": self.min_dist,
+            "zbl": None if self.repulsion is None else [self.repulsion.inner, self.repulsion.outer],
+            "radial_functions": self.radial_funcs_count,
+            "radial_basis_size": self.radial_basis_size,
+            "basic_moments": len(self.basic),
+            "products": len(self.products),
+            "basis_functions": len(self.scalar_moments),
+            "parameters": self.parameter_count,
+            **active_set_summary(active),
+            "active_parameters": counted,
+        }
 
     def kernel(self, precision: str = "double") -> MTPKernel:
         """Compile the potential for evaluation in double or single precision (cached)."""

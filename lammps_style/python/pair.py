@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pescape._kernels import BPNNKernel, MTPKernel
+    from pescape.calculators.potential import Kernel
 
 #: Identity of the fix that carries the energy, and of the compute that checks the ghosts.
 FIX, COMPUTE = "pescape", "pescape_range"
@@ -88,7 +88,7 @@ class Session:
     lammps: Lammps
     comm: Communicator
     potential: EmbeddedPotential
-    kernel: MTPKernel | BPNNKernel
+    kernel: Kernel
     elements: dict[int, str] = field(default_factory=dict)
     neighbors: GhostNeighbors | None = None
     site_energies: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))

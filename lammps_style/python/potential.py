@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pescape.calculators.bpnn.formats import detect_format
-from pescape.calculators.bpnn.potential import BPNNPotential
-from pescape.calculators.mtp.potential import MTPotential
+from pescape.calculators.potential import load, potential_kind
 from pescape.lammps_style.python.clib import refuse
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pescape._kernels import BPNNKernel, MTPKernel
+    from pescape.calculators.potential import Kernel, Potential
 
 #: Words that may follow the name of an n2p2 or RuNNer folder, each with its value.
 UNITS = ("length_unit", "energy_unit")
@@ -37,30 +35,25 @@ class EmbeddedPotential:
 
     name: str
     sha256: str
-    content: MTPotential | BPNNPotential
+    content: Potential
 
     @property
     def style(self) -> str:
         """Name of the class that stands for it in pair_coeff."""
-        return "MTP" if isinstance(self.content, MTPotential) else "BPNN"
+        return self.content.kind.upper()
 
     @property
     def species_count(self) -> int:
         """How many species it tells apart; files of moment tensor potentials may not name them."""
-        if isinstance(self.content, MTPotential):
-            return self.content.species_count
-        return len(self.content.species)
+        return self.content.species_count
 
-    def kernel(self) -> MTPKernel | BPNNKernel:
+    def kernel(self) -> Kernel:
         """Compile it for evaluation."""
         return self.content.kernel()
 
     def site_gradients(self, *arguments: Any) -> NDArray[np.float64]:  # noqa: ANN401
         """Return dE_i/dθ (atoms, parameters) for the parameters of the active set."""
-        if isinstance(self.content, MTPotential):
-            return self.content.kernel().site_gradients(*arguments)
-        which = self.content.active_parameters
-        return self.content.kernel().site_gradients(*arguments, parameters=which)
+        return self.content.site_gradients(*arguments)
 
 
 def read_potential(words: str) -> EmbeddedPotential:
@@ -76,18 +69,14 @@ def read_potential(words: str) -> EmbeddedPotential:
     path = _found(name)
     try:
         digest = _digest(path)
-        is_moment_tensor = path.is_file() and path.read_bytes()[:3] == b"MTP"
-        is_network = not is_moment_tensor and detect_format(path) is not None
+        is_network = potential_kind(path) == "bpnn"
     except OSError as error:
         refuse(f"cannot read potential file {name}: {error.strerror}")
-    if is_network:
-        content: MTPotential | BPNNPotential = BPNNPotential.read(path, **units)
-    elif units:
+    if units and not is_network:
         refuse(f"potential file {name}: only n2p2 and RuNNer folders have {' and '.join(units)}")
-    elif path.is_dir():
+    if path.is_dir() and not is_network:
         refuse(f"potential file {name} is a folder without input.nn, so not one of n2p2 or RuNNer")
-    else:
-        content = MTPotential.read(path)
+    content = load(path, **units)
     if not content.is_trained:
         refuse(f"potential file {name}: it is untrained (it has no coefficients): fit it first")
     return EmbeddedPotential(name, digest, content)

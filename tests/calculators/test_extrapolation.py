@@ -5,7 +5,7 @@ from ase.build import bulk
 
 from pescape.calculators.bpnn import BPNNPotential
 from pescape.calculators.doptimality.active_set import build_active_set, grades, gradient_rows
-from pescape.calculators.doptimality.explain import explain, parameter_name
+from pescape.calculators.doptimality.explain import explain
 from pescape.calculators.mtp import MTPotential
 
 
@@ -73,20 +73,20 @@ def test_a_lone_atom_has_no_neighbours(plain):
 
 def test_parameters_have_names():
     potential = MTPotential.untrained(6, ["Zr", "O"], 5.0, 2.0, 4).randomized(seed=2)
-    names = [parameter_name(potential, k) for k in range(potential.parameter_count)]
+    names = [potential.parameter_name(k) for k in range(potential.parameter_count)]
     assert len(set(names)) == len(names)
     assert names[0] == "radial Zr-Zr, function 0, polynomial 0"
     assert "energy of O" in names
     assert names[-1] == f"basis function {len(potential.scalar_moments) - 1}"
 
     network = BPNNPotential.untrained(["Zr", "O"], hidden=(3,)).randomized(seed=1)
-    assert [parameter_name(network, k) for k in (0, 3, 4)] == [
+    assert [network.parameter_name(k) for k in (0, 3, 4)] == [
         "Zr layer 2, weight 0 -> 0",
         "Zr layer 2, bias 0",
         "O layer 2, weight 0 -> 0",
     ]
     with pytest.raises(ValueError, match="no parameter 8"):
-        parameter_name(network, 8)
+        network.parameter_name(8)
 
 
 def test_nothing_is_explained_without_an_active_set(plain):

@@ -152,15 +152,12 @@ def _named_potentials(given: Sequence[str]) -> dict[str, Path]:
 
 
 def _calculator(file: Path, species: str | None, threads: int) -> BaseCalculator:
-    from pescape.calculators import BPNN, MTP
-    from pescape.calculators.bpnn import BPNNPotential
+    from pescape.calculators.calculator import PotentialCalculator
+    from pescape.calculators.potential import potential_kind
     from pescape.cli.potentials import read_potential
 
-    names_elements = file.suffix not in (".mtp", ".almtp")
-    potential = read_potential(file, None if names_elements else species)
-    if isinstance(potential, BPNNPotential):
-        return BPNN(potential, threads=threads)
-    return MTP(potential, threads=threads)
+    potential = read_potential(file, species if potential_kind(file) == "mtp" else None)
+    return PotentialCalculator(potential, threads=threads)
 
 
 def print_cross_errors(found: CrossEvaluation) -> None:

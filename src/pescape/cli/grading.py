@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from pescape.calculators.bpnn import BPNNPotential
-    from pescape.calculators.mtp import MTPotential
+    from pescape.calculators.potential import Potential
     from pescape.data.configurations import Configurations
-
-    Fitted = MTPotential | BPNNPotential
 
 _Potential = Annotated[Path, typer.Argument(metavar="POT", help="Potential with an active set.")]
 _Species = Annotated[str | None, typer.Option(help="Elements in order, for files that name none.")]
@@ -74,14 +71,16 @@ def grade(
 class _Report:
     """What is told of graded configurations, gathered while they pass."""
 
-    def __init__(self, fitted: Fitted, threshold: float, explain: bool, threads: int) -> None:
+    def __init__(self, fitted: Potential, threshold: float, explain: bool, threads: int) -> None:
+        from pescape.calculators.bpnn import BPNNPotential
+
         self.largest: list[float] = []
         self.told: dict[str, list[dict[str, Any]]] = {"extrapolations": []} if explain else {}
-        self._fitted: Any = fitted
+        self._fitted = fitted
         self._threshold = threshold
         self._threads = threads
-        elements = getattr(fitted, "elements", ())
-        if any(one.scaling.minimum is not None for one in elements):
+        self._network = fitted if isinstance(fitted, BPNNPotential) else None
+        if self._network is not None and self._network.knows_ranges:
             self.told["out_of_range"] = []
 
     def take_note(self, atoms: Atoms) -> Atoms:
@@ -100,8 +99,8 @@ class _Report:
                 threads=self._threads,
             )
             self.told["extrapolations"] += [{"frame": frame, **one.summary()} for one in found]
-        if "out_of_range" in self.told:
-            beyond = out_of_range(self._fitted, atoms, threads=self._threads)
+        if self._network is not None and "out_of_range" in self.told:
+            beyond = out_of_range(self._network, atoms, threads=self._threads)
             if beyond:
                 entry = {"frame": frame, "functions": len(beyond), "excess": beyond[0].excess}
                 # A function that was constant has no width to measure an excess in.
@@ -216,7 +215,7 @@ def select(
 
 
 def _select(
-    fitted: Fitted,
+    fitted: Potential,
     frames: Configurations,
     output: Path,
     json: Path | None,
@@ -254,7 +253,7 @@ def _select(
 
 
 def _subsample(
-    fitted: Fitted,
+    fitted: Potential,
     frames: Configurations,
     output: Path,
     json: Path | None,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from pescape.calculators.bpnn import BPNNPotential
-    from pescape.calculators.doptimality.active_set import ActiveSet
-    from pescape.calculators.mtp import MTPotential
+    from pescape.calculators.potential import Potential
 
 _POTENTIALS = (".mtp", ".almtp")
 _LengthUnit = Annotated[
@@ -22,20 +19,22 @@ _EnergyUnit = Annotated[
 ]
 
 
-def read_potential(path: Path, species: str | None = None) -> MTPotential | BPNNPotential:
-    """Read a potential of either kind and see to it that it names its species."""
-    from pescape.calculators.mtp import MTPotential
+def read_potential(path: Path, species: str | None = None) -> Potential:
+    """Read a potential of any kind and see to it that it names its species.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    species
+        Elements in order, separated by commas, for files that name none.
+    """
+    from pescape.calculators.potential import load, potential_kind
     from pescape.errors import DataError
 
-    if _kind(path) == "bpnn":
-        from pescape.calculators.bpnn import BPNNPotential
-
-        if species is not None:
-            raise DataError(f"{path} names its elements: leave --species out")
-        return BPNNPotential.read(path)
-    potential = MTPotential.read(path)
-    if species is not None:
-        potential = potential.with_species(_listed(species))
+    if species is not None and potential_kind(path) == "bpnn":
+        raise DataError(f"{path} names its elements: leave --species out")
+    potential = load(path, species=None if species is None else _listed(species))
     if not potential.species:
         raise DataError(f"{path} names no elements: say which with --species, e.g. --species Zr,O")
     return potential
@@ -91,17 +90,13 @@ def convert(
 
 
 def _kind(source: Path) -> Literal["mtp", "bpnn", "data"]:
-    if source.suffix in _POTENTIALS:
-        return "mtp"
-    from pescape.calculators.bpnn.formats import detect_format
+    from pescape.calculators.potential import potential_kind
+    from pescape.errors import DataError
 
-    if source.exists() and detect_format(source) is not None:
-        return "bpnn"
-    if source.is_dir():
-        from pescape.errors import DataError
-
+    kind = potential_kind(source)
+    if kind is None and source.is_dir():
         raise DataError(f"{source} holds no input.nn: it is no n2p2 or RuNNer folder")
-    return "data"
+    return kind or "data"
 
 
 def _target_kind(target: Path) -> Literal["mtp", "bpnn", "data"]:
@@ -155,82 +150,16 @@ def info(
 
     Example: `pescape info zr.almtp`
     """
+    from pescape.calculators.potential import load
     from pescape.cli.output import save_json, table
 
-    if _kind(potential) == "bpnn":
-        from pescape.calculators.bpnn import BPNNPotential
-
-        read = BPNNPotential.read(potential, length_unit=length_unit, energy_unit=energy_unit)
-        content = _bpnn_content(read)
-    else:
-        content = _mtp_content(potential)
+    content = load(potential, length_unit=length_unit, energy_unit=energy_unit).summary()
     units = {"cutoff": " (Å)", "min_dist": " (Å)", "zbl": " repulsion, from and to (Å)"}
     rows = [(key.replace("_", " ") + units.get(key, ""), value) for key, value in content.items()]
     table(str(potential), ["", ""], rows)
     if json is not None:
         files = sorted(potential.iterdir()) if potential.is_dir() else [potential]
         save_json(json, content, files)
-
-
-def _mtp_content(path: Path) -> dict[str, Any]:
-    from pescape.calculators.mtp import MTPotential
-
-    read = MTPotential.read(path)
-    return {
-        "name": read.name,
-        "species": " ".join(read.species) or f"{read.species_count}, not named",
-        "trained": read.is_trained,
-        "cutoff": read.cutoff,
-        "min_dist": read.min_dist,
-        "zbl": None if read.repulsion is None else [read.repulsion.inner, read.repulsion.outer],
-        "radial_functions": read.radial_funcs_count,
-        "radial_basis_size": read.radial_basis_size,
-        "basic_moments": len(read.basic),
-        "products": len(read.products),
-        "basis_functions": len(read.scalar_moments),
-        "parameters": read.parameter_count,
-        **_active_content(read.active_set),
-        "active_parameters": _counted(read.active_set),
-    }
-
-
-def _counted(active: ActiveSet | None) -> str | None:
-    if active is None:
-        return None
-    return "all" if active.counted.all() else "linear"
-
-
-def _bpnn_content(read: BPNNPotential) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "name": read.name,
-        "species": " ".join(read.species),
-        "trained": read.is_trained,
-        "cutoff": read.cutoff,
-    }
-    for name, element in zip(read.species, read.elements, strict=True):
-        kinds = Counter(function.kind for function in element.functions)
-        sizes = [len(element.functions), *element.hidden, 1]
-        activations = ", ".join(layer.activation for layer in element.layers)
-        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-        cutoffs = {function.cutoff.kind for function in element.functions}
-        content[f"{name}_functions"] = f"{sizes[0]} ({counts})"
-        content[f"{name}_cutoff_functions"] = ", ".join(sorted(cutoffs))
-        content[f"{name}_scaling"] = element.scaling.kind
-        content[f"{name}_network"] = f"{'-'.join(map(str, sizes))} ({activations})"
-    return {
-        **content,
-        "parameters": read.parameter_count,
-        **_active_content(read.active_set),
-        "active_parameters": None if read.active_set is None else read.active_parameters,
-    }
-
-
-def _active_content(active: ActiveSet | None) -> dict[str, Any]:
-    return {
-        "active_set": None if active is None else active.mode,
-        "active_rows": None if active is None else active.filled,
-        "active_configurations": None if active is None else len(active.configurations),
-    }
 
 
 def lammps(

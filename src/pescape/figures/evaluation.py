@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from pescape.calculators.doptimality.active_set import SitePotential
     from pescape.calculators.fit.cross import CrossEvaluation, Differences
+    from pescape.calculators.potential import Potential
 
     Floats = NDArray[np.float64]
     Points = tuple[Floats, Floats]
@@ -241,7 +241,7 @@ def _share_colours(figure: Figure, meshes: list[QuadMesh]) -> None:
 
 def draw_fit(
     history: Sequence[Mapping[str, float]],
-    potential: SitePotential,
+    potential: Potential,
     data: Mapping[str, Sequence[Atoms]],
     path: Path | str,
 ) -> None:
@@ -268,7 +268,7 @@ def draw_fit(
 
 def draw_loss(
     history: Sequence[float],
-    potential: SitePotential,
+    potential: Potential,
     data: Mapping[str, Sequence[Atoms]],
     path: Path | str,
 ) -> None:
@@ -297,7 +297,7 @@ def draw_loss(
 
 
 def _draw_parities(
-    panels: Sequence[Axes], potential: SitePotential, data: Mapping[str, Sequence[Atoms]]
+    panels: Sequence[Axes], potential: Potential, data: Mapping[str, Sequence[Atoms]]
 ) -> None:
     """Draw predicted against labelled energies and forces in two panels."""
     points = {name: _points_fit_figure(potential, frames) for name, frames in data.items()}
@@ -326,7 +326,7 @@ def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, t
 
 
 def _points_fit_figure(
-    potential: SitePotential, frames: Sequence[Atoms]
+    potential: Potential, frames: Sequence[Atoms]
 ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
     """Labels and errors of energies per atom, and of force components."""
     found = training_set(frames, potential.species, potential.cutoff)

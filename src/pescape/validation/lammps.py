@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pescape.calculators.potential import load
 from pescape.labelling import Reference
 from pescape.lammps_style.run import LOG_FILE, run_script
 from pescape.validation.property import PropertyError
@@ -57,33 +58,14 @@ def lammps_model(source: CalculatorSource, directory: Path) -> LammpsModel:
         There is no pair style for it.
     """
     if isinstance(source, PotentialFile):
-        path = Path(source.path)
-        if path.suffix in (".mtp", ".almtp"):
-            return _mtp_model(path, source.species, directory)
-        return _bpnn_model(path, directory)
+        path, potential = Path(source.path), load(source.path, species=source.species or None)
+        if source.species or path.suffix not in potential.suffixes:
+            path = directory / f"{path.stem}{potential.suffixes[-1]}"
+            potential.write(path)
+        return LammpsModel(potential.kind, str(path))
     if isinstance(source, Reference) and source.recipe == "eam":
         return LammpsModel(source.settings["style"], source.local["path"])
     raise PropertyError(f"{source.name} has no pair style: this property runs in LAMMPS only")
-
-
-def _mtp_model(path: Path, species: Sequence[str], directory: Path) -> LammpsModel:
-    if not species:
-        return LammpsModel("mtp", str(path))
-    from pescape.calculators.mtp import MTPotential
-
-    named = directory / f"{path.stem}.almtp"
-    MTPotential.read(path).with_species(species).write(named)
-    return LammpsModel("mtp", str(named))
-
-
-def _bpnn_model(path: Path, directory: Path) -> LammpsModel:
-    if path.suffix == ".bpnn":
-        return LammpsModel("bpnn", str(path))
-    from pescape.calculators.bpnn import BPNNPotential
-
-    own = directory / f"{path.stem}.bpnn"
-    BPNNPotential.read(path).write(own)
-    return LammpsModel("bpnn", str(own))
 
 
 def run_lammps(folder: Path, script: str, *, ranks: int = 1, what: str) -> None:

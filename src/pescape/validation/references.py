@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from pescape.calculators.mtp import MTPotential
+from pescape.calculators.potential import load
 from pescape.config import Strict, load_config, read_toml, validate
 from pescape.errors import ConfigError, DataError, did_you_mean
 from pescape.labelling import reference_from
@@ -282,9 +282,7 @@ def _potential(given: str, name: str | None, species: Sequence[str]) -> Potentia
     if path.suffix not in POTENTIAL_SUFFIXES and not path.is_dir():
         return None
     found = PotentialFile.of(path, name or path.resolve().stem)
-    if path.suffix not in (".mtp", ".almtp"):
-        return found
-    potential = MTPotential.read(path)
+    potential = load(path)
     if potential.species:
         return found
     if len(species) != potential.species_count:

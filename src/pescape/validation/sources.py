@@ -73,14 +73,11 @@ class PotentialFile:
     @contextlib.contextmanager
     def session(self, directory: Path | None = None) -> Iterator[BaseCalculator]:  # noqa: ARG002
         """Give a calculator; it writes no files."""
-        from pescape.calculators import BPNN, MTP
+        from pescape.calculators import PotentialCalculator, load
 
         if _digest(Path(self.path)) != self.digest:
             raise DataError(f"{self.path} has changed meanwhile: start again")
-        if Path(self.path).suffix in (".mtp", ".almtp"):
-            yield MTP(self.path, species=self.species or None)
-        else:
-            yield BPNN(self.path)
+        yield PotentialCalculator(load(self.path, species=self.species or None))
 
 
 def _digest(path: Path) -> str:

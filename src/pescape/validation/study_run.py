@@ -233,11 +233,7 @@ def describe(source: PotentialFile | Reference) -> str:
     with source.session() as calculator:
         potential: Any = calculator.potential  # type: ignore[attr-defined]
     elements = " ".join(potential.species)
-    if path.suffix in (".mtp", ".almtp"):
-        what = f"moment tensor potential of {potential.parameter_count} parameters"
-    else:
-        what = "Behler-Parrinello network"
-    return f"{path.name}: {what}, {elements}, cut-off {potential.cutoff:g} Å"
+    return f"{path.name}: {potential.description}, {elements}, cut-off {potential.cutoff:g} Å"
 
 
 def _told(key: str, value: object) -> str:

@@ -327,6 +327,7 @@ def moment_descriptors(
     callable
         From Atoms to an array (natoms, draws times the number of basis functions).
     """
+    from pescape.calculators.doptimality.design_matrix import site_gradients
     from pescape.calculators.mtp import MTPotential
 
     untrained = MTPotential.untrained(level, list(species), cutoff, min_dist)
@@ -335,6 +336,6 @@ def moment_descriptors(
     count = len(untrained.scalar_moments)
 
     def describe(atoms: Atoms) -> Floats:
-        return np.hstack([one.site_gradients(atoms)[:, -count:] for one in drawn])
+        return np.hstack([site_gradients(one, atoms)[:, -count:] for one in drawn])
 
     return describe

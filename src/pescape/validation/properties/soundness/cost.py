@@ -163,15 +163,9 @@ def _timed(folder: Path, model: LammpsModel, atoms: Atoms, steps: int) -> Timing
 
 def parameter_count(model: LammpsModel) -> int | None:
     """Count what was fitted; None where the file does not tell, as tables do not."""
-    if model.style == "mtp":
-        from pescape.calculators.mtp import MTPotential
+    from pescape.calculators.potential import load, potential_kind
 
-        return MTPotential.read(model.file).parameter_count
-    if model.style == "bpnn":
-        from pescape.calculators.bpnn import BPNNPotential
-
-        return BPNNPotential.read(model.file).parameter_count
-    return None
+    return load(model.file).parameter_count if potential_kind(model.file) == model.style else None
 
 
 def processor() -> str:
