@@ -8,6 +8,7 @@ switched off from 0.8 to 1.8 Å.
 from __future__ import annotations
 
 import io
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +18,6 @@ from ase.data import chemical_symbols
 
 from pescape import _kernels
 from pescape.calculators.doptimality.active_set import UNSET, ActiveSet, Mode
-from pescape.calculators.mtp.potential import MTPotential
 from pescape.calculators.zbl import ZBL
 from pescape.files import write_atomically
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from pescape.calculators.mtp.potential import MTPotential
+
 # Equations of a configuration come in the order energy, 3N forces, 9 stresses, N site energies.
 _EQUATIONS_BEFORE_FORCES = 1
 _STRESS_EQUATIONS = 9
@@ -36,46 +38,67 @@ _SELECTED = "selected_eqn_inds"
 _OUR_TAGS = ("species:", "zbl:")
 
 
-def read_potential(path: str | PathLike[str]) -> MTPotential:
-    """Read a potential, with its active set if the file has one.
+def read_fields(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read the fields of a potential, with its active set if the file has one.
+
+    Parameters
+    ----------
+    path
+        The file.
 
     Raises
     ------
     ValueError
         "FILE, line N: ..." when anything in the file is wrong.
     """
-    path = Path(path)
-    data = path.read_bytes()
-    try:
+    data = Path(path).read_bytes()
+    with errors_naming(path):
         fields = _kernels.parse_mtp(data)
-    except ValueError as error:
-        raise ValueError(f"{path}, {error}") from None
-    block = fields.pop("active_set", None)
-    fields["species"] = tuple(fields["species"])
-    if "repulsion" in fields:
-        fields["repulsion"] = ZBL(*fields["repulsion"])
+        fields["species"] = tuple(fields["species"])
+        if "repulsion" in fields:
+            fields["repulsion"] = ZBL(*fields["repulsion"])
+        if "active_set" in fields:
+            elements = _elements(fields["species"], fields["species_count"])
+            fields["active_set"] = _active_set(fields["active_set"], data, elements)
+    return {**fields, "source": str(path)}
+
+
+@contextmanager
+def errors_naming(path: str | PathLike[str]) -> Iterator[None]:
+    """Context manager: the messages of errors in values begin with a file's name.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
     try:
-        potential = MTPotential(**fields, source=str(path))
-        if block is not None:
-            active_set = _active_set(block, data, _elements(potential))
-            potential = potential.with_active_set(active_set)
+        yield
     except ValueError as error:
         separator = ", " if str(error).startswith("line ") else ": "
         raise ValueError(f"{path}{separator}{error}") from None
-    return potential
 
 
 def write_potential(path: str | PathLike[str], potential: MTPotential) -> None:
-    """Write a potential, with its active set if it has one; the file appears as a whole."""
+    """Write a potential, with its active set if it has one; the file appears as a whole.
+
+    Parameters
+    ----------
+    path
+        The file.
+    potential
+        What is written.
+    """
     pieces = [_text(potential).encode()]
     if potential.active_set is not None:
-        pieces.append(_active_set_bytes(potential.active_set, _elements(potential)))
+        elements = _elements(potential.species, potential.species_count)
+        pieces.append(_active_set_bytes(potential.active_set, elements))
     write_atomically(Path(path), b"".join(pieces))
 
 
-def _elements(potential: MTPotential) -> tuple[str, ...]:
+def _elements(species: tuple[str, ...], count: int) -> tuple[str, ...]:
     """Return the species; where nobody named them, H, He, ... stand in."""
-    return potential.species or tuple(chemical_symbols[1 : potential.species_count + 1])
+    return species or tuple(chemical_symbols[1 : count + 1])
 
 
 def _text(potential: MTPotential) -> str:

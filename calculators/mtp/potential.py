@@ -15,6 +15,7 @@ from ase.data import atomic_numbers
 from pescape.calculators.checks import checked_elements, element_names, frozen, types_among
 from pescape.calculators.doptimality.active_set import active_set_summary
 from pescape.calculators.mtp.basis import moment_graph
+from pescape.calculators.mtp.files import errors_naming, read_fields, write_potential
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -200,14 +201,12 @@ class MTPotential:
     @classmethod
     def read(cls, path: str | PathLike[str]) -> MTPotential:
         """Read an MLIP-2 ``.mtp`` or MLIP-3 ``.almtp`` file."""
-        from pescape.calculators.mtp.files import read_potential
-
-        return read_potential(path)
+        fields = read_fields(path)
+        with errors_naming(path):
+            return cls(**fields)
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write an ``.mtp`` file, with the active set (as in an ``.almtp``) if there is one."""
-        from pescape.calculators.mtp.files import write_potential
-
         write_potential(path, self)
 
     @property
