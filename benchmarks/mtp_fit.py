@@ -33,7 +33,7 @@ from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, evaluate, fit_mtp, raised
 from pescape.calculators.mtp.fit.problem import loss_and_gradient
 from pescape.data.configurations import read_configurations
-from pescape.figures.style import COLORS, drawn
+from pescape.figures.style import COLORS, figure_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +129,7 @@ def draw_curves(
             for found, limit in zip(shown, times, strict=True)
         ]
         print(f"{name:22}" + "".join(cells) + f"{curve[-1][1]:9.4f}{curve[-1][0]:6.0f} s")
-    with drawn(figure, (5.0, 3.6)) as canvas:
+    with figure_file(figure, (5.0, 3.6)) as canvas:
         axes = canvas.subplots()
         for (name, curve), color in zip(curves.items(), COLORS, strict=False):
             axes.loglog(*zip(*curve, strict=True), color=color, label=name)

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from pescape.calculators.fit.data import training_set
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
     from numpy.typing import NDArray
 
     from pescape.calculators.fit.data import TrainingSet
@@ -115,3 +120,41 @@ def row_scales(data: TrainingSet, weights: Weights) -> tuple[Floats, Floats, Flo
     """
     energy, force, virial = factors(data, weights)
     return np.sqrt(energy), np.sqrt(force), np.sqrt(virial[:, None] * _VOIGT_COUNT)
+
+
+@dataclass(frozen=True, eq=False)
+class Parity:
+    """Labels of configurations, and the errors of a potential.
+
+    Parameters
+    ----------
+    energies, energy_errors
+        Label, and prediction minus label, eV/atom, shape (C,).
+    forces, force_errors
+        Components likewise, eV/Å, shape (3N,).
+    """
+
+    energies: Floats
+    energy_errors: Floats
+    forces: Floats
+    force_errors: Floats
+
+
+def parity(potential: Potential, frames: Sequence[Atoms]) -> Parity:
+    """Labels of configurations, and the errors of a potential, for a figure.
+
+    Parameters
+    ----------
+    potential
+        To evaluate.
+    frames
+        Labelled configurations.
+    """
+    data = training_set(frames, potential.species, potential.cutoff)
+    delta = residuals(potential, data)
+    return Parity(
+        data.energies / data.sizes,
+        delta.energies / data.sizes,
+        data.forces.ravel(),
+        delta.forces.ravel(),
+    )

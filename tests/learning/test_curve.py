@@ -8,11 +8,11 @@ from pescape.calculators.mtp.fit import FitSettings
 from pescape.cli import main
 from pescape.ensemble.learning_curve import (
     LearningCurve,
-    draw_learning_curve,
     halved_sizes,
     learning_curve,
     nested_parts,
 )
+from pescape.figures.learning import draw_learning_curve
 from pescape.files import read_lines
 from pescape.labelling import label, reference_from
 from pescape.learning.work import FitStart

@@ -161,9 +161,11 @@ def _finish(
         data["test"] = tested
     errors_table(f"{output}: level {level}, {potential.parameter_count} parameters", errors)
     if plot:
+        from pescape.calculators.fit.loss import parity
         from pescape.figures.evaluation import draw_loss
 
-        draw_loss(result.history, potential, data, output.with_name(f"{output.name}.png"))
+        parities = {name: parity(potential, some) for name, some in data.items()}
+        draw_loss(result.history, parities, output.with_name(f"{output.name}.png"))
     content = result.summary() | {
         "level": level,
         "parameters": potential.parameter_count,

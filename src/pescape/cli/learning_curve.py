@@ -39,6 +39,7 @@ def learning_curve(
     from pescape.cli.output import progress_bar, say
     from pescape.data.configurations import read_configurations
     from pescape.ensemble import learning_curve as curve
+    from pescape.figures.learning import draw_learning_curve
     from pescape.files import write_json
     from pescape.learning.work import FitStart
     from pescape.tasks.pool import exclusive, worker_pool
@@ -66,7 +67,7 @@ def learning_curve(
             on_finished=lambda done, total: bar.update(shown, completed=done, total=total),
         )
     write_json(output / "curve.json", found.to_json())
-    curve.draw_learning_curve(found, output / "curve.png")
+    draw_learning_curve(found, output / "curve.png")
     _print_curve(found)
     for name in ("curve.json", "curve.png"):
         say(f"{output / name}")

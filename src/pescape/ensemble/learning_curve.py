@@ -11,7 +11,6 @@ import numpy as np
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
 from pescape.ensemble.config import identified
-from pescape.figures.style import COLORS, drawn
 from pescape.learning.work import POTENTIAL_FILE, fit_task, read_fit
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
-    from matplotlib.axes import Axes
 
     from pescape.calculators.mtp.fit import FitSettings
     from pescape.learning.work import FitStart
@@ -203,39 +201,3 @@ def _point(
         test_energy_rmse=tested.energy_rmse,
         test_force_rmse=tested.force_rmse,
     )
-
-
-def draw_learning_curve(curve: LearningCurve, path: Path | str) -> None:
-    """Draw errors on the test set and on the training data against its size.
-
-    Parameters
-    ----------
-    curve
-        Of one level or more.
-    path
-        A PNG, PDF or SVG file.
-    """
-    with drawn(path, (7.0, 3.6)) as figure:
-        panels = figure.subplots(1, 2)
-        _draw_errors(panels[0], curve, "energy_rmse", "Energy error (RMSE, meV/atom)")
-        _draw_errors(panels[1], curve, "force_rmse", "Force error (RMSE, eV/Å)")
-        panels[0].legend(title="solid: test, dashed: training", title_fontsize=8)
-
-
-def _draw_errors(axes: Axes, curve: LearningCurve, quantity: str, title: str) -> None:
-    axes.set_title(title)
-    for index, level in enumerate(curve.levels):
-        points = curve.of_level(level)
-        sizes = [one.configurations for one in points]
-        color = COLORS[index % len(COLORS)]
-        name = f"level {level}, {points[0].parameters} parameters"
-        tested = [getattr(one, f"test_{quantity}") for one in points]
-        axes.plot(sizes, tested, "o-", ms=4, lw=1.2, color=color, label=name)
-        trained = [getattr(one, quantity) for one in points]
-        axes.plot(sizes, trained, "--", lw=0.9, color=color)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    ticks = sorted({one.configurations for one in curve.points})
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.set_xticks([], minor=True)
-    axes.set_xlabel("configurations")

@@ -1,6 +1,11 @@
-"""Figures of properties and of whole studies, each as PNG and as SVG."""
+"""Drawing: figures of properties and studies, of fits, campaigns and ensembles.
 
-from pescape.figures.base import FIGURES, Drawing, Scene, Series, scene_of
-from pescape.figures.registry import DRAWERS, drawings_of
+Figures take plain results and compute nothing. They are written as PNG and SVG without dates, so
+that equal results leave equal files.
+"""
 
-__all__ = ["DRAWERS", "FIGURES", "Drawing", "Scene", "Series", "drawings_of", "scene_of"]
+from pescape.figures.curves import drawings_of
+from pescape.figures.scene import Scene, Series, scene_of
+from pescape.figures.style import FIGURES, Drawing
+
+__all__ = ["FIGURES", "Drawing", "Scene", "Series", "drawings_of", "scene_of"]

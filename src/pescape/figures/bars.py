@@ -1,7 +1,4 @@
-"""Values beside each other: a group of bars for each, references as lines across it.
-
-Figures of a whole study: how far everything is from the reference, property by property.
-"""
+"""Values beside each other as bars, and the errors of a whole study against its reference."""
 
 from __future__ import annotations
 
@@ -10,27 +7,37 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.figures.base import WIDTH, Drawing, legend, panels, panels_size, plain, sentence, stem
-from pescape.figures.palette import styles
-from pescape.figures.style import GREY, INK
-from pescape.validation.study import group_errors, grouped_rows
+from pescape.figures.style import (
+    GREY,
+    INK,
+    WIDTH,
+    Drawing,
+    legend,
+    panels,
+    panels_size,
+    plain,
+    sentence,
+    stem,
+    styles,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pescape.figures.base import Scene
+    from pescape.figures.scene import Scene
     from pescape.validation.study import GroupError, Row, Study
 
-
-# A group of bars is this wide, in units of the distance between groups.
-_GROUP = 0.8
-# Names are written aslant from so many characters on.
-_LONG = 44
+# Width of a group of bars, in units of the distance between groups.
+_GROUP_WIDTH = 0.8
+# Names of more characters together are written aslant.
+_MAX_UPRIGHT = 44
 # Groups of one figure; more would not be read.
-_MOST = 24
+_MAX_GROUPS = 24
+# Values of the figure of relative errors, and the largest error it shows, percent.
+_MAX_ROWS, _MAX_ERROR = 48, 50.0
 
 
 def draw_bars(
@@ -41,7 +48,7 @@ def draw_bars(
     name: str = "values",
     spreads: Mapping[str, str] | None = None,
 ) -> list[Drawing]:
-    """Draw values of one unit as bars.
+    """Draw values of one unit as bars, references as lines across them; nothing if nobody has any.
 
     Parameters
     ----------
@@ -55,14 +62,9 @@ def draw_bars(
         Of the file, behind the property's title.
     spreads
         Values that say how far bars are uncertain, by the bar's name.
-
-    Returns
-    -------
-    list of Drawing
-        Empty if nobody has any of the values.
     """
     shown = {key: label for key, label in labels.items() if key in scene.units}
-    shown = dict(list(shown.items())[:_MOST])
+    shown = dict(list(shown.items())[:_MAX_GROUPS])
     if not shown:
         return []
     # Wide enough for bars of equal width, whatever their number.
@@ -72,13 +74,21 @@ def draw_bars(
             stem(scene.title, name),
             f"{sentence(what)}: {', '.join(shown.values())}",
             (min(WIDTH, max(width, 4.4)), 3.1),
-            functools.partial(_draw, scene=scene, labels=shown, what=what, spreads=spreads or {}),
+            functools.partial(
+                _draw_bars, scene=scene, labels=shown, what=what, spreads=spreads or {}
+            ),
         )
     ]
 
 
 def draw_values(scene: Scene) -> list[Drawing]:
-    """Draw all values of a property, a figure for each unit."""
+    """Draw all values of a property, a figure for each unit.
+
+    Parameters
+    ----------
+    scene
+        The property.
+    """
     units = dict.fromkeys(scene.units.values())
     drawings = []
     for unit in units:
@@ -88,7 +98,7 @@ def draw_values(scene: Scene) -> list[Drawing]:
     return drawings
 
 
-def _draw(
+def _draw_bars(
     figure: Figure,
     scene: Scene,
     labels: Mapping[str, str],
@@ -98,7 +108,7 @@ def _draw(
     axes = figure.subplots()
     _draw_groups(axes, scene, list(labels), spreads)
     _draw_references(axes, scene, list(labels))
-    long = sum(map(len, labels.values())) > _LONG
+    long = sum(map(len, labels.values())) > _MAX_UPRIGHT
     axes.set_xticks(
         range(len(labels)),
         [plain(label) for label in labels.values()],
@@ -108,7 +118,7 @@ def _draw(
     )
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel(plain(what))
-    legend(figure, [axes], scene.order)
+    legend(figure, [axes], scene.labels)
 
 
 def _draw_groups(
@@ -116,9 +126,9 @@ def _draw_groups(
 ) -> None:
     """Draw a bar for each value of each potential."""
     potentials = [one for one in scene.series if not one.reference]
-    width = _GROUP / max(len(potentials), 1)
+    width = _GROUP_WIDTH / max(len(potentials), 1)
     for index, one in enumerate(potentials):
-        left = (index + 0.5) * width - _GROUP / 2
+        left = (index + 0.5) * width - _GROUP_WIDTH / 2
         known = [(x + left, name) for x, name in enumerate(names) if name in one.result.values]
         values = [one.result.values[name].value for _, name in known]
         half = [0.5 * (one.value(spreads.get(name, "")) or 0.0) for _, name in known]
@@ -156,35 +166,52 @@ def _draw_references(axes: Axes, scene: Scene, names: Sequence[str]) -> None:
                 )
 
 
-# Values of one figure of relative errors, and the largest one it shows, percent.
-_MOST, _FAR = 48, 50.0
+def overview(study: Study, rows: Iterable[Row], errors: Iterable[GroupError]) -> list[Drawing]:
+    """Draw how far everything is from the study's first reference; nothing without references.
 
-
-def overview(study: Study) -> list[Drawing]:
-    """Give the figures that sum a study up; none without references or common values."""
-    return [*_relative_errors(study), *_mean_errors(study)]
-
-
-def _relative_errors(study: Study) -> list[Drawing]:
+    Parameters
+    ----------
+    study
+        What was found.
+    rows
+        Values that belong to any group.
+    errors
+        Mean errors of the groups. They are drawn against the potentials, the counterpart of
+        figure 7 of Luo et al.
+    """
     if not study.standards:
         return []
     first = study.standards[0].name
-    grouped = [row for own in grouped_rows(study).values() for row in own]
-    rows = [row for row in grouped if row.references.get(first)][:_MOST]
-    if not rows:
-        return []
-    return [
-        Drawing(
-            "relative-errors",
-            f"Relative error of each value against {first}, percent; triangles at the edge are "
-            f"farther off than {_FAR:g} %",
-            (WIDTH, 1.0 + 0.19 * len(rows)),
-            functools.partial(_draw_relative, study=study, rows=rows),
+    drawings = []
+    shown = [row for row in rows if row.references.get(first)][:_MAX_ROWS]
+    if shown:
+        drawings.append(
+            Drawing(
+                "relative-errors",
+                f"Relative error of each value against {first}, percent; triangles at the edge "
+                f"are farther off than {_MAX_ERROR:g} %",
+                (WIDTH, 1.0 + 0.19 * len(shown)),
+                functools.partial(_draw_relative_errors, study=study, rows=shown),
+            )
         )
-    ]
+    groups: dict[str, list[GroupError]] = {}
+    for one in errors:
+        if one.standard == first:
+            groups.setdefault(one.group, []).append(one)
+    if len(study.subjects) > 1 and groups:
+        drawings.append(
+            Drawing(
+                "mean-errors",
+                f"Mean absolute errors against {first}, from the first potential to the last: "
+                + ", ".join(groups),
+                panels_size(len(groups)),
+                functools.partial(_draw_mean_errors, study=study, groups=groups),
+            )
+        )
+    return drawings
 
 
-def _draw_relative(figure: Figure, study: Study, rows: Sequence[Row]) -> None:
+def _draw_relative_errors(figure: Figure, study: Study, rows: Sequence[Row]) -> None:
     first, looks = study.standards[0].name, styles(study)
     axes = figure.subplots()
     heights = np.arange(len(rows))[::-1]
@@ -193,14 +220,18 @@ def _draw_relative(figure: Figure, study: Study, rows: Sequence[Row]) -> None:
     axes.axvline(0.0, color=INK, lw=0.8, zorder=-1)
     for index, one in enumerate(study.subjects):
         shift = 0.5 * ((index + 0.5) / len(study.subjects) - 0.5)
-        errors = [_percent(row, one.name, first) for row in rows]
-        known = [(e, h - shift) for e, h in zip(errors, heights, strict=True) if e is not None]
+        shares = [row.relative_error(one.name, first) for row in rows]
+        known = [
+            (100.0 * share, height - shift)
+            for share, height in zip(shares, heights, strict=True)
+            if share is not None
+        ]
         style = looks[one.name]
         axes.plot([], [], style.marker, color=style.color, label=plain(one.name))
         for shown, marker in (
-            ([point for point in known if abs(point[0]) <= _FAR], style.marker),
-            ([(_FAR, h) for error, h in known if error > _FAR], ">"),
-            ([(-_FAR, h) for error, h in known if error < -_FAR], "<"),
+            ([point for point in known if abs(point[0]) <= _MAX_ERROR], style.marker),
+            ([(_MAX_ERROR, h) for error, h in known if error > _MAX_ERROR], ">"),
+            ([(-_MAX_ERROR, h) for error, h in known if error < -_MAX_ERROR], "<"),
         ):
             axes.plot(
                 [x for x, _ in shown], [y for _, y in shown], marker, ms=4.5, color=style.color
@@ -214,40 +245,10 @@ def _draw_relative(figure: Figure, study: Study, rows: Sequence[Row]) -> None:
     legend(figure, [axes])
 
 
-def _percent(row: Row, subject: str, standard: str) -> float | None:
-    share = row.relative_error(subject, standard)
-    return None if share is None else 100.0 * share
-
-
-def _mean_errors(study: Study) -> list[Drawing]:
-    """Draw mean errors against the potentials: the counterpart of figure 7 of Luo et al."""
-    found = _group_errors(study)
-    if len(study.subjects) < 2 or not found:
-        return []
-    return [
-        Drawing(
-            "mean-errors",
-            f"Mean absolute errors against {study.standards[0].name}, from the first potential to "
-            f"the last: {', '.join(found)}",
-            panels_size(len(found)),
-            functools.partial(_draw_means, study=study, found=found),
-        )
-    ]
-
-
-def _group_errors(study: Study) -> dict[str, list[GroupError]]:
-    """Give errors against the first reference, by group."""
-    found: dict[str, list[GroupError]] = {}
-    for one in group_errors(study):
-        if one.standard == study.standards[0].name:
-            found.setdefault(one.group, []).append(one)
-    return found
-
-
-def _draw_means(figure: Figure, study: Study, found: dict[str, list[GroupError]]) -> None:
+def _draw_mean_errors(figure: Figure, study: Study, groups: dict[str, list[GroupError]]) -> None:
     names, looks = [one.name for one in study.subjects], styles(study)
-    axes = panels(figure, len(found))
-    for panel, (group, errors) in zip(axes, found.items(), strict=True):
+    axes = panels(figure, len(groups))
+    for panel, (group, errors) in zip(axes, groups.items(), strict=True):
         places = [names.index(one.subject) for one in errors]
         panel.plot(places, [one.mean for one in errors], color=GREY, lw=1.2, zorder=1)
         for place, one in zip(places, errors, strict=True):
@@ -255,11 +256,8 @@ def _draw_means(figure: Figure, study: Study, found: dict[str, list[GroupError]]
             panel.plot(place, one.mean, style.marker, ms=6, color=style.color)
         panel.set_title(group.capitalize())
         panel.set_ylabel(f"MAE ({errors[0].unit})")
-        _finish(panel, names)
-
-
-def _finish(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_ylim(0.0, 1.1 * axes.get_ylim()[1])
-    axes.set_xlim(-0.3, len(names) - 0.7)
-    axes.set_xticks(range(len(names)), [plain(name, 14) for name in names], rotation=30, ha="right")
-    axes.grid(axis="y", color=GREY, lw=0.4, alpha=0.6)
+        panel.set_ylim(0.0, 1.1 * panel.get_ylim()[1])
+        panel.set_xlim(-0.3, len(names) - 0.7)
+        ticks = [plain(name, 14) for name in names]
+        panel.set_xticks(range(len(names)), ticks, rotation=30, ha="right")
+        panel.grid(axis="y", color=GREY, lw=0.4, alpha=0.6)

@@ -1,24 +1,23 @@
-"""Curves of all potentials over each other, a panel for each name.
-
-Energy of two atoms in vacuum against their distance: figure 4 of Luo et al.
-"""
+"""Figures that any property can have: its curves, and its functions of two variables as maps."""
 
 from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING
 
-from pescape.figures.base import (
+import numpy as np
+
+from pescape.figures.bars import draw_values
+from pescape.figures.style import (
+    GREY,
     Drawing,
     legend,
     panels,
     panels_size,
     plain,
-    readable,
     sentence,
     stem,
 )
-from pescape.figures.style import GREY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,14 +25,35 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pescape.figures.base import Scene
-    from pescape.validation.property import Curve
+    from pescape.figures.scene import Scene
+
+    Drawer = Callable[[Scene], list[Drawing]]
+
+# Curves of more points are lines without markers.
+_MAX_MARKERS = 40
+# Panels of one figure of curves.
+_MAX_PANELS = 12
+# Lines of equal height in maps, and characters of a title that a map's panel is wide enough for.
+_CONTOURS, _TITLE_LENGTH = 9, 22
 
 
-# Curves of more points than this are lines without markers.
-_SPARSE = 40
-# Panels of one figure.
-_MOST = 12
+def drawings_of(scene: Scene, own: Drawer | None = None) -> list[Drawing]:
+    """Draw a property: by its own drawer; else its curves and maps; else its values as bars.
+
+    Parameters
+    ----------
+    scene
+        The property.
+    own
+        What draws this property, where it has something to draw.
+    """
+    found = [] if own is None else own(scene)
+    return found or draw_curves(scene) + _draw_maps(scene) or draw_values(scene)
+
+
+def _readable(name: str) -> str:
+    """Name of a curve as words."""
+    return name.replace("_", " ").replace(".", ", ")
 
 
 def draw_curves(
@@ -41,10 +61,10 @@ def draw_curves(
     names: Sequence[str] | None = None,
     *,
     name: str = "curves",
-    label: Callable[[str], str] = readable,
+    label: Callable[[str], str] = _readable,
     scale: str = "linear",
 ) -> list[Drawing]:
-    """Draw curves of a property.
+    """Draw curves of a property by everyone over each other, a panel for each name.
 
     Parameters
     ----------
@@ -60,13 +80,13 @@ def draw_curves(
         Of the ordinates, as matplotlib calls it.
     """
     names = scene.curve_names if names is None else names
-    parts = [names[start : start + _MOST] for start in range(0, len(names), _MOST)]
+    parts = [names[i : i + _MAX_PANELS] for i in range(0, len(names), _MAX_PANELS)]
     return [
         Drawing(
             stem(scene.title, name, *([] if len(parts) == 1 else [str(number)])),
             _caption(scene, part, label),
             panels_size(len(part)),
-            functools.partial(_draw, scene=scene, names=part, label=label, scale=scale),
+            functools.partial(_draw_curves, scene=scene, names=part, label=label, scale=scale),
         )
         for number, part in enumerate(parts, 1)
     ]
@@ -78,7 +98,7 @@ def _caption(scene: Scene, names: Sequence[str], label: Callable[[str], str]) ->
     return f"{sentence(what)}: {'; '.join(map(label, names))}"
 
 
-def _draw(
+def _draw_curves(
     figure: Figure,
     scene: Scene,
     names: Sequence[str],
@@ -90,13 +110,21 @@ def _draw(
         draw_panel(panel, scene, name)
         panel.set_title(plain(label(name)))
         panel.set_yscale(scale)
-    legend(figure, axes, scene.order)
+    legend(figure, axes, scene.labels)
 
 
 def draw_panel(axes: Axes, scene: Scene, name: str) -> None:
-    """Draw one curve by everyone who has it, and the known value of its name as a level."""
+    """Draw one curve by everyone who has it, and what files know under its name as a level.
+
+    Parameters
+    ----------
+    axes
+        The panel.
+    scene, name
+        The property and the curve.
+    """
     for one, curve in scene.curves(name):
-        marker = one.style.marker if len(curve.x) <= _SPARSE and not one.reference else ""
+        marker = one.style.marker if len(curve.x) <= _MAX_MARKERS and not one.reference else ""
         axes.plot(
             curve.x,
             curve.y,
@@ -120,11 +148,6 @@ def draw_panel(axes: Axes, scene: Scene, name: str) -> None:
             ha="center",
             fontsize=7,
         )
-    draw_levels(axes, scene, name)
-
-
-def draw_levels(axes: Axes, scene: Scene, name: str) -> None:
-    """Draw what references from files know under a name as horizontal lines."""
     for reference, values in scene.known.items():
         if name in values:
             style = scene.styles[reference]
@@ -138,33 +161,43 @@ def draw_levels(axes: Axes, scene: Scene, name: str) -> None:
             )
 
 
-def draw_pairs(scene: Scene) -> list[Drawing]:
-    """Draw all pairs, each in a panel that shows the well rather than the wall."""
-    names = scene.curve_names
+def _draw_maps(scene: Scene) -> list[Drawing]:
+    """Draw every map of a property, a figure for each name with a panel for each potential."""
     return [
         Drawing(
-            stem(scene.title, "curves"),
-            f"Energy of two atoms in vacuum against their distance: {', '.join(names)}",
-            panels_size(len(names), height=3.0),
-            functools.partial(_draw_pairs, scene=scene),
+            stem(scene.title, "map", name),
+            f"{name}: {scene.grids(name)[0][1].z_label}, in the same colours for all: "
+            + ", ".join(one.name for one, _ in scene.grids(name)),
+            panels_size(len(scene.grids(name)), height=2.9),
+            functools.partial(_draw_map, scene=scene, name=name),
+            raster=True,
         )
+        for name in scene.grid_names
     ]
 
 
-def _draw_pairs(figure: Figure, scene: Scene) -> None:
-    names = scene.curve_names
-    axes = panels(figure, len(names))
-    for panel, name in zip(axes, names, strict=True):
-        draw_panel(panel, scene, name)
-        panel.axhline(0.0, color=GREY, lw=0.8, zorder=0)
-        depth = max(_depth(curve) for _, curve in scene.curves(name)) or 1.0
-        panel.set_ylim(-1.2 * depth, 2.0 * depth)
-        panel.set_title(plain(name.replace("_", "–")))
-    legend(figure, axes, scene.order)
-
-
-def _depth(curve: Curve) -> float:
-    """Give the depth of the deepest well, be there a hole behind the wall or not; 0 without any."""
-    inner = curve.y[1:-1]
-    wells = inner[(inner < curve.y[:-2]) & (inner <= curve.y[2:])]
-    return max(0.0, -float(wells.min())) if len(wells) else 0.0
+def _draw_map(figure: Figure, scene: Scene, name: str) -> None:
+    found = scene.grids(name)
+    finite = np.concatenate([grid.z[np.isfinite(grid.z)] for _, grid in found])
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    high = high if high > low else low + 1.0
+    axes = panels(figure, len(found))
+    image = None
+    for panel, (one, grid) in zip(axes, found, strict=True):
+        image = panel.pcolormesh(
+            grid.x,
+            grid.y,
+            grid.z,
+            cmap="viridis",
+            vmin=low,
+            vmax=high,
+            shading="gouraud",
+            rasterized=True,
+        )
+        levels = np.linspace(low, high, _CONTOURS + 2)[1:-1]
+        panel.contour(grid.x, grid.y, grid.z, levels, colors="white", linewidths=0.5, alpha=0.6)
+        panel.set_title(plain(one.name, _TITLE_LENGTH))
+        panel.set_xlabel(plain(grid.x_label))
+        panel.set_ylabel(plain(grid.y_label))
+    if image is not None:
+        figure.colorbar(image, ax=axes, label=plain(found[0][1].z_label), shrink=0.85)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.figures.style import BLUE, GREEN, GREY, INK, ORANGE, drawn
+from pescape.figures.style import BLUE, GREEN, GREY, INK, ORANGE, figure_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def draw_histograms(
     known = {one.name: one for one in spreads}
     columns = min(_COLUMNS, len(names))
     rows = -(-len(names) // columns)
-    with drawn(path, (0.4 + 2.5 * columns, 0.2 + 2.1 * rows)) as figure:
+    with figure_file(path, (0.4 + 2.5 * columns, 0.2 + 2.1 * rows)) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).flat
         # Names first: zip would take a panel too many before it found that they are over.
         for name, axes in zip(names, panels, strict=False):
@@ -111,7 +111,7 @@ def draw_tree(root: Branch, path: Path | str) -> None:
     """
     everything = _leaves(root, whole=True) <= _LEAVES
     height, depth = _leaves(root, whole=everything), _depth(root)
-    with drawn(path, (1.2 + 2.6 * depth, 0.6 + 0.42 * max(height, 2))) as figure:
+    with figure_file(path, (1.2 + 2.6 * depth, 0.6 + 0.42 * max(height, 2))) as figure:
         axes = figure.subplots()
         axes.set_axis_off()
         _draw_branch(axes, root, 0, 0.0, whole=everything)

@@ -1,7 +1,4 @@
-"""Figures of a cross-evaluation: the table as heat maps, and the errors against the labels.
-
-The figures that show a fit: errors or loss on the way, prediction against label at the end.
-"""
+"""Figures of errors: models on each other's test sets, and a fit on its way and at its end."""
 
 from __future__ import annotations
 
@@ -9,27 +6,22 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from pescape.calculators.fit.cross import ALL, TRAINING
-from pescape.calculators.fit.data import training_set
-from pescape.calculators.fit.loss import residuals
-from pescape.figures.style import BLUE, INK, ORANGE, drawn
+from pescape.figures.style import BLUE, INK, ORANGE, figure_file, plain_logarithm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from ase import Atoms
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from pescape.calculators.fit.cross import CrossEvaluation, Differences
-    from pescape.calculators.potential import Potential
+    from pescape.calculators.fit.loss import Parity
 
     Floats = NDArray[np.float64]
     Points = tuple[Floats, Floats]
-
 
 _MEASURES = (
     ("energy_mae", "energy MAE, meV/atom"),
@@ -39,6 +31,12 @@ _MEASURES = (
     ("force_rmse", "force RMSE, eV/Å"),
     ("angle_rmse", "force angle RMSE, degrees"),
 )
+# Bins of an axis: more of them where there are more points.
+_MIN_BINS, _MAX_BINS = 20, 60
+# Forces (eV/Å) and their errors that are smaller stand in the first bin of a logarithmic axis.
+_MIN_FORCE = 1e-3
+# Share of the atoms whose forces the angles' figure covers: the paper crops at 2.3 eV/Å.
+_SHARE_OF_ANGLES = 0.9
 
 
 def draw_cross_evaluation(found: CrossEvaluation, path: Path | str) -> None:
@@ -52,12 +50,12 @@ def draw_cross_evaluation(found: CrossEvaluation, path: Path | str) -> None:
         A PNG, PDF or SVG file.
     """
     width, height = 1.6 + 0.75 * len(found.tests), 1.2 + 0.5 * len(found.models)
-    with drawn(path, (3 * width, 2 * height)) as figure:
+    with figure_file(path, (3 * width, 2 * height)) as figure:
         for axes, (name, title) in zip(figure.subplots(2, 3).flat, _MEASURES, strict=True):
-            _draw_map(axes, found, name, title)
+            _draw_heat_map(axes, found, name, title)
 
 
-def _draw_map(axes: Axes, found: CrossEvaluation, name: str, title: str) -> None:
+def _draw_heat_map(axes: Axes, found: CrossEvaluation, name: str, title: str) -> None:
     values = np.array(
         [
             [
@@ -74,7 +72,7 @@ def _draw_map(axes: Axes, found: CrossEvaluation, name: str, title: str) -> None
         text = "–" if np.isnan(value) else f"{value:.3g}"
         color = "white" if value > middle else INK
         axes.text(column, row, text, ha="center", va="center", color=color)
-    axes.set_xticks(range(len(found.tests)), [f"{name}" for name in found.tests])
+    axes.set_xticks(range(len(found.tests)), found.tests)
     axes.set_yticks(range(len(found.models)), found.models)
     axes.set_xlabel("test set")
     axes.set_ylabel("trained on")
@@ -82,20 +80,12 @@ def _draw_map(axes: Axes, found: CrossEvaluation, name: str, title: str) -> None
     axes.spines[:].set_visible(False)
 
 
-# Bins of an axis: more of them where there are more points.
-_LEAST_BINS, _MOST_BINS = 20, 60
-# Forces (eV/Å) and their errors that are smaller stand in the first bin of a logarithmic axis.
-_SMALLEST_FORCE = 1e-3
-# Share of the atoms whose forces the angles' figure covers: the paper crops at 2.3 eV/Å.
-_COVERED = 0.9
-
-
 def draw_error_maps(
     found: CrossEvaluation, what: Literal["energy", "force", "angle"], path: Path | str
 ) -> None:
     """Draw how often which error occurs: a row for each model, a column for each set.
 
-    The columns are the model's own training set, where it was given, and all test sets; colours
+    The columns are the model's own training set, where it was given, and all test sets; colors
     are logarithms of counts.
 
     Parameters
@@ -110,11 +100,11 @@ def draw_error_maps(
         A PNG, PDF or SVG file.
     """
     draw = {"energy": _draw_energies, "force": _draw_forces, "angle": _draw_angles}[what]
-    trained = any(test == TRAINING for _, test in found.differences)
-    columns = ([TRAINING] if trained else []) + [name for name in found.tests if name != ALL]
+    training = {test for _, test in found.differences} - set(found.tests)
+    columns = [*training, *found.tests[:-1]]  # the last one is all test sets together
     polar = what == "angle"
     size = (1.6 + 2.2 * len(columns), 0.6 + (1.5 if polar else 1.9) * len(found.models))
-    with drawn(path, size) as figure:
+    with figure_file(path, size) as figure:
         panels = figure.subplots(
             len(found.models),
             len(columns),
@@ -129,9 +119,9 @@ def draw_error_maps(
             for column, test in enumerate(columns)
         }
         for (model, test), axes in grid.items():
-            axes.set_title(f"{model}, {test}" if test == TRAINING else f"{model} on {test}")
+            axes.set_title(f"{model}, {test}" if test in training else f"{model} on {test}")
         meshes = draw(grid, found)
-        _share_colours(figure, meshes)
+        _share_colors(figure, meshes)
         _name_axes(figure, what)
 
 
@@ -147,7 +137,7 @@ def _name_axes(figure: Figure, what: str) -> None:
 
 def _bins(points: dict[tuple[str, str], Points]) -> int:
     most = max(len(x) for x, _ in points.values())
-    return int(np.clip(2.0 * np.sqrt(most), _LEAST_BINS, _MOST_BINS)) + 1
+    return int(np.clip(2.0 * np.sqrt(most), _MIN_BINS, _MAX_BINS)) + 1
 
 
 def _points(
@@ -185,12 +175,12 @@ def _draw_forces(grid: dict[tuple[str, str], Axes], found: CrossEvaluation) -> l
     edges = []
     for axis in (0, 1):
         values = np.concatenate([one[axis] for one in points.values()])
-        most = max(float(values.max()), 10.0 * _SMALLEST_FORCE)
-        edges.append(np.geomspace(_SMALLEST_FORCE, 1.01 * most, _bins(points)))
+        most = max(float(values.max()), 10.0 * _MIN_FORCE)
+        edges.append(np.geomspace(_MIN_FORCE, 1.01 * most, _bins(points)))
     meshes = []
     for pair, axes in grid.items():
         if pair in points:
-            x, y = (np.maximum(one, _SMALLEST_FORCE) for one in points[pair])
+            x, y = (np.maximum(one, _MIN_FORCE) for one in points[pair])
             meshes.append(_draw_counts(axes, x, y, *edges))
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -206,7 +196,7 @@ def _draw_angles(grid: dict[tuple[str, str], Axes], found: CrossEvaluation) -> l
 
     points = _points(found, turns)
     lengths = np.concatenate([y for _, y in points.values()])
-    most = float(np.quantile(lengths, _COVERED)) if len(lengths) else 1.0
+    most = float(np.quantile(lengths, _SHARE_OF_ANGLES)) if len(lengths) else 1.0
     angles, radii = np.linspace(0.0, np.pi, 37), np.linspace(0.0, most, 31)
     meshes = []
     for pair, axes in grid.items():
@@ -227,8 +217,8 @@ def _draw_counts(axes: Axes, x: Floats, y: Floats, columns: Floats, rows: Floats
     return axes.pcolormesh(columns, rows, shown, cmap="viridis", rasterized=True)
 
 
-def _share_colours(figure: Figure, meshes: list[QuadMesh]) -> None:
-    """Give all panels one logarithmic scale of colours."""
+def _share_colors(figure: Figure, meshes: list[QuadMesh]) -> None:
+    """Give all panels one logarithmic scale of colors."""
     from matplotlib.colors import LogNorm
 
     counts: list[Floats] = [np.ma.filled(np.ma.asarray(mesh.get_array()), 1.0) for mesh in meshes]
@@ -240,10 +230,7 @@ def _share_colours(figure: Figure, meshes: list[QuadMesh]) -> None:
 
 
 def draw_fit(
-    history: Sequence[Mapping[str, float]],
-    potential: Potential,
-    data: Mapping[str, Sequence[Atoms]],
-    path: Path | str,
+    history: Sequence[Mapping[str, float]], parities: Mapping[str, Parity], path: Path | str
 ) -> None:
     """Draw errors after each iteration, and predictions against labels.
 
@@ -252,40 +239,31 @@ def draw_fit(
     history
         One mapping for each iteration with ``energy_rmse`` (meV/atom), ``force_rmse`` (eV/Å) and
         the same of the validation configurations, NaN where there are none.
-    potential
-        The result.
-    data
-        Labelled configurations by name, at most two: training and test.
+    parities
+        Labels and errors of the result by name of the data, at most two: training and test.
     path
         A PNG, PDF or SVG file.
     """
-    with drawn(path, (7.2, 6.2)) as figure:
+    with figure_file(path, (7.2, 6.2)) as figure:
         panels = figure.subplots(2, 2)
         _draw_errors(panels[0, 0], history, "energy_rmse", "Energy error (RMSE, meV/atom)")
         _draw_errors(panels[0, 1], history, "force_rmse", "Force error (RMSE, eV/Å)")
-        _draw_parities(panels[1], potential, data)
+        _draw_parities(panels[1], parities)
 
 
-def draw_loss(
-    history: Sequence[float],
-    potential: Potential,
-    data: Mapping[str, Sequence[Atoms]],
-    path: Path | str,
-) -> None:
+def draw_loss(history: Sequence[float], parities: Mapping[str, Parity], path: Path | str) -> None:
     """Draw the loss after each iteration, and predictions against labels.
 
     Parameters
     ----------
     history
-        The loss.
-    potential
-        The result.
-    data
-        Labelled configurations by name, at most two: training and test.
+        The loss, eV².
+    parities
+        Labels and errors of the result by name of the data, at most two: training and test.
     path
         A PNG, PDF or SVG file.
     """
-    with drawn(path, (10.0, 3.2)) as figure:
+    with figure_file(path, (10.0, 3.2)) as figure:
         panels = figure.subplots(1, 3)
         panels[0].set_title("Loss (eV²)")
         positive = np.where(np.array(history) > 0.0, history, np.nan)
@@ -293,21 +271,10 @@ def draw_loss(
         if np.isfinite(positive).any():
             panels[0].set_yscale("log")
         panels[0].set_xlabel("iteration")
-        _draw_parities(panels[1:], potential, data)
-
-
-def _draw_parities(
-    panels: Sequence[Axes], potential: Potential, data: Mapping[str, Sequence[Atoms]]
-) -> None:
-    """Draw predicted against labelled energies and forces in two panels."""
-    points = {name: _points_fit_figure(potential, frames) for name, frames in data.items()}
-    _draw_parity(panels[0], {k: v[0] for k, v in points.items()}, "Energy (eV/atom)")
-    _draw_parity(panels[1], {k: v[1] for k, v in points.items()}, "Force component (eV/Å)")
+        _draw_parities(panels[1:], parities)
 
 
 def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, title: str) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     axes.set_title(title)
     axes.set_yscale("log")
     iterations = np.arange(1, len(history) + 1)
@@ -318,24 +285,20 @@ def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, t
         values = np.array([one[column] for one in history], dtype=float)
         if np.isfinite(values).any():
             axes.plot(iterations, values, color=color, lw=1.2, label=name)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_logarithm(axes.yaxis, (1.0, 2.0, 5.0))
     axes.set_xlabel("iteration")
     axes.legend()
 
 
-def _points_fit_figure(
-    potential: Potential, frames: Sequence[Atoms]
-) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
-    """Labels and errors of energies per atom, and of force components."""
-    found = training_set(frames, potential.species, potential.cutoff)
-    delta = residuals(potential, found)
-    energies = found.energies / found.sizes, delta.energies / found.sizes
-    return energies, (found.forces.ravel(), delta.forces.ravel())
+def _draw_parities(panels: Sequence[Axes], parities: Mapping[str, Parity]) -> None:
+    """Draw predicted against labelled energies and forces in two panels."""
+    energies = {name: (one.energies, one.energy_errors) for name, one in parities.items()}
+    forces = {name: (one.forces, one.force_errors) for name, one in parities.items()}
+    _draw_parity(panels[0], energies, "Energy (eV/atom)")
+    _draw_parity(panels[1], forces, "Force component (eV/Å)")
 
 
-def _draw_parity(axes: Axes, points: Mapping[str, tuple[Floats, Floats]], title: str) -> None:
+def _draw_parity(axes: Axes, points: Mapping[str, Points], title: str) -> None:
     axes.set_title(title)
     for (name, (label, error)), color in zip(points.items(), (BLUE, ORANGE), strict=False):
         axes.plot(label, label + error, ".", ms=2.5, color=color, label=name, rasterized=True)

@@ -1,10 +1,10 @@
-"""The figures that show a learning campaign: its rounds and its levels."""
+"""Figures of learning: rounds and levels of a campaign, and learning curves."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pescape.figures.style import BLUE, COLORS, GREEN, GREY, ORANGE, drawn
+from pescape.figures.style import BLUE, COLORS, GREEN, GREY, ORANGE, figure_file, plain_logarithm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from pescape.ensemble.learning_curve import LearningCurve
     from pescape.learning.records import LevelSummary, Round
 
 
-# Errors that differ by more are drawn on a logarithmic axis.
-_WIDE = 30.0
+# Errors that differ by a larger factor are drawn on a logarithmic axis.
+_MAX_LINEAR_RATIO = 30.0
 
 
 def draw_rounds(
@@ -33,7 +34,7 @@ def draw_rounds(
     select, stop
         The guard's thresholds.
     """
-    with drawn(path, (7.0, 8.4)) as figure:
+    with figure_file(path, (7.0, 8.4)) as figure:
         panels = figure.subplots(4, 1, sharex=True)
         _draw_grades(panels[0], rounds, select, stop)
         _draw_found(panels[1], rounds)
@@ -84,16 +85,7 @@ def _draw_grades(axes: Axes, rounds: Sequence[Round], select: float, stop: float
     low = min([select, *(grade for _, grade in run)])
     high = max([stop or select, *(grade for _, grade in run)])
     axes.set_ylim(low / 1.6, high * 2.5)
-    _plain_logarithm(axes, (1.0, 2.0, 5.0) if high < 200.0 * low else (1.0,))
-
-
-def _plain_logarithm(axes: Axes, ticks: tuple[float, ...]) -> None:
-    """Write plain numbers at some multiples of the powers of ten."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axes.yaxis.set_major_locator(LogLocator(subs=ticks, numticks=20))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_logarithm(axes.yaxis, (1.0, 2.0, 5.0) if high < 200.0 * low else (1.0,))
 
 
 def _draw_found(axes: Axes, rounds: Sequence[Round]) -> None:
@@ -128,7 +120,7 @@ def _draw_found(axes: Axes, rounds: Sequence[Round]) -> None:
             )
     most = max(max(one.risky, one.labelled) for one in rounds)
     axes.set_ylim(0.5, 8 * max(most, 2))
-    _plain_logarithm(axes, (1.0,))
+    plain_logarithm(axes.yaxis, (1.0,))
     axes.legend(loc="upper right", ncols=2)
 
 
@@ -156,10 +148,10 @@ def _draw_errors(
             )
     shown = [value(one) for *_, value in series for one in rounds]
     known = [error for error in shown if error]
-    if max(known) > _WIDE * min(known):
+    if max(known) > _MAX_LINEAR_RATIO * min(known):
         axes.set_yscale("log")
         axes.set_ylim(min(known) / 1.6, 6.0 * max(known))
-        _plain_logarithm(axes, (1.0,))
+        plain_logarithm(axes.yaxis, (1.0,))
     else:
         axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
     axes.legend(loc="upper right", ncols=3, columnspacing=1.0, handletextpad=0.3)
@@ -205,7 +197,7 @@ def draw_levels(
     fixed
         The same levels fitted to the initial data set alone.
     """
-    with drawn(path, (7.0, 7.2)) as figure:
+    with figure_file(path, (7.0, 7.2)) as figure:
         panels = figure.subplots(3, 1, sharex=True)
         _draw_labels(panels[0], levels)
         for panel, title, quantity in (
@@ -257,3 +249,39 @@ def _draw_series(
     points = [(x, value) for x, value in enumerate(values) if value is not None]
     if points:
         axes.plot(*zip(*points, strict=True), marker, color=color, ms=5, lw=1.2, label=name)
+
+
+def draw_learning_curve(curve: LearningCurve, path: Path | str) -> None:
+    """Draw errors on the test set and on the training data against its size.
+
+    Parameters
+    ----------
+    curve
+        Of one level or more.
+    path
+        A PNG, PDF or SVG file.
+    """
+    with figure_file(path, (7.0, 3.6)) as figure:
+        panels = figure.subplots(1, 2)
+        _draw_curves(panels[0], curve, "energy_rmse", "Energy error (RMSE, meV/atom)")
+        _draw_curves(panels[1], curve, "force_rmse", "Force error (RMSE, eV/Å)")
+        panels[0].legend(title="solid: test, dashed: training", title_fontsize=8)
+
+
+def _draw_curves(axes: Axes, curve: LearningCurve, quantity: str, title: str) -> None:
+    axes.set_title(title)
+    for index, level in enumerate(curve.levels):
+        points = curve.of_level(level)
+        sizes = [one.configurations for one in points]
+        color = COLORS[index % len(COLORS)]
+        name = f"level {level}, {points[0].parameters} parameters"
+        tested = [getattr(one, f"test_{quantity}") for one in points]
+        axes.plot(sizes, tested, "o-", ms=4, lw=1.2, color=color, label=name)
+        trained = [getattr(one, quantity) for one in points]
+        axes.plot(sizes, trained, "--", lw=0.9, color=color)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = sorted({one.configurations for one in curve.points})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("configurations")

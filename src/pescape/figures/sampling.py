@@ -1,7 +1,4 @@
-"""The figure that shows a sampling campaign.
-
-The figure that compares the diversity of data sets.
-"""
+"""Figures of sampling: a campaign, and the diversity of its data sets."""
 
 from __future__ import annotations
 
@@ -9,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pescape.figures.style import COLORS, INK, drawn
-from pescape.sampling.sets import height_above
+from pescape.figures.style import COLORS, INK, figure_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +19,11 @@ if TYPE_CHECKING:
     from pescape.sampling.sets import Gathered, Limits
 
 
+# Lines of builders.
 _LINES: tuple[str | tuple[int, tuple[int, int]], ...] = ("-", (0, (4, 1)), ":", "-.")
+# Colors of data sets, of which the baseline is grey, and of lines behind them.
+_SET_COLORS = ("#8a929c", *COLORS)
+_PALE = "#7b828c"
 
 
 def draw_sample(
@@ -42,7 +42,7 @@ def draw_sample(
     """
     samplers = list(dict.fromkeys(one.record.sampler for one in gathered))
     builders = list(dict.fromkeys(one.record.builder for one in gathered))
-    with drawn(path, (max(7.5, 3.0 * len(samplers)), 6.4)) as figure:
+    with figure_file(path, (max(7.5, 3.0 * len(samplers)), 6.4)) as figure:
         parts: Any = figure.subfigures(2, 1, height_ratios=[1.1, 1.0])
         upper, lower = parts
         walks = upper.subplots(1, len(samplers), sharey=True, squeeze=False)[0]
@@ -61,7 +61,7 @@ def draw_sample(
 
 
 def _draw_walks(
-    axes: Axes, gathered: Sequence[Gathered], builders: Sequence[str], colour: str
+    axes: Axes, gathered: Sequence[Gathered], builders: Sequence[str], color: str
 ) -> None:
     """Draw the energy of every trajectory of a sampler against the force calls."""
     axes.axhline(0.0, color="#b9bec6", lw=0.8, zorder=0)
@@ -70,9 +70,9 @@ def _draw_walks(
             continue
         line = _LINES[builders.index(one.record.builder) % 4]
         calls = np.arange(1, len(one.heights) + 1)
-        axes.plot(calls, one.heights, color=colour, ls=line, lw=0.8, alpha=0.8)
+        axes.plot(calls, one.heights, color=color, ls=line, lw=0.8, alpha=0.8)
         if one.record.status != "complete":
-            axes.plot(calls[-1], one.heights[-1], "x", color=colour, ms=5)
+            axes.plot(calls[-1], one.heights[-1], "x", color=color, ms=5)
 
 
 def _draw_sets(
@@ -84,7 +84,7 @@ def _draw_sets(
 ) -> None:
     """Draw how energies and largest forces are distributed over samplers and sets."""
     kept = [image for one in gathered for image in one.kept]
-    heights = np.array([height_above(i, i.info.get("start_energy", np.nan)) for i in kept])
+    heights = np.array([height for one in gathered for height in one.kept_heights])
     largest = np.array([np.linalg.norm(image.get_forces(), axis=1).max() for image in kept])
     owners = [(one.record.sampler, one.record.set) for one in gathered for _ in one.kept]
     for axes, values, scale in ((energies, heights, "linear"), (forces, largest, "log")):
@@ -96,22 +96,18 @@ def _draw_sets(
         low, high = np.percentile(found, [0.5, 99.5])
         edges = np.linspace(low, high, 31) if scale == "linear" else np.geomspace(low, high, 31)
         for number, sampler in enumerate(samplers):
-            colour = COLORS[number % len(COLORS)]
+            color = COLORS[number % len(COLORS)]
             for which, line in (("train", "-"), ("test", "--")):
                 own = values[[owner == (sampler, which) for owner in owners]]
                 inside = np.clip(own, low, high)  # the last bins hold what is beyond
                 label = f"{sampler}, {which}"
                 bins = edges.tolist()
-                axes.hist(inside, bins, histtype="step", color=colour, ls=line, label=label)
+                axes.hist(inside, bins, histtype="step", color=color, ls=line, label=label)
     energies.set_xlabel("Energy above the relaxed start (eV/atom)")
     forces.set_xlabel("Largest force in an image (eV/Å)")
     if limits is not None and limits.force is not None:
         forces.axvline(limits.force, color=INK, lw=0.8, ls=":")
     forces.legend()
-
-
-_COLORS = ("#8a929c", *COLORS)  # the baseline is grey
-_PALE = "#7b828c"
 
 
 def draw_diversity(found: Diversity, path: Path | str) -> None:
@@ -129,9 +125,9 @@ def draw_diversity(found: Diversity, path: Path | str) -> None:
     """
     columns = len(found.elements)
     names = [one.name for one in found.comparisons[0].sets]
-    colors = {name: _COLORS[i % len(_COLORS)] for i, name in enumerate(names)}
+    colors = {name: _SET_COLORS[i % len(_SET_COLORS)] for i, name in enumerate(names)}
     shown = found.comparisons[min(1, len(found.comparisons) - 1)]
-    with drawn(path, (max(5.6, 3.6 * columns), 9.2)) as figure:
+    with figure_file(path, (max(5.6, 3.6 * columns), 9.2)) as figure:
         grid = figure.add_gridspec(4, columns, height_ratios=[1.1, 0.8, 0.8, 1.3])
         for column, element in enumerate(found.elements):
             _draw_variances(figure.add_subplot(grid[0, column]), shown, element, colors)

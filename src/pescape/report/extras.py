@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pescape.ensemble.learning_curve import LearningCurve, draw_learning_curve
+from pescape.ensemble.learning_curve import LearningCurve
 from pescape.ensemble.results import Spread, read_report
 from pescape.ensemble.tree import Branch
 from pescape.errors import DataError, TaskError
 from pescape.figures import FIGURES
 from pescape.figures.ensemble import draw_histograms, draw_tree
-from pescape.figures.learning import draw_levels, draw_rounds
+from pescape.figures.learning import draw_learning_curve, draw_levels, draw_rounds
 from pescape.learning.records import read_levels, read_rounds
 from pescape.report.page import Extra, Picture, Table, picture
 from pescape.report.tables import number

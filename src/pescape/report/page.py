@@ -11,7 +11,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from pescape.figures.palette import styles
+from pescape.figures.style import styles
 from pescape.report.tables import (
     breakable,
     duration,

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 
 from pescape.files import write_json
+from pescape.validation.registry import PROPERTIES
 from pescape.validation.study import structures_file, write_values
 
 if TYPE_CHECKING:
@@ -26,37 +27,21 @@ if TYPE_CHECKING:
     from pescape.validation.study import Row, Study
 
 
-#: What pages call properties.
-HEADINGS = {
-    "cost": "Cost",
-    "divacancy": "Divacancies",
-    "elastic": "Elastic constants",
-    "eos": "Energy-volume curves",
-    "interstitial": "Self-interstitials",
-    "interstitial_migration": "Migration of interstitials",
-    "lattice": "Lattice and phases",
-    "melting": "Melting",
-    "nve_drift": "Energy drift",
-    "pair_curve": "Pair curves",
-    "path_energies": "Energies along given paths",
-    "phonons": "Phonons",
-    "physicality": "Physicality",
-    "stacking_fault": "Stacking faults",
-    "surface": "Surfaces",
-    "thermal": "Thermal expansion and stability",
-    "vacancy": "Vacancy",
-    "vacancy_hop": "Hops of vacancies in compounds",
-    "vacancy_migration": "Migration of the vacancy",
-}
-
-
 def heading(title: str, *kinds: str) -> str:
-    """Say what a property is called, be it one of several of its kind."""
-    if title in HEADINGS:
-        return HEADINGS[title]
-    for kind in kinds:
-        if title.startswith(f"{kind}_") and kind in HEADINGS:
-            return f"{HEADINGS[kind]}, {title.removeprefix(f'{kind}_').replace('_', ' ')}"
+    """Write what a property is called, be it one of several of its kind.
+
+    Parameters
+    ----------
+    title
+        Its name in the study.
+    kinds
+        What it may be, names of the registry.
+    """
+    for kind in (title, *kinds):
+        if kind in PROPERTIES and (title == kind or title.startswith(f"{kind}_")):
+            name = PROPERTIES[kind].heading or words(kind)
+            rest = title.removeprefix(kind).removeprefix("_").replace("_", " ")
+            return f"{name}, {rest}" if rest else name
     return words(title)
 
 

@@ -11,6 +11,8 @@ from pescape.files import write_text
 from pescape.report.extras import campaign_section, curve_section, ensemble_section
 from pescape.report.page import picture, rendered, section_of
 from pescape.report.tables import download, write_tables
+from pescape.validation.registry import PROPERTIES
+from pescape.validation.study import group_errors, grouped_rows
 from pescape.validation.study_run import write_structures
 
 if TYPE_CHECKING:
@@ -71,7 +73,8 @@ def write_report(
             extras.append(make(source, folder))
             finished()
     write_structures(study, folder)
-    general = _drawn(overview(study), folder)
+    rows = [row for group in grouped_rows(study).values() for row in group]
+    general = _drawn(overview(study, rows, group_errors(study)), folder)
     finished()
     sections = []
     for title in study.titles:
@@ -85,7 +88,10 @@ def write_report(
 
 def _section(study: Study, title: str, folder: Path) -> Section:
     scene = scene_of(study, title)
-    pictures = [] if scene is None else _drawn(drawings_of(scene), folder)
+    pictures: list[Picture] = []
+    if scene is not None:
+        own = PROPERTIES[scene.kind].draw if scene.kind in PROPERTIES else None
+        pictures = _drawn(drawings_of(scene, own), folder)
     downloads = {one.source: download(one, folder) for one in study.outcomes(title)}
     there = {name: one for name, one in downloads.items() if one is not None}
     return section_of(study, title, pictures, there)

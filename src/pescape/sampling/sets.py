@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape.data.configurations import as_stored, configuration_id
@@ -226,6 +227,11 @@ class Gathered:
     heights: tuple[float, ...]
     kept: tuple[Atoms, ...]
     rejected: tuple[Atoms, ...]
+
+    @property
+    def kept_heights(self) -> tuple[float, ...]:
+        """Energies of `kept` above the relaxed start, eV/atom; NaN where that is unknown."""
+        return tuple(height_above(i, i.info.get("start_energy", np.nan)) for i in self.kept)
 
 
 def gather(

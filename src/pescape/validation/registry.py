@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Discriminator, Tag
 
 from pescape.config import tag_of
+from pescape.figures.crystals import (
+    draw_elastic,
+    draw_eos,
+    draw_formation,
+    draw_lattice,
+    draw_melting,
+    draw_phonons,
+    draw_surfaces,
+)
+from pescape.figures.soundness import draw_checks, draw_cost, draw_pairs
 from pescape.validation.properties.crystal.elastic import ElasticConfig, elastic
 from pescape.validation.properties.crystal.eos import EosConfig, eos
 from pescape.validation.properties.crystal.lattice import LatticeConfig, lattice
@@ -41,6 +51,7 @@ from pescape.validation.properties.soundness.sanity import PhysicalityConfig, ph
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pescape.figures import Drawing, Scene
     from pescape.validation.property import PropertyConfig, PropertyResult
 
 
@@ -64,6 +75,11 @@ class Property:
     seconds
         Roughly what it takes with a potential of some hundred parameters: the longest begin
         first, so that no worker is left with one of them in the end.
+    heading
+        What reports call it; its name in words if empty.
+    draw
+        Draws it. Without, or where it finds nothing to draw, curves and maps are drawn, or, if
+        there are none, values as bars.
     """
 
     config: type[PropertyConfig]
@@ -71,29 +87,53 @@ class Property:
     version: int = 1
     engine: Literal["ase", "lammps"] = "ase"
     seconds: float = 1.0
+    heading: str = ""
+    draw: Callable[[Scene], list[Drawing]] | None = None
 
 
 #: All properties, in the order of reports.
 PROPERTIES: dict[str, Property] = {
-    "lattice": Property(LatticeConfig, lattice),
-    "eos": Property(EosConfig, eos),
-    "elastic": Property(ElasticConfig, elastic, version=2),
-    "pair_curve": Property(PairCurveConfig, pair_curve),
-    "vacancy": Property(VacancyConfig, vacancy, version=2),
-    "divacancy": Property(DivacancyConfig, divacancy),
-    "interstitial": Property(InterstitialConfig, interstitial),
-    "vacancy_migration": Property(VacancyMigrationConfig, vacancy_migration),
-    "interstitial_migration": Property(InterstitialMigrationConfig, interstitial_migration),
-    "vacancy_hop": Property(VacancyHopConfig, vacancy_hop),
-    "path_energies": Property(PathEnergiesConfig, path_energies),
-    "phonons": Property(PhononsConfig, phonons, seconds=6.0),
-    "surface": Property(SurfaceConfig, surface),
-    "stacking_fault": Property(StackingFaultConfig, stacking_fault, seconds=20.0),
-    "melting": Property(MeltingConfig, melting, engine="lammps", seconds=1000.0),
-    "thermal": Property(ThermalConfig, thermal, engine="lammps", seconds=20.0),
-    "nve_drift": Property(NveDriftConfig, nve_drift, engine="lammps", seconds=9.0),
-    "physicality": Property(PhysicalityConfig, physicality),
-    "cost": Property(CostConfig, cost, engine="lammps", seconds=9.0),
+    "lattice": Property(LatticeConfig, lattice, heading="Lattice and phases", draw=draw_lattice),
+    "eos": Property(EosConfig, eos, heading="Energy-volume curves", draw=draw_eos),
+    "elastic": Property(
+        ElasticConfig, elastic, version=2, heading="Elastic constants", draw=draw_elastic
+    ),
+    "pair_curve": Property(PairCurveConfig, pair_curve, heading="Pair curves", draw=draw_pairs),
+    "vacancy": Property(VacancyConfig, vacancy, version=2, draw=draw_formation),
+    "divacancy": Property(DivacancyConfig, divacancy, heading="Divacancies", draw=draw_formation),
+    "interstitial": Property(
+        InterstitialConfig, interstitial, heading="Self-interstitials", draw=draw_formation
+    ),
+    "vacancy_migration": Property(
+        VacancyMigrationConfig, vacancy_migration, heading="Migration of the vacancy"
+    ),
+    "interstitial_migration": Property(
+        InterstitialMigrationConfig, interstitial_migration, heading="Migration of interstitials"
+    ),
+    "vacancy_hop": Property(
+        VacancyHopConfig, vacancy_hop, heading="Hops of vacancies in compounds"
+    ),
+    "path_energies": Property(
+        PathEnergiesConfig, path_energies, heading="Energies along given paths"
+    ),
+    "phonons": Property(PhononsConfig, phonons, seconds=6.0, draw=draw_phonons),
+    "surface": Property(SurfaceConfig, surface, heading="Surfaces", draw=draw_surfaces),
+    "stacking_fault": Property(
+        StackingFaultConfig, stacking_fault, seconds=20.0, heading="Stacking faults"
+    ),
+    "melting": Property(MeltingConfig, melting, engine="lammps", seconds=1000.0, draw=draw_melting),
+    "thermal": Property(
+        ThermalConfig,
+        thermal,
+        engine="lammps",
+        seconds=20.0,
+        heading="Thermal expansion and stability",
+    ),
+    "nve_drift": Property(
+        NveDriftConfig, nve_drift, engine="lammps", seconds=9.0, heading="Energy drift"
+    ),
+    "physicality": Property(PhysicalityConfig, physicality, draw=draw_checks),
+    "cost": Property(CostConfig, cost, engine="lammps", seconds=9.0, draw=draw_cost),
 }
 
 
