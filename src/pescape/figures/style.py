@@ -164,12 +164,12 @@ def styles(study: Study) -> dict[str, Style]:
         Names the potentials and the references, in order.
     """
     found = {}
-    for index, one in enumerate(study.standards):
+    for index, standard in enumerate(study.standards):
         color = _REFERENCE_COLORS[index % len(_REFERENCE_COLORS)]
-        found[one.name] = Style(color, "_", _REFERENCE_LINES[index % len(_REFERENCE_LINES)])
-    for index, one in enumerate(study.subjects):
+        found[standard.name] = Style(color, "_", _REFERENCE_LINES[index % len(_REFERENCE_LINES)])
+    for index, subject in enumerate(study.subjects):
         marker = _MARKERS[index // len(COLORS) % len(_MARKERS)]
-        found[one.name] = Style(COLORS[index % len(COLORS)], marker)
+        found[subject.name] = Style(COLORS[index % len(COLORS)], marker)
     return found
 
 
