@@ -1,9 +1,10 @@
-"""Levenberg-Marquardt steps: Gauss and Newton's, damped until they lower the loss.
+"""One iteration of each method of minimization, from a state that arrays hold to the next one.
 
-One iteration of each method, from a state that arrays hold to the next one.
-
-A state is all that the rest of a minimisation depends on, so that one stopped and taken up again
+A state is all that the rest of a minimization depends on, so that one stopped and taken up again
 ends as if it had never stopped.
+
+L-BFGS is not torch's: that one has no answer to infinite losses far from the minimum, does not
+say when no step lowers the loss any more, and drops curvature below an absolute threshold.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from pescape.calculators.bpnn.fit import minimizers as levenberg
 from pescape.calculators.fit import bfgs
 
 if TYPE_CHECKING:
@@ -30,76 +31,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Arrays = Mapping[str, NDArray[Any]]
 
-
-FIRST_DAMPING = 1e-2
-_LEAST_DAMPING, _MOST_DAMPING = 1e-10, 1e10
+# Of Levenberg-Marquardt, in units of the diagonal of the matrix.
+_FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e-10, 1e10
 # Least of the diagonal, relative to its mean: parameters without effect do not run away.
-_FLOOR = 1e-8
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """Where a step leads: θ, the loss there, and the damping to begin the next with.
-
-    `theta` is None if no step lowers the loss any more.
-    """
-
-    theta: Floats | None
-    loss: float
-    damping: float
-
-
-def step(
-    theta: Floats,
-    loss: float,
-    slope: Floats,
-    matrix: Floats,
-    damping: float,
-    value: Callable[[Floats], float],
-) -> Step:
-    """Make one step that lowers the loss.
-
-    Parameters
-    ----------
-    theta, loss
-        Where it starts.
-    slope, matrix
-        Aᵀr and AᵀA there.
-    damping
-        In units of the diagonal of AᵀA.
-    value
-        The loss of other parameters; it may be infinite or NaN.
-    """
-    diagonal = np.diag(matrix)
-    diagonal = np.maximum(diagonal, _FLOOR * diagonal.mean())
-    growth = 2.0
-    while damping < _MOST_DAMPING:
-        change = _solved(matrix + np.diag(damping * diagonal), -slope)
-        if change is not None:
-            reached = value(theta + change)
-            expected = -2.0 * float(slope @ change) - float(change @ matrix @ change)
-            if reached < loss and expected > 0.0:
-                ratio = (loss - reached) / expected
-                factor = max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
-                return Step(theta + change, reached, max(damping * factor, _LEAST_DAMPING))
-        damping *= growth
-        growth *= 2.0
-    return Step(None, loss, damping)
-
-
-def _solved(matrix: Floats, right: Floats) -> Floats | None:
-    try:
-        found = cho_solve(cho_factor(matrix, lower=True), right)
-    except (LinAlgError, ValueError):
-        return None
-    return found if np.isfinite(found).all() else None
-
-
-_MEMORY = 30  # of L-BFGS, in steps
-# Of Adam (D. P. Kingma and J. Ba, arXiv:1412.6980).
-_MOMENTS = (0.9, 0.999)
+_DIAGONAL_FLOOR = 1e-8
+_REMEMBERED_STEPS = 30  # of L-BFGS
+_LAST_LEARNING_RATE = 0.01  # of Adam, relative to the first
 _TINY = 1e-8
-_LAST_RATE = 0.01  # relative to the first
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +64,7 @@ class Iterate:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is minimised, and how.
+    """What is minimized, and how.
 
     Parameters
     ----------
@@ -147,20 +85,50 @@ class Task:
 
 
 def advance(task: Task, now: Iterate, iteration: int) -> Iterate:
-    """Make iteration number `iteration` (from 0) of a stage; its memory is empty at first."""
+    """Make one iteration of a stage.
+
+    Parameters
+    ----------
+    task
+        What is minimized.
+    now
+        Where the iteration starts; its memory is empty at first.
+    iteration
+        Number of the iteration, from 0.
+    """
     return _METHODS[task.stage.method](task, now, iteration)
 
 
 def _levenberg(task: Task, now: Iterate, iteration: int) -> Iterate:  # noqa: ARG001
-    damping = float(now.memory.get("damping", np.array(levenberg.FIRST_DAMPING)))
+    """Make a step of Gauss and Newton's, damped until it lowers the loss (Levenberg-Marquardt)."""
+    damping = float(now.memory.get("damping", np.array(_FIRST_DAMPING)))
     loss, slope, matrix = task.problem.gauss_newton(now.theta)
     if not (np.isfinite(loss) and np.isfinite(matrix).all()):
         return Iterate(now.theta, math.nan, {})
-    step = levenberg.step(now.theta, loss, slope, matrix, damping, task.problem.value)
-    memory = {"damping": np.array(step.damping)}
-    if step.theta is None:
-        return Iterate(now.theta, loss, memory, stuck=True)
-    return Iterate(step.theta, step.loss, memory)
+    diagonal = np.diag(matrix)
+    diagonal = np.maximum(diagonal, _DIAGONAL_FLOOR * diagonal.mean())
+    growth = 2.0
+    while damping < _MOST_DAMPING:
+        change = _solved(matrix + np.diag(damping * diagonal), -slope)
+        if change is not None:
+            reached = task.problem.value(now.theta + change)
+            expected = -2.0 * float(slope @ change) - float(change @ matrix @ change)
+            if reached < loss and expected > 0.0:
+                ratio = (loss - reached) / expected
+                factor = max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
+                memory = {"damping": np.array(max(damping * factor, _LEAST_DAMPING))}
+                return Iterate(now.theta + change, reached, memory)
+        damping *= growth
+        growth *= 2.0
+    return Iterate(now.theta, loss, {"damping": np.array(damping)}, stuck=True)
+
+
+def _solved(matrix: Floats, right: Floats) -> Floats | None:
+    try:
+        found = cho_solve(cho_factor(matrix, lower=True), right)
+    except (LinAlgError, ValueError):
+        return None
+    return found if np.isfinite(found).all() else None
 
 
 def _value_and_gradient(task: Task, now: Iterate) -> tuple[float, Floats]:
@@ -197,7 +165,9 @@ def _lbfgs(task: Task, now: Iterate, iteration: int) -> Iterate:  # noqa: ARG001
         step, change = theta - now.theta, new_gradient - gradient
         pairs = zip(memory, (step, change), strict=True)
         curved = float(step @ change) > 0.0
-        grown = [np.vstack((old, new))[-_MEMORY:] if curved else old for old, new in pairs]
+        grown = [
+            np.vstack((old, new))[-_REMEMBERED_STEPS:] if curved else old for old, new in pairs
+        ]
         kept = {"gradient": new_gradient, "steps": grown[0], "changes": grown[1]}
         return Iterate(theta, new_value, kept)
     return Iterate(now.theta, value, now.memory, stuck=True)
@@ -218,33 +188,33 @@ def _times_inverse_hessian(gradient: Floats, steps: Floats, changes: Floats) -> 
 
 
 def _adam(task: Task, now: Iterate, iteration: int) -> Iterate:
-    stage = task.stage
+    """Go through all batches once; the learning rate falls along a cosine."""
     batches = task.small_batches()
     order = np.random.default_rng([task.seed, iteration]).permutation(len(batches))
-    theta, count = now.theta.copy(), len(task.problem.scales.energies)
-    mean = np.array(now.memory.get("mean", np.zeros_like(theta)))
-    square = np.array(now.memory.get("square", np.zeros_like(theta)))
-    progress = iteration / stage.iterations
-    rate = stage.learning_rate * (
-        _LAST_RATE + (1.0 - _LAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * progress))
-    )
+    count, penalty = len(task.problem.scales.energies), task.problem.penalty
+    theta = torch.tensor(now.theta)
+    decay = 0.5 * (1.0 + math.cos(math.pi * iteration / task.stage.iterations))
+    rate = task.stage.learning_rate * (_LAST_LEARNING_RATE + (1.0 - _LAST_LEARNING_RATE) * decay)
+    optimizer = torch.optim.Adam([theta], lr=rate)
+    if now.memory:
+        optimizer.state[theta] = {
+            "step": torch.tensor(float(iteration * len(batches))),
+            "exp_avg": torch.tensor(now.memory["mean"]),
+            "exp_avg_sq": torch.tensor(now.memory["square"]),
+        }
     total = 0.0
-    for k, index in enumerate(order):
-        batch = batches[index]
+    for index in order:
+        batch, before = batches[index], theta.numpy().copy()
+        value, gradient = task.problem.value_and_gradient(before, [batch])
+        total += value - float(penalty @ before**2)
         # A batch stands for all of the data; the penalty is there once.
-        share = count / len(batch)
-        value, gradient = task.problem.value_and_gradient(theta, [batch])
-        penalty = task.problem.penalty
-        gradient = share * (gradient - 2.0 * penalty * theta) + 2.0 * penalty * theta
-        total += value - float(penalty @ theta**2)
-        mean += (1.0 - _MOMENTS[0]) * (gradient - mean)
-        square += (1.0 - _MOMENTS[1]) * (gradient**2 - square)
-        done = iteration * len(batches) + k + 1
-        unbiased = mean / (1.0 - _MOMENTS[0] ** done)
-        scale = np.sqrt(square / (1.0 - _MOMENTS[1] ** done)) + _TINY
-        theta -= rate * unbiased / scale
-    loss = total + float(task.problem.penalty @ theta**2)
-    return Iterate(theta, loss, {"mean": mean, "square": square})
+        slope = 2.0 * penalty * before
+        theta.grad = torch.from_numpy(count / len(batch) * (gradient - slope) + slope)
+        optimizer.step()
+    reached = theta.numpy()
+    moments = optimizer.state[theta]
+    memory = {"mean": moments["exp_avg"].numpy(), "square": moments["exp_avg_sq"].numpy()}
+    return Iterate(reached, total + float(penalty @ reached**2), memory)
 
 
 _METHODS = {"levenberg": _levenberg, "bfgs": _bfgs, "lbfgs": _lbfgs, "adam": _adam}

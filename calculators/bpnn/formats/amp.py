@@ -1,10 +1,9 @@
-"""Python literals as Amp writes them, read without evaluating anything.
+"""Amp's ``.amp`` files (J. Khorshidi and A. A. Peterson, Comput. Phys. Commun. 207, 310 (2016)).
 
-Allowed are strings, numbers, None, True, False, tuples, lists, dictionaries, and the calls
-``dict(key=value, …)``, ``OrderedDict([(key, value), …])``, ``array([…])`` and ``matrix([…])``,
-which stand for their contents.
-
-Amp's ``.amp`` files (J. Khorshidi and A. A. Peterson, Comput. Phys. Commun. 207, 310 (2016)).
+They are Python literals, read without evaluating anything: strings, numbers, None, True, False,
+tuples, lists, dictionaries, and the calls ``dict(key=value, …)``,
+``OrderedDict([(key, value), …])``, ``array([…])`` and ``matrix([…])``, which stand for their
+contents.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pescape.calculators.bpnn.formats.common import Format, shortened, text_read
 from pescape.calculators.bpnn.network import BPNNData, ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction
 
-MAX_SIZE = 50_000_000  # characters
+_MAX_SIZE = 50_000_000  # characters
 _MAX_DEPTH = 30
 _STRING = r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\""
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
@@ -30,29 +29,15 @@ _TOKEN = re.compile(
     r"|(?P<name>[A-Za-z_]\w*)|(?P<mark>[\[\](){},:=])",
     re.DOTALL,
 )
-_WRAPPERS = ("array", "matrix")
-_CALLS = ("dict", "OrderedDict", *_WRAPPERS)
+_CALLS = ("dict", "OrderedDict", "array", "matrix")
 _CONSTANTS = ("None", "True", "False")
 _BEFORE_VALUES = ("[", "(", "{", ",", ":", "=")
 _OPENING = "opening"  # a place where a value may begin
 
 
-def parse_literal(text: str, what: str) -> Any:  # noqa: ANN401
-    """Read a literal.
-
-    Parameters
-    ----------
-    text
-        The text.
-    what
-        What errors call it.
-
-    Raises
-    ------
-    ValueError
-        "WHAT, line N: ..." when it is anything but a literal.
-    """
-    if len(text) > MAX_SIZE:
+def _parse_literal(text: str, what: str) -> Any:  # noqa: ANN401
+    """Read a literal; errors are "WHAT, line N: ..."."""
+    if len(text) > _MAX_SIZE:
         raise ValueError(f"{what}: {len(text)} characters are too many for a potential")
     _check_tokens(text, what)
     try:
@@ -63,7 +48,62 @@ def parse_literal(text: str, what: str) -> Any:  # noqa: ANN401
         line = getattr(error, "lineno", None) or 1
         reason = shortened(getattr(error, "msg", None) or "it is too long or too deep", 60)
         raise ValueError(f"{what}, line {line}: this is not a Python literal ({reason})") from None
-    return _value(tree.body, what)
+    plain = _Contents(what).visit(tree)
+    try:
+        return ast.literal_eval(plain)
+    except (ValueError, TypeError) as error:
+        reason = shortened(str(error), 60)
+        raise ValueError(f"{what}: this is not a Python literal ({reason})") from None
+
+
+class _Contents(ast.NodeTransformer):
+    """Replaces the calls that literals may hold by their contents."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def visit_Name(self, node: ast.Name) -> NoReturn:
+        self._fail(node, f"the name {node.id} is not allowed: only data is read")
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        name = node.func.id if isinstance(node.func, ast.Name) else "a call"
+        if name == "dict" and not node.args and all(key.arg for key in node.keywords):
+            keys = [ast.copy_location(ast.Constant(key.arg), key) for key in node.keywords]
+            return self.visit_Dict(ast.Dict([*keys], [key.value for key in node.keywords]))
+        is_array = name in ("array", "matrix")
+        if name not in _CALLS or node.keywords or not is_array <= len(node.args) <= 1:
+            self._fail(
+                node, f"{name}(...) is not allowed: only data is read, and nothing is called"
+            )
+        return self.visit(node.args[0]) if is_array else self._dictionary(node)
+
+    def _dictionary(self, node: ast.Call) -> ast.expr:
+        content = node.args[0] if node.args else ast.List([])
+        if isinstance(content, ast.Dict):
+            return self.visit_Dict(content)
+        items = content.elts if isinstance(content, (ast.List, ast.Tuple)) else [content]
+        pairs = [
+            item.elts
+            for item in items
+            if isinstance(item, (ast.List, ast.Tuple)) and len(item.elts) == 2
+        ]
+        if len(pairs) < len(items):
+            self._fail(node, "OrderedDict needs a list of pairs")
+        return self.visit_Dict(ast.Dict([key for key, _ in pairs], [value for _, value in pairs]))
+
+    def visit_Dict(self, node: ast.Dict) -> ast.Dict:
+        keys = set()
+        for key in node.keys:
+            if not isinstance(key, ast.Constant):
+                self._fail(key or node, "a key must be a string or a number")
+            if key.value in keys:
+                self._fail(key, f"{shortened(repr(key.value))} is there twice")
+            keys.add(key.value)
+        node.values = [self.visit(value) for value in node.values]
+        return node
+
+    def _fail(self, node: ast.expr, message: str) -> NoReturn:
+        raise ValueError(f"{self.what}, line {node.lineno}: {message}")
 
 
 def _check_tokens(text: str, what: str) -> None:
@@ -109,75 +149,8 @@ def _fail(what: str, text: str, position: int, message: str) -> NoReturn:
     raise ValueError(f"{what}, line {line}: {message}")
 
 
-def _value(node: ast.expr, what: str) -> Any:  # noqa: ANN401
-    if isinstance(node, ast.Constant):
-        return node.value
-    if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
-        number = node.operand.value
-        if isinstance(number, (int, float)):
-            return -number if isinstance(node.op, ast.USub) else number
-    if isinstance(node, ast.Tuple):
-        return tuple(_value(item, what) for item in node.elts)
-    if isinstance(node, ast.List):
-        return [_value(item, what) for item in node.elts]
-    if isinstance(node, ast.Dict):
-        return _dictionary(node, what)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        return _call(node, node.func.id, what)
-    kind = f"the name {node.id}" if isinstance(node, ast.Name) else type(node).__name__
-    raise ValueError(f"{what}, line {node.lineno}: {kind} is not allowed: only data is read")
-
-
-def _call(node: ast.Call, name: str, what: str) -> Any:  # noqa: ANN401
-    """Give the contents of dict, OrderedDict, array and matrix; nothing is called."""
-    if name == "dict" and not node.args and all(k.arg for k in node.keywords):
-        pairs = [(ast.Constant(k.arg, lineno=k.lineno), k.value) for k in node.keywords]
-        return _pairs(pairs, what)
-    if name in ("OrderedDict", "dict") and len(node.args) <= 1 and not node.keywords:
-        return _items(node, what)
-    if name in _WRAPPERS and len(node.args) == 1 and not node.keywords:
-        return _value(node.args[0], what)
-    raise ValueError(
-        f"{what}, line {node.lineno}: {name}(...) is not allowed: only data is read, and nothing "
-        "is called"
-    )
-
-
-def _dictionary(node: ast.Dict, what: str) -> dict[Any, Any]:
-    return _pairs([(k, v) for k, v in zip(node.keys, node.values, strict=True) if k], what)
-
-
-def _items(node: ast.Call, what: str) -> dict[Any, Any]:
-    if not node.args:
-        return {}
-    inner = node.args[0]
-    if isinstance(inner, ast.Dict):
-        return _dictionary(inner, what)
-    pairs = []
-    if isinstance(inner, (ast.List, ast.Tuple)):
-        pairs = [tuple(p.elts) for p in inner.elts if isinstance(p, (ast.Tuple, ast.List))]
-    if not isinstance(inner, (ast.List, ast.Tuple)) or len(pairs) != len(inner.elts):
-        raise ValueError(f"{what}, line {node.lineno}: OrderedDict needs a list of pairs")
-    return _pairs(pairs, what)
-
-
-def _pairs(pairs: list[Any], what: str) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
-    for pair in pairs:
-        if len(pair) != 2 or not isinstance(pair[0], ast.Constant):
-            line = pair[0].lineno if pair else 1
-            raise ValueError(f"{what}, line {line}: a key must be a string or a number")
-        key = pair[0].value
-        if key in found:
-            raise ValueError(
-                f"{what}, line {pair[0].lineno}: {shortened(repr(key))} is there twice"
-            )
-        found[key] = _value(pair[1], what)
-    return found
-
-
-#: Ranges that are not larger leave a fingerprint as it is.
-FLAT = 1e-8
+# Ranges that are not larger leave a fingerprint as it is.
+_FLAT = 1e-8
 _ACTIVATIONS = ("linear", "tanh", "sigmoid")
 _CUTOFFS = {"Cosine": "cosine", "Polynomial": "amp-polynomial"}
 _DEFAULT_GAMMA = 4.0
@@ -210,7 +183,7 @@ class _Part:
 
 
 def _parse(text: str, name: str) -> BPNNData:
-    outer = _Part(parse_literal(text, name), name)
+    outer = _Part(_parse_literal(text, name), name)
     descriptor = _inner(outer, "descriptor", name)
     model = _inner(outer, "model", name)
     _check_kind(descriptor, ("mode", "atom-centered"), ("importname", "Gaussian"))
@@ -231,7 +204,7 @@ def _inner(outer: _Part, key: str, name: str) -> _Part:
     text = outer[key]
     what = f"{name}: {key}"
     if isinstance(text, str):
-        text = parse_literal(text, what)
+        text = _parse_literal(text, what)
     return _Part(text, what)
 
 
@@ -321,7 +294,7 @@ def _element(model: _Part, element: str, functions: tuple[SymmetryFunction, ...]
             f"{model.what}, fprange of {element} has shape {ranges.shape}, not "
             f"{(len(functions), 2)}"
         )
-    scaling = Scaling("range", -1.0, 1.0, ranges[:, 0], ranges[:, 1], tolerance=FLAT)
+    scaling = Scaling("range", -1.0, 1.0, ranges[:, 0], ranges[:, 1], tolerance=_FLAT)
     slope, intercept = scalings.real("slope"), scalings.real("intercept")
     return ElementModel(functions, layers, scaling, slope, intercept)
 
