@@ -17,7 +17,7 @@ from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate, fit_mtp, raised
 from pescape.data.configurations import read_configurations
 from pescape.figures.learning import draw_levels
-from pescape.learning.config import FitConfig, PotentialConfig
+from pescape.fits.config import FitConfig, PotentialConfig
 from pescape.learning.records import LevelSummary, read_levels
 
 

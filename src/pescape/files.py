@@ -6,7 +6,9 @@ Files that appear as a whole.
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 #: How the names of files that are not yet whole begin.
@@ -50,6 +52,56 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, content: object) -> None:
     """Write JSON atomically."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_table(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV file atomically.
+
+    Parameters
+    ----------
+    path
+        The file.
+    rows
+        At least one; all have the columns of the first.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def extend_file(path: Path | str, start: int, content: bytes) -> int:
+    """Make a growing file go on with some bytes from a position on.
+
+    What a kill left unfinished there, or what differs, is cut off first. Where the bytes are in
+    the file already, it is left as it is, with all that follows.
+
+    Parameters
+    ----------
+    path
+        The file, which is made if need be.
+    start
+        Length of what is known to be whole.
+    content
+        The bytes.
+
+    Returns
+    -------
+    int
+        Where they end.
+    """
+    path = Path(path)
+    path.touch()
+    with path.open("rb+") as file:
+        file.seek(start)
+        if file.read(len(content)) != content:
+            file.seek(start)
+            file.truncate()
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    return start + len(content)
 
 
 def append_line(path: Path | str, record: Mapping[str, Any]) -> None:

@@ -6,17 +6,11 @@ import pytest
 
 from pescape.calculators.mtp import MTPotential
 from pescape.errors import TaskError
-from pescape.learning.dynamics import (
-    Run,
-    lost_start_of,
-    outcome_of,
-    risky_of,
-    run_dynamics,
-    snapshots_of,
-)
+from pescape.learning.dynamics import MDRun, run_dynamics
+from pescape.learning.outcomes import MDOutcome, lost_start_of, risky_frames, snapshots_of
 from pescape.plugins.structures import crystal, shortest_distance
 
-RUN = Run(
+RUN = MDRun(
     name="bcc Zr8",
     temperature=300.0,
     steps=200,
@@ -39,7 +33,7 @@ def start():
 def run(folder, potential, start, **changes):
     folder.mkdir()
     run_dynamics(folder, dataclasses.replace(RUN, **changes), start, str(potential))
-    return outcome_of(folder)
+    return MDOutcome.read(folder)
 
 
 def test_a_run_on_two_ranks_is_guarded_as_one_on_one(tmp_path, potential, start):
@@ -47,7 +41,7 @@ def test_a_run_on_two_ranks_is_guarded_as_one_on_one(tmp_path, potential, start)
     assert two.status == "finished"
     assert "on 2 procs" in (tmp_path / "two" / "log.lammps").read_text()
     assert len(snapshots_of(tmp_path / "two")) == 2
-    assert two.saved == len(risky_of(tmp_path / "two", 1000))
+    assert two.saved == len(risky_frames(tmp_path / "two", 1000))
 
 
 def test_a_run_may_keep_no_snapshots(tmp_path, potential, start):
@@ -60,7 +54,7 @@ def test_a_cold_run_finishes_with_its_snapshots(tmp_path, potential, start):
     outcome = run(tmp_path / "md", potential, start, temperature=20.0)
     assert outcome.status == "finished"
     assert outcome.steps == 200
-    assert outcome.saved == len(risky_of(tmp_path / "md", 100))
+    assert outcome.saved == len(risky_frames(tmp_path / "md", 100))
     snapshots = snapshots_of(tmp_path / "md")
     assert len(snapshots) == 2
     for atoms in snapshots:
@@ -73,7 +67,7 @@ def test_a_cold_run_finishes_with_its_snapshots(tmp_path, potential, start):
 
 def test_what_is_risky_is_kept_with_its_circumstances(tmp_path, potential, start):
     outcome = run(tmp_path / "md", potential, start, temperature=3000.0)
-    frames = risky_of(tmp_path / "md", 1000)
+    frames = risky_frames(tmp_path / "md", 1000)
     assert outcome.saved == len(frames) > 0
     grades = [float(atoms.info["max_grade"]) for atoms in frames]
     assert max(grades) == pytest.approx(outcome.largest_grade, rel=1e-5)
@@ -83,8 +77,8 @@ def test_what_is_risky_is_kept_with_its_circumstances(tmp_path, potential, start
 
 def test_too_many_risky_configurations_are_thinned_evenly(tmp_path, potential, start):
     run(tmp_path / "md", potential, start, temperature=3000.0)
-    every = [atoms.info["step"] for atoms in risky_of(tmp_path / "md", 1000)]
-    few = [atoms.info["step"] for atoms in risky_of(tmp_path / "md", 3)]
+    every = [atoms.info["step"] for atoms in risky_frames(tmp_path / "md", 1000)]
+    few = [atoms.info["step"] for atoms in risky_frames(tmp_path / "md", 3)]
     assert len(few) == 3
     assert few == sorted(few)
     assert few[-1] == every[-1]
@@ -102,8 +96,8 @@ def test_equal_seeds_give_equal_runs(tmp_path, potential, start):
     for name in ("a", "b"):
         run(tmp_path / name, potential, start, temperature=2000.0)
     other = run(tmp_path / "c", potential, start, temperature=2000.0, seed=2)
-    assert outcome_of(tmp_path / "a") == outcome_of(tmp_path / "b")
-    assert outcome_of(tmp_path / "a") != other
+    assert MDOutcome.read(tmp_path / "a") == MDOutcome.read(tmp_path / "b")
+    assert MDOutcome.read(tmp_path / "a") != other
     # Whether a run this hot gets as far as its first snapshot is a matter of the last digits.
     for name in ("risky.xyz", "snapshots.xyz"):
         assert bytes_of(tmp_path / "a" / name) == bytes_of(tmp_path / "b" / name)
@@ -122,7 +116,7 @@ def test_atoms_that_fly_apart_are_an_outcome(tmp_path, potential, start):
     outcome = run(tmp_path / "md", potential, start, temperature=3000.0, timestep=1.0, stop=1e12)
     assert outcome.status == "exploded"
     assert outcome.message.startswith("ERROR")
-    assert outcome.saved == len(risky_of(tmp_path / "md", 100))
+    assert outcome.saved == len(risky_frames(tmp_path / "md", 100))
 
 
 def test_other_failures_of_lammps_are_errors(tmp_path, potential, start):

@@ -4,17 +4,12 @@ import ase.io
 import pytest
 
 from pescape.calculators import MTP
-from pescape.learning.dynamics import (
-    Exploration,
-    outcome_of,
-    risky_of,
-    run_exploration,
-    snapshots_of,
-)
+from pescape.learning.exploration import ExplorationRun, run_exploration
+from pescape.learning.outcomes import MDOutcome, risky_frames, snapshots_of
 from pescape.plugins.structures import crystal
 from pescape.sampling.config import ContourConfig, DimerConfig
 
-CONTOUR = Exploration(
+CONTOUR = ExplorationRun(
     name="bcc Zr8",
     sampler=ContourConfig(method="contour", calls=60, energies=(0.3, 0.4)),
     every=2,
@@ -35,13 +30,13 @@ def start():
 def run(folder, potential, start, **changes):
     folder.mkdir()
     run_exploration(folder, dataclasses.replace(CONTOUR, **changes), start, str(potential))
-    return outcome_of(folder)
+    return MDOutcome.read(folder)
 
 
 def test_a_walk_saves_every_risky_image_with_its_grade(tmp_path, potential, start):
     outcome = run(tmp_path / "walk", potential, start)
     assert outcome.status == "finished"
-    risky = risky_of(tmp_path / "walk", 1000)
+    risky = risky_frames(tmp_path / "walk", 1000)
     assert len(risky) == outcome.saved > 0
     for frame in risky:
         grade = MTP(potential).get_property("extrapolation_grade", frame)

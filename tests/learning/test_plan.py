@@ -39,16 +39,16 @@ def config(tmp_path, tiny):
 def test_starts_go_into_stages_by_their_numbers_of_atoms(config, tmp_path):
     small, large = stages_of(config, tmp_path)
     assert small.name == "small"
-    assert {len(job.atoms) for job in small.jobs} == {8}
-    assert {len(job.atoms) for job in large.jobs} == {16}
+    assert {len(run.start) for run in small.runs} == {8}
+    assert {len(run.start) for run in large.runs} == {16}
     assert (small.steps, large.steps) == (300, 50)
 
 
 def test_samplers_take_turns_at_every_start(config, tmp_path):
     small, large = stages_of(config, tmp_path)
-    assert [[job.sampler for job in batch] for batch in small.batches] == [["md"], ["walk"]]
-    assert [job.temperature for job in small.jobs] == [100.0, 0.0]
-    assert [job.temperature for job in large.jobs] == [300.0, 1500.0]
+    assert [[run.sampler for run in batch] for batch in small.batches] == [["md"], ["walk"]]
+    assert [run.temperature for run in small.runs] == [100.0, 0.0]
+    assert [run.temperature for run in large.runs] == [300.0, 1500.0]
 
 
 def test_batches_bound_how_many_runs_a_fit_waits_for(config, tmp_path):

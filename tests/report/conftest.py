@@ -159,5 +159,5 @@ def curve(tmp_path_factory):
     """What `pescape learning-curve` leaves."""
     folder = tmp_path_factory.mktemp("curve")
     points = [CurvePoint(8, 26, n, 10 * n, 5.0, 0.1, 60.0 / n, 1.0 / n) for n in (5, 10, 20)]
-    write_json(folder / "curve.json", LearningCurve(tuple(points), 7, 1).to_json())
+    write_json(folder / "curve.json", dataclasses.asdict(LearningCurve(tuple(points), 7, 1)))
     return folder

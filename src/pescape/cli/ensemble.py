@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pescape.ensemble.config import EnsembleRunConfig
     from pescape.ensemble.results import EnsembleReport, Spread
-    from pescape.ensemble.run import EnsembleRunConfig
     from pescape.labelling import Reference
 
 #: Most lines of the decision tree, and rows of a table, on the screen.
@@ -78,7 +78,7 @@ def ensemble(
     """
     from pescape.cli.output import say
     from pescape.config import load_config
-    from pescape.ensemble.run import EnsembleRunConfig
+    from pescape.ensemble.config import EnsembleRunConfig
     from pescape.labelling import reference_from
 
     settings = load_config(config, EnsembleRunConfig)
@@ -134,7 +134,7 @@ def _run_with_progress(
 def print_report(report: EnsembleReport, shown: Sequence[str]) -> None:
     """Print some values, the tree and which members are the best."""
     from pescape.cli.output import say, table, warn
-    from pescape.ensemble.tree import drawn_tree
+    from pescape.ensemble.tree import tree_text
 
     spreads = {one.name: one for one in report.spreads}
     rows = [_spread_row(spreads[name]) for name in shown]
@@ -143,7 +143,7 @@ def print_report(report: EnsembleReport, shown: Sequence[str]) -> None:
     if report.satisfied:
         counts = [(one.name, one.alone, one.together, one.unknown) for one in report.satisfied]
         table("predicates", ["satisfied by", "members", "and all\nbefore it", "unknown"], counts)
-        lines = drawn_tree(report.tree).splitlines()
+        lines = tree_text(report.tree).splitlines()
         say("\n".join(lines[:_LINES]))
         if len(lines) > _LINES:
             say(f"… {len(lines) - _LINES} more lines in {report.folder / 'tree.txt'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +42,7 @@ def learning_curve(
     from pescape.ensemble import learning_curve as curve
     from pescape.figures.learning import draw_learning_curve
     from pescape.files import write_json
-    from pescape.learning.work import FitStart
+    from pescape.fits.task import FitStart
     from pescape.tasks.pool import exclusive, worker_pool
     from pescape.tasks.store import TaskStore
 
@@ -66,7 +67,7 @@ def learning_curve(
             seed=seed,
             on_finished=lambda done, total: bar.update(shown, completed=done, total=total),
         )
-    write_json(output / "curve.json", found.to_json())
+    write_json(output / "curve.json", dataclasses.asdict(found))
     draw_learning_curve(found, output / "curve.png")
     _print_curve(found)
     for name in ("curve.json", "curve.png"):

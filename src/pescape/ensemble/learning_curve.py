@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pescape.calculators.fit.errors import evaluate
 from pescape.calculators.mtp import MTPotential
-from pescape.calculators.mtp.fit import evaluate
-from pescape.ensemble.config import identified
-from pescape.learning.work import POTENTIAL_FILE, fit_task, read_fit
+from pescape.fits.data import LabelledData, identified
+from pescape.fits.task import Fitted, fit_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
     from pathlib import Path
 
     from ase import Atoms
 
     from pescape.calculators.mtp.fit import FitSettings
-    from pescape.learning.work import FitStart
+    from pescape.fits.task import FitStart
     from pescape.tasks.store import Task, TaskStore
 
 # The smallest part of the data is this many times smaller than the whole, by default.
@@ -78,22 +78,12 @@ class LearningCurve:
         return tuple(dict.fromkeys(one.level for one in self.points))
 
     def of_level(self, level: int) -> tuple[CurvePoint, ...]:
-        """Points of one level."""
+        """Give the points of one level."""
         return tuple(one for one in self.points if one.level == level)
-
-    def to_json(self) -> dict[str, Any]:
-        """Give what JSON can hold, all digits included."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> LearningCurve:
-        """Make the curve again that `to_json` described."""
-        points = tuple(CurvePoint(**one) for one in content["points"])
-        return cls(**{**content, "points": points})
 
 
 def halved_sizes(total: int) -> tuple[int, ...]:
-    """Halve a number of configurations again and again, down to a sixteenth; rising."""
+    """Halve a number of configurations again and again, down to a sixteenth; in rising order."""
     sizes = {max(1, round(total / 2**k)) for k in range(_SPAN.bit_length())}
     return tuple(sorted(sizes))
 
@@ -145,26 +135,42 @@ def learning_curve(
     ValueError
         There is nothing to test on, or a part is larger than the whole.
     """
-    parts = nested_parts(training, sizes, seed)
     if not test:
         raise ValueError("a learning curve needs configurations to test potentials on")
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    tasks = [
-        fit_task(start, part, settings, "neighborhood", checkpoints)
-        for start in starts
-        for part in parts
+    parts = [
+        LabelledData(frames, checkpoints / f"training-{len(frames)}.pickle")
+        for frames in nested_parts(training, sizes, seed)
     ]
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    pairs = [(start, part) for start in starts for part in parts]
+    tasks = [fit_task(*pair, settings, "neighborhood", checkpoints) for pair in pairs]
 
-    def tell(done: int, _: Task) -> None:
+    def report(done: int, _: Task) -> None:
         if on_finished is not None:
             on_finished(done, len(tasks))
 
-    store.run(tasks, executor, tell)
-    pairs = [(start, part) for start in starts for part in parts]
-    points = [
-        _point(store.folder(task), start, part, test, settings.threads)
-        for task, (start, part) in zip(tasks, pairs, strict=True)
-    ]
+    with contextlib.ExitStack() as stack:
+        for part in parts:
+            stack.enter_context(part.on_disk())
+        folders = store.run(tasks, executor, report)
+    points = []
+    for (start, part), folder in zip(pairs, folders, strict=True):
+        fitted = Fitted.of(folder)
+        trained = fitted.summary["errors"]
+        potential = MTPotential.read(fitted.path)
+        tested = evaluate(potential, test, threads=settings.threads)
+        points.append(
+            CurvePoint(
+                level=start.level,
+                parameters=potential.parameter_count,
+                configurations=len(part.frames),
+                atoms=sum(len(atoms) for atoms in part.frames),
+                energy_rmse=trained["energy_rmse"],
+                force_rmse=trained["force_rmse"],
+                test_energy_rmse=tested.energy_rmse,
+                test_force_rmse=tested.force_rmse,
+            )
+        )
     return LearningCurve(tuple(points), len(test), seed)
 
 
@@ -175,6 +181,15 @@ def nested_parts(
 
     Configurations of a part keep the order of the data set, so that the whole of it is the
     same fit with every seed.
+
+    Parameters
+    ----------
+    training
+        Labelled configurations.
+    sizes
+        Of the parts; None for all of the data, half of it, and so on.
+    seed
+        Of the order in which configurations are added.
     """
     wanted = sorted(set(halved_sizes(len(training)) if sizes is None else sizes))
     if not wanted or wanted[0] < 1 or wanted[-1] > len(training):
@@ -182,22 +197,3 @@ def nested_parts(
     order = np.random.default_rng(seed).permutation(len(training))
     named = [identified(atoms) for atoms in training]
     return [[named[index] for index in sorted(order[:size])] for size in wanted]
-
-
-def _point(
-    folder: Path, start: FitStart, part: Sequence[Atoms], test: Sequence[Atoms], threads: int
-) -> CurvePoint:
-    """Test the potential of a finished fit."""
-    potential = MTPotential.read(folder / POTENTIAL_FILE)
-    trained: Any = read_fit(folder)["errors"]
-    tested = evaluate(potential, test, threads=threads)
-    return CurvePoint(
-        level=start.level,
-        parameters=potential.parameter_count,
-        configurations=len(part),
-        atoms=sum(len(atoms) for atoms in part),
-        energy_rmse=trained["energy_rmse"],
-        force_rmse=trained["force_rmse"],
-        test_energy_rmse=tested.energy_rmse,
-        test_force_rmse=tested.force_rmse,
-    )

@@ -1,13 +1,8 @@
-"""What the members of an ensemble predict, and how that is summed up.
-
-The files that report on an ensemble.
-"""
+"""What the members of an ensemble predict, how that is summed up, and the files that say so."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import pescape
-from pescape.ensemble.tree import Verdicts, count_satisfied, decision_tree, drawn_tree
+from pescape.ensemble.tree import Verdicts, count_satisfied, decision_tree, tree_text
 from pescape.errors import TaskError
-from pescape.files import atomic, write_json, write_text
+from pescape.figures.ensemble import draw_histograms, draw_tree
+from pescape.files import atomic, write_json, write_table, write_text
 from pescape.validation.registry import known_values
 
 if TYPE_CHECKING:
@@ -27,6 +23,8 @@ if TYPE_CHECKING:
     from pescape.ensemble.config import EnsembleConfig
     from pescape.ensemble.tree import Branch, Satisfied
     from pescape.validation.runner import Outcome
+
+_REPORT_FILE = "ensemble.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,39 +193,38 @@ def _spreads(
     return tuple(found)
 
 
-REPORT_FILE = "ensemble.json"
-TREE_FILE = "tree.txt"
-BEST_FILE = "best.almtp"
-FIGURES = ("histograms.png", "tree.png")
-
-
 def write_report(report: EnsembleReport, config: EnsembleConfig) -> None:
     """Write all of a report into its folder.
 
     ``ensemble.json`` holds everything; ``members.csv`` a line for each member, ``values.csv`` one
     for each value; ``tree.txt`` and ``tree.png`` the decision tree, ``histograms.png`` the
     distributions; ``best.almtp`` the best member.
-    """
-    from pescape.figures.ensemble import draw_histograms, draw_tree
 
+    Parameters
+    ----------
+    report
+        What the ensemble has shown.
+    config
+        Its configuration.
+    """
     folder = report.folder
-    write_json(folder / REPORT_FILE, _described(report, config))
-    _write_table(folder / "members.csv", _member_rows(report))
-    _write_table(folder / "values.csv", [dataclasses.asdict(one) for one in report.spreads])
+    write_json(folder / _REPORT_FILE, _described(report, config))
+    write_table(folder / "members.csv", _member_rows(report))
+    write_table(folder / "values.csv", [dataclasses.asdict(one) for one in report.spreads])
     best = report.members[report.best[0] - 1].potential.read_bytes()
-    with atomic(folder / BEST_FILE) as path:
+    with atomic(folder / "best.almtp") as path:
         path.write_bytes(best)
     values = [member.values for member in report.members]
-    draw_histograms(values, report.spreads, config.shown, folder / FIGURES[0])
+    draw_histograms(values, report.spreads, config.shown, folder / "histograms.png")
     if config.predicates:
-        write_text(folder / TREE_FILE, drawn_tree(report.tree) + "\n")
-        draw_tree(report.tree, folder / FIGURES[1])
+        write_text(folder / "tree.txt", tree_text(report.tree) + "\n")
+        draw_tree(report.tree, folder / "tree.png")
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """Read ``ensemble.json``."""
+    """Read ``ensemble.json`` from the folder of a finished ensemble."""
     try:
-        content: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads((folder / _REPORT_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TaskError(f"{folder}: no ensemble has been finished here yet") from None
     return content
@@ -281,11 +278,3 @@ def _member_rows(report: EnsembleReport) -> list[dict[str, Any]]:
 
 def _word(verdict: bool | None) -> str:
     return "unknown" if verdict is None else "yes" if verdict else "no"
-
-
-def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

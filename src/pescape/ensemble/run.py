@@ -1,66 +1,141 @@
-"""An ensemble from files: what ``pescape ensemble`` runs."""
+"""Ensembles: potentials fitted to the same data from different seeds, and what they predict.
+
+What no configuration of the data set fixes, such as a migration barrier, differs from fit to
+fit. An ensemble shows how much, and which of its members get which property right.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-
-from pescape.config import Strict
 from pescape.data.configurations import read_configurations
-from pescape.ensemble.config import EnsembleConfig, ensemble_tasks, run_ensemble
-from pescape.learning.config import FitConfig
-from pescape.learning.records import Level  # noqa: TC001 (pydantic reads it)
-from pescape.learning.work import POTENTIAL_FILE, FitStart
+from pescape.ensemble.config import REFERENCE
+from pescape.ensemble.members import fit_members, member_errors, member_seeds, member_tasks
+from pescape.ensemble.results import Member, report_of, write_report
+from pescape.errors import ConfigError
+from pescape.fits.task import POTENTIAL_FILE, FitStart
 from pescape.tasks.pool import exclusive, worker_pool
 from pescape.tasks.store import TaskStore
-from pescape.validation.runner import property_task
+from pescape.validation.runner import property_task, run_properties
 from pescape.validation.sources import PotentialFile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Executor
     from pathlib import Path
 
-    from pescape.ensemble.config import EnsembleReport, StageWatcher
+    from ase import Atoms
+
+    from pescape.calculators.doptimality.active_set import Mode
+    from pescape.calculators.mtp.fit import FitSettings
+    from pescape.ensemble.config import EnsembleConfig, EnsembleRunConfig
+    from pescape.ensemble.members import StageWatcher
+    from pescape.ensemble.results import EnsembleReport
     from pescape.validation.sources import CalculatorSource
 
-
-class MemberConfig(Strict):
-    """What the members of an ensemble are."""
-
-    species: Annotated[tuple[str, ...], Field(min_length=1)]
-    level: Level = Field(16, description="even, from 2 to 28")
-    cutoff: PositiveFloat = Field(5.0, description="Å")
-    min_dist: PositiveFloat = Field(2.0, description="Å")
-    radial_basis_size: PositiveInt = 8
+_CHECKPOINTS = "checkpoints"
 
 
-class EnsembleRunConfig(EnsembleConfig):
-    """The configuration of ``pescape ensemble``."""
+def run_ensemble(
+    config: EnsembleConfig,
+    training: Sequence[Atoms],
+    fit_settings: FitSettings,
+    potential_start: FitStart,
+    store: TaskStore,
+    executor: Executor,
+    reference: CalculatorSource | None,
+    folder: Path,
+    watcher: StageWatcher | None = None,
+    *,
+    test: Sequence[Atoms] = (),
+    mode: Mode = "neighborhood",
+    retry_failed: bool = False,
+) -> EnsembleReport:
+    """Fit an ensemble, compute properties of all members and report, or go on with that.
 
-    workers: PositiveInt = Field(1, description="processes")
-    potential: MemberConfig
-    fit: FitConfig = FitConfig()  # type: ignore[call-arg]
+    Parameters
+    ----------
+    config
+        The ensemble.
+    training
+        Labelled configurations.
+    fit_settings
+        Of every fit; seed and starts are the ensemble's.
+    potential_start
+        What is fitted; level and start are the ensemble's.
+    store
+        Keeps fits and properties.
+    executor
+        Where they run.
+    reference
+        Gives the values that members' are compared with.
+    folder
+        For the report: JSON, CSV, figures, the best member's potential.
+    watcher
+        Is told of the progress.
+    test
+        Labelled configurations that nothing was fitted to.
+    mode
+        Of the members' active sets.
+    retry_failed
+        Compute again the properties that failed.
 
-    @model_validator(mode="after")
-    def _one_level(self) -> EnsembleRunConfig:
-        if self.level is not None:
-            raise ValueError("level belongs into the table potential")
-        return self
+    Returns
+    -------
+    EnsembleReport
+        It is in the folder too.
 
-    @property
-    def start(self) -> FitStart:
-        """What the fits start from."""
-        one = self.potential
-        return FitStart(
-            one.level,
-            one.species,
-            one.cutoff,
-            one.min_dist,
-            one.radial_basis_size,
-            zbl=self.fit.zbl,
-        )
+    Raises
+    ------
+    ConfigError
+        A predicate needs a reference, and there is none.
+    """
+    for predicate in config.parsed:
+        if reference is None and any(name.startswith(REFERENCE) for name in predicate.names):
+            raise ConfigError(
+                f"predicate {predicate.text!r} needs a reference calculator, and there is none"
+            )
+    scratch = folder / _CHECKPOINTS
+    fits = fit_members(
+        config,
+        training,
+        fit_settings,
+        potential_start,
+        store,
+        executor,
+        scratch,
+        watcher,
+        mode=mode,
+    )
+    sources: list[CalculatorSource] = [
+        PotentialFile.of(fit.path, f"member {number}") for number, fit in enumerate(fits, 1)
+    ]
+
+    def report_progress(done: int, total: int) -> None:
+        if watcher is not None:
+            watcher.stage("properties of the ensemble", done, total)
+
+    computed = run_properties(
+        [*sources, *([] if reference is None else [reference])],
+        config.properties,
+        store,
+        executor,
+        retry_failed=retry_failed,
+        on_finished=report_progress,
+    )
+    known = computed.pop() if reference is not None else []
+    errors = member_errors(fits, test, store, executor, scratch, watcher)
+    reference_values = {REFERENCE + name: v for one in known for name, v in one.values.items()}
+    members = []
+    for number, (seed, fit) in enumerate(zip(member_seeds(config), fits, strict=True), 1):
+        outcomes = tuple(computed[number - 1])
+        values = {name: value for one in outcomes for name, value in one.values.items()}
+        verdicts = {one.name: one.holds(values | reference_values) for one in config.parsed}
+        members.append(Member(number, seed, fit.path, errors[number - 1], outcomes, verdicts))
+    report = report_of(config, members, known, folder)
+    write_report(report, config)
+    return report
 
 
 def ensemble_of_files(
@@ -89,20 +164,21 @@ def ensemble_of_files(
     executor
         Where the tasks run; by default processes of this machine.
     watcher
-        Told of progress.
+        Is told of the progress.
     retry_failed
         Compute again the properties that failed.
     """
     folder = folder.resolve()
-    frames = read_configurations(training, species=config.potential.species)
-    tests = read_configurations(test, species=config.potential.species) if test else []
+    species = config.potential.species
+    frames = read_configurations(training, species=species)
+    tests = read_configurations(test, species=species) if test else []
     with contextlib.ExitStack() as stack:
         stack.enter_context(exclusive(folder))
         return run_ensemble(
             config,
             frames,
             config.fit.settings(config.seed),
-            config.start,
+            _start(config),
             TaskStore(folder / "tasks"),
             executor or stack.enter_context(worker_pool(config.workers)),
             reference,
@@ -113,6 +189,10 @@ def ensemble_of_files(
         )
 
 
+def _start(config: EnsembleRunConfig) -> FitStart:
+    return FitStart.new(config.potential, config.potential.level, config.fit.zbl)
+
+
 def ensemble_progress(
     config: EnsembleRunConfig,
     training: Path,
@@ -120,6 +200,11 @@ def ensemble_progress(
     reference: CalculatorSource | None = None,
 ) -> tuple[int, int, int]:
     """Count what is finished, without touching anything.
+
+    Parameters
+    ----------
+    config, training, folder, reference
+        See `ensemble_of_files`.
 
     Returns
     -------
@@ -130,7 +215,7 @@ def ensemble_progress(
     frames = read_configurations(training, species=config.potential.species)
     store = TaskStore(folder / "tasks", read_only=True)
     settings = config.fit.settings(config.seed)
-    fits = ensemble_tasks(config, frames, settings, config.start, folder / "checkpoints")
+    fits, _ = member_tasks(config, frames, settings, _start(config), folder / _CHECKPOINTS)
     fitted = [store.folder(task) / POTENTIAL_FILE for task in fits if store.finished(task)]
     sources: list[CalculatorSource] = [PotentialFile.of(path) for path in fitted]
     sources += [] if reference is None else [reference]

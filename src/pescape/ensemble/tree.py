@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 #: What a member makes of each predicate: it holds, it does not, or a property failed (None).
 Verdicts = dict[str, bool | None]
@@ -43,12 +48,6 @@ class Branch:
             "members": list(self.members),
             "branches": [branch.to_json() for branch in self.branches],
         }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Branch:
-        """Make the branch again that `to_json` described."""
-        branches = tuple(cls.from_json(one) for one in content["branches"])
-        return cls(content["label"], content["holds"], tuple(content["members"]), branches)
 
 
 def decision_tree(verdicts: Mapping[int, Verdicts], predicates: Sequence[str]) -> Branch:
@@ -107,7 +106,15 @@ class Satisfied:
 def count_satisfied(
     verdicts: Mapping[int, Verdicts], predicates: Mapping[str, str]
 ) -> tuple[Satisfied, ...]:
-    """Count members that satisfy each predicate, alone and with all before it."""
+    """Count members that satisfy each predicate, alone and with all before it.
+
+    Parameters
+    ----------
+    verdicts
+        What each member makes of each predicate, by the member's number.
+    predicates
+        Their texts by name, in order.
+    """
     counts, left = [], set(verdicts)
     for name, text in predicates.items():
         own = {number for number, one in verdicts.items() if one[name] is True}
@@ -117,13 +124,22 @@ def count_satisfied(
     return tuple(counts)
 
 
-def drawn_tree(root: Branch) -> str:
+class _NarrowTree(Tree):
+    """Guides of three characters, which is how ``tree.txt`` has always been drawn."""
+
+    TREE_GUIDES = [("   ", "│  ", "├─ ", "└─ ")] * 3
+
+
+def tree_text(root: Branch) -> str:
     """Draw a tree with characters, a line for each branch."""
-    return "\n".join([f"{len(root.members)} members", *_lines(root, "")])
+    text = io.StringIO()
+    console = Console(file=text, width=10_000, color_system=None)
+    console.print(_grown(root, f"{len(root.members)} members"), highlight=False)
+    return text.getvalue().rstrip("\n")
 
 
-def _lines(branch: Branch, indent: str) -> Iterator[str]:
-    for index, inner in enumerate(branch.branches):
-        last = index == len(branch.branches) - 1
-        yield f"{indent}{'└─' if last else '├─'} {inner.label}: {len(inner.members)}"
-        yield from _lines(inner, f"{indent}{'   ' if last else '│  '}")
+def _grown(branch: Branch, label: str) -> Tree:
+    tree = _NarrowTree(Text(label))
+    for inner in branch.branches:
+        tree.children.append(_grown(inner, f"{inner.label}: {len(inner.members)}"))
+    return tree

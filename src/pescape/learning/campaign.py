@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import ase.io
 import numpy as np
 
+from pescape.calculators.fit.errors import evaluate
 from pescape.calculators.mtp import MTPotential
-from pescape.calculators.mtp.fit import evaluate
-from pescape.files import append_line, atomic, close_line, read_lines
+from pescape.files import append_line, atomic, close_line, extend_file, read_lines
+from pescape.fits.data import LabelledData
+from pescape.fits.task import FitStart, Fitted, fit_task
 from pescape.labelling.evaluation import LabelFailure
 from pescape.labelling.labels import forget_failures, label_task, outcome_of_label
 from pescape.learning.records import Round, summary_of, write_levels, write_rounds
-from pescape.learning.work import FitStart, Fitted, fit_task, read_fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,23 +32,27 @@ if TYPE_CHECKING:
     from pescape.learning.records import LevelSummary, ProgressFile
     from pescape.tasks.store import Task, TaskStore
 
-#: File names in the output folder.
-TRAINING_FILE = "train.xyz"
-TEST_FILE = "test.xyz"
-INDEX_FILE = "train.jsonl"
-FIGURE_FILE = "learn.png"
-LEVELS_FIGURE = "levels.png"
-ENSEMBLE_FOLDER = "ensemble"
+_TRAINING_FILE = "train.xyz"
+_TEST_FILE = "test.xyz"
+_INDEX_FILE = "train.jsonl"
 
 
 class Watcher:
-    """Told what a campaign does; this one keeps it to itself."""
+    """Is told what a campaign does; this one does nothing with it."""
 
     def stage(self, what: str, done: int, total: int) -> None:
-        """Hear how many tasks of a stage are done."""
+        """Take note of how many tasks of a stage are done.
+
+        Parameters
+        ----------
+        what
+            A phrase for people.
+        done, total
+            Numbers of tasks.
+        """
 
     def round(self, one: Round) -> None:
-        """Hear that a round has ended."""
+        """Take note of a round that has ended."""
 
 
 @dataclass(eq=False)
@@ -80,9 +87,23 @@ class Campaign:
     last: Fitted | None = None
     rounds: list[Round] = field(default_factory=list)
     levels: list[LevelSummary] = field(default_factory=list)
+    _written: int = 0  # bytes of the training file
 
     def run(self, what: str, tasks: Sequence[Task]) -> list[Path]:
-        """Run tasks, on the cores the configuration gives them, and report on them."""
+        """Run tasks on the cores that the configuration gives them, and report on them.
+
+        Parameters
+        ----------
+        what
+            A phrase for people.
+        tasks
+            To be run, or to be found finished.
+
+        Returns
+        -------
+        list of Path
+            The folders of the results, in the order of `tasks`.
+        """
         total = len(tasks)
         cores_of = self.config.where.cores_of
         tasks = [
@@ -92,15 +113,41 @@ class Campaign:
             for task in tasks
         ]
 
-        def tell(done: int) -> None:
+        def report(done: int) -> None:
             self.watcher.stage(what, done, total)
-            self.progress.tell(what, done, total)
+            self.progress.report(what, done, total)
 
-        tell(0)
-        return self.store.run(tasks, self.executor, lambda done, _: tell(done))
+        report(0)
+        return self.store.run(tasks, self.executor, lambda done, _: report(done))
+
+    def label(
+        self, what: str, frames: Sequence[Atoms], provenance: Sequence[dict[str, Any]]
+    ) -> list[tuple[Path, Atoms]]:
+        """Label configurations; those that the reference fails on are left out.
+
+        Parameters
+        ----------
+        what
+            A phrase for people.
+        frames, provenance
+            The configurations, and what is kept of the origin of each.
+
+        Returns
+        -------
+        list of tuple
+            The folder of each label, and the labelled configuration.
+        """
+        tasks = [
+            label_task(frame, self.reference, origin)
+            for frame, origin in zip(frames, provenance, strict=True)
+        ]
+        if self.retry_failed:
+            forget_failures(self.store, tasks)
+        outcomes = [(folder, outcome_of_label(folder)) for folder in self.run(what, tasks)]
+        return [(path, one) for path, one in outcomes if not isinstance(one, LabelFailure)]
 
     def seed(self, *path: int) -> int:
-        """Derive a seed from the campaign's and a place in it."""
+        """Derive a seed from the campaign's and a place in it, given by numbers."""
         sequence = np.random.SeedSequence(self.config.seed, spawn_key=path)
         return int(sequence.generate_state(1)[0])
 
@@ -110,37 +157,65 @@ class Campaign:
         assert self.last is not None, "a campaign begins with a fit"
         return self.last
 
+    @property
+    def data(self) -> LabelledData:
+        """The data set, as tasks are given it."""
+        return LabelledData(self.training, self.folder / _TRAINING_FILE)
+
+    def extend_training(self, added: Sequence[Atoms]) -> None:
+        """Add labelled configurations to the data set and its file."""
+        self.training.extend(added)
+        text = io.StringIO()
+        if added:
+            ase.io.write(text, added, format="extxyz")
+        path = self.folder / _TRAINING_FILE
+        self._written = extend_file(path, self._written, text.getvalue().encode())
+
+    def close_training(self) -> None:
+        """Cut off the training file what a campaign with another configuration left there."""
+        os.truncate(self.folder / _TRAINING_FILE, self._written)
+
 
 def add_labels(
     campaign: Campaign, what: str, frames: Sequence[Atoms], made_by: str, number: int
 ) -> list[Atoms]:
-    """Label configurations and add them to the data set and its index."""
-    tasks = []
-    for frame in frames:
-        provenance: dict[str, Any] = {
+    """Label configurations and add them to the data set and its index.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    what
+        A phrase for people.
+    frames
+        The configurations.
+    made_by, number
+        The stage and the round they are from.
+
+    Returns
+    -------
+    list of Atoms
+        The labelled ones, without those that the reference failed on.
+    """
+    provenance = [
+        {
             "parent": frame.info.get("parent", ""),
             "made_by": made_by,
             "command": "pescape learn",
             "round": number,
             "seed": campaign.config.seed,
         }
-        tasks.append(label_task(frame, campaign.reference, provenance))
-    if campaign.retry_failed:
-        forget_failures(campaign.store, tasks)
-    outcomes = [(folder, outcome_of_label(folder)) for folder in campaign.run(what, tasks)]
-    index = campaign.folder / INDEX_FILE
+        for frame in frames
+    ]
+    labelled = campaign.label(what, frames, provenance)
+    index = campaign.folder / _INDEX_FILE
     close_line(index)
     known = {record["configuration_id"] for record in read_lines(index)}
-    added: list[Atoms] = []
-    for folder, atoms in outcomes:
-        if isinstance(atoms, LabelFailure):
-            continue
-        added.append(atoms)
+    for folder, atoms in labelled:
         if atoms.info["configuration_id"] not in known:
             append_line(index, {**_plain(atoms.info), "task": f"label/{folder.name}"})
-    campaign.training.extend(added)
-    with atomic(campaign.folder / TRAINING_FILE) as path:
-        ase.io.write(path, campaign.training, format="extxyz")
+    added = [atoms for _, atoms in labelled]
+    campaign.extend_training(added)
     return added
 
 
@@ -148,31 +223,46 @@ def _plain(info: dict[str, Any]) -> dict[str, Any]:
     return {key: value.item() if hasattr(value, "item") else value for key, value in info.items()}
 
 
-def start_from_last(campaign: Campaign, level: int) -> FitStart:
-    """Begin a fit with the last potential, raised to a level if that is higher."""
+def fit_to_data(campaign: Campaign, level: int, number: int) -> None:
+    """Fit to the whole data set; what comes out is the campaign's potential.
+
+    Parameters
+    ----------
+    campaign
+        The campaign. The fit starts from its last potential, if there is one, which is raised
+        to the level if that is higher.
+    level
+        Of the potential.
+    number
+        Of the round.
+    """
     config = campaign.config
-    start = FitStart.new(config.potential, config.fit.zbl)
-    return dataclasses.replace(start, level=level, path=str(campaign.fitted.path))
-
-
-def fit_to_data(campaign: Campaign, start: FitStart, level: int, number: int) -> None:
-    """Fit to the whole data set; what comes out is the campaign's potential."""
-    settings = campaign.config.fit.settings(campaign.seed(2, level, number))
+    start = FitStart.new(config.potential, level, config.fit.zbl)
+    if campaign.last is not None:
+        start = dataclasses.replace(start, path=str(campaign.last.path))
     task = fit_task(
         start,
-        campaign.training,
-        settings,
-        campaign.config.guard.mode,
+        campaign.data,
+        config.fit.settings(campaign.seed(2, level, number)),
+        config.guard.mode,
         campaign.folder / "checkpoints",
-        ranks=campaign.config.where.cores_of("fit"),
+        ranks=config.where.cores_of("fit"),
     )
     what = f"round {number}: fit level {level} to {len(campaign.training)} configurations"
     campaign.last = Fitted.of(campaign.run(what, [task])[0])
 
 
 def close_round(campaign: Campaign, one: Round) -> None:
-    """Add what the last fit says and tell the world."""
-    errors: Any = read_fit(campaign.fitted.path.parent)["errors"]
+    """Complete a round by the errors of the last fit, keep it and report it.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    one
+        The round.
+    """
+    errors = campaign.fitted.summary["errors"]
     one = dataclasses.replace(
         one,
         configurations=len(campaign.training),
@@ -186,11 +276,19 @@ def close_round(campaign: Campaign, one: Round) -> None:
 
 
 def close_level(campaign: Campaign, level: int) -> None:
-    """Leave the level's potential, its test set and its line in the table of levels."""
+    """Write the potential of a level, its test set and its line in the table of levels.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    level
+        Of its last potential.
+    """
     source = campaign.fitted.path
     tested = [frame for frames in campaign.tests.values() for frame in frames]
     if tested:
-        with atomic(campaign.folder / TEST_FILE) as path:
+        with atomic(campaign.folder / _TEST_FILE) as path:
             ase.io.write(path, tested, format="extxyz")
     potential = MTPotential.read(source)
     errors = evaluate(potential, tested) if tested else None
@@ -202,7 +300,13 @@ def close_level(campaign: Campaign, level: int) -> None:
 
 
 def publish(source: Path, target: Path) -> None:
-    """Copy a file atomically."""
+    """Copy a file atomically.
+
+    Parameters
+    ----------
+    source, target
+        From where to where.
+    """
     content = source.read_bytes()
     with atomic(target) as path:
         path.write_bytes(content)

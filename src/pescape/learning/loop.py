@@ -1,9 +1,9 @@
 """The active-learning loop.
 
 Levels contain stages and stages contain rounds. A round runs every start of its stage at every
-temperature under guard; it ends, perhaps early, when something risky was met, has the worth of
-it labelled and fits again. A stage is settled when every run has met nothing risky with the same
-potential; a level, when all its stages are.
+temperature under guard; it ends, perhaps early, when something risky was met, has what is
+worth it labelled and fits again. A stage is settled when every run has met nothing risky with
+the same potential; a level, when all its stages are.
 
 The loop is a function of its configuration: everything that takes time is a task whose
 result is kept, so running the loop again after a kill repeats what is finished in no time
@@ -20,19 +20,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pescape.calculators.fit.errors import evaluate
 from pescape.calculators.mtp import MTPotential
-from pescape.calculators.mtp.fit import evaluate
 from pescape.data.configurations import species_of
-from pescape.ensemble.config import run_ensemble
+from pescape.ensemble.run import run_ensemble
 from pescape.errors import ConfigError, TaskError
 from pescape.files import write_json
+from pescape.fits.task import FitStart
 from pescape.labelling import reference_from
-from pescape.labelling.evaluation import LabelFailure
-from pescape.labelling.labels import label_task, outcome_of_label
 from pescape.learning.campaign import (
-    ENSEMBLE_FOLDER,
-    FIGURE_FILE,
-    LEVELS_FIGURE,
     Campaign,
     Watcher,
     add_labels,
@@ -40,19 +36,18 @@ from pescape.learning.campaign import (
     close_round,
     fit_to_data,
     publish,
-    start_from_last,
 )
-from pescape.learning.dynamics import Exploration, Run, lost_start_of, outcome_of, snapshots_of
-from pescape.learning.plan import stages_of
-from pescape.learning.records import ProgressFile, Round, write_rounds
-from pescape.learning.work import (
-    FitStart,
-    Fitted,
-    dynamics_task,
-    exploration_task,
+from pescape.learning.dynamics import MDRun, dynamics_task
+from pescape.learning.exploration import ExplorationRun, exploration_task
+from pescape.learning.outcomes import (
+    MDOutcome,
+    lost_start_of,
     read_chosen,
     select_task,
+    snapshots_of,
 )
+from pescape.learning.plan import stages_of
+from pescape.learning.records import ProgressFile, Round, write_rounds
 from pescape.structures import build_all
 from pescape.tasks.cluster import open_executor
 from pescape.tasks.pool import exclusive
@@ -64,10 +59,16 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from pescape.ensemble.config import EnsembleReport
+    from pescape.ensemble.results import EnsembleReport
+    from pescape.fits.task import Fitted
     from pescape.learning.config import LearnConfig
-    from pescape.learning.plan import Job, Stage
+    from pescape.learning.plan import SamplerRun, Stage
     from pescape.tasks.store import Task
+
+#: Names in the output folder.
+FIGURE_FILE = "learn.png"
+LEVELS_FIGURE = "levels.png"
+ENSEMBLE_FOLDER = "ensemble"
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,7 @@ def learn(
     retry_failed
         Try labels again that failed in an earlier call.
     watcher
-        Told of progress.
+        Is told of the progress.
 
     Returns
     -------
@@ -153,12 +154,12 @@ def learn(
             progress=ProgressFile(folder),
             retry_failed=retry_failed,
         )
-        _begin(campaign)
-        settled = all(_learn_level(campaign, level, stages) for level in config.potential.levels)
+        _initial_fit(campaign)
+        settled = all(_run_level(campaign, level, stages) for level in config.potential.levels)
         return _finish(campaign, settled=settled)
 
 
-def _begin(campaign: Campaign) -> None:
+def _initial_fit(campaign: Campaign) -> None:
     """Round 0: label the initial structures and fit them."""
     (campaign.folder / "checkpoints").mkdir(exist_ok=True)
     config = campaign.config
@@ -177,20 +178,19 @@ def _begin(campaign: Campaign) -> None:
             f"see failed.json in the folders of {campaign.folder / 'tasks' / 'label'}"
         )
     level = config.potential.levels[0]
-    fit_to_data(campaign, FitStart.new(config.potential, config.fit.zbl), level, 0)
+    fit_to_data(campaign, level, 0)
     failed = len(structures) - len(added)
     close_round(campaign, Round(0, level, labelled=len(added), failed=failed))
 
 
-def _learn_level(campaign: Campaign, level: int, stages: Sequence[Stage]) -> bool:
+def _run_level(campaign: Campaign, level: int, stages: Sequence[Stage]) -> bool:
     """Settle all stages at one level; False when a stage takes too many rounds."""
     if level != campaign.rounds[-1].level:
-        start = start_from_last(campaign, level)
-        fit_to_data(campaign, start, level, len(campaign.rounds))
+        fit_to_data(campaign, level, len(campaign.rounds))
         close_round(campaign, Round(len(campaign.rounds), level))
     while True:
         known = len(campaign.training)
-        if not all(_settle(campaign, level, stage) for stage in stages):
+        if not all(_run_stage(campaign, level, stage) for stage in stages):
             return False
         if not campaign.config.revisit or len(campaign.training) == known:
             break
@@ -198,20 +198,20 @@ def _learn_level(campaign: Campaign, level: int, stages: Sequence[Stage]) -> boo
     return True
 
 
-def _settle(campaign: Campaign, level: int, stage: Stage) -> bool:
-    """Go through rounds of one stage until nothing is risky; False when they are too many."""
+def _run_stage(campaign: Campaign, level: int, stage: Stage) -> bool:
+    """Run rounds of one stage until nothing is risky; False when they are too many."""
     first = 0
     for _ in range(campaign.config.max_rounds):
         one = Round(len(campaign.rounds), level, stage.name)
-        folders, one, first = _sweep(campaign, stage, one, first)
+        folders, one, first = _run_round(campaign, stage, one, first)
         if one.risky == 0 and one.exploded == 0:
-            close_round(campaign, _test(campaign, stage, folders, one))
+            close_round(campaign, _test_on_snapshots(campaign, stage, folders, one))
             return True
-        close_round(campaign, _teach(campaign, folders, one))
+        close_round(campaign, _label_and_refit(campaign, folders, one))
     return False
 
 
-def _sweep(
+def _run_round(
     campaign: Campaign, stage: Stage, one: Round, first: int
 ) -> tuple[list[Path], Round, int]:
     """Run the batches of a stage, beginning with one, until something risky is met or all ran.
@@ -219,15 +219,15 @@ def _sweep(
     Returns the folders of the runs, the round, and the batch that the next round begins
     with: the one that met something.
     """
-    seeds = [campaign.seed(1, one.level, one.number, n) for n in range(len(stage.jobs))]
+    seeds = [campaign.seed(1, one.level, one.number, n) for n in range(len(stage.runs))]
     starts = np.cumsum([0, *map(len, stage.batches)])
     folders: list[Path] = []
     potential = campaign.fitted
     for turn in range(len(stage.batches)):
         batch = (first + turn) % len(stage.batches)
         tasks = [
-            _job_task(campaign.config, stage, job, seeds[starts[batch] + n], potential)
-            for n, job in enumerate(stage.batches[batch])
+            _run_task(campaign.config, stage, run, seeds[starts[batch] + n], potential)
+            for n, run in enumerate(stage.batches[batch])
         ]
         sampler = stage.batches[batch][0].sampler
         what = f"round {one.number}, {stage.name}: {'MD' if sampler == 'md' else sampler}"
@@ -239,14 +239,16 @@ def _sweep(
     return folders, one, 0
 
 
-def _job_task(config: LearnConfig, stage: Stage, job: Job, seed: int, potential: Fitted) -> Task:
-    """Make the task of a job."""
+def _run_task(
+    config: LearnConfig, stage: Stage, run: SamplerRun, seed: int, potential: Fitted
+) -> Task:
+    """Make the task of one run of a stage."""
     md, guard = config.md, config.guard
-    snapshots = -(-config.test.configurations // len(stage.jobs))
-    if job.sampler != "md":
-        sampler = next(s for s in config.samplers if (s.name or s.method) == job.sampler)
-        exploration = Exploration(
-            name=job.name,
+    snapshots = -(-config.test.configurations // len(stage.runs))
+    if run.sampler != "md":
+        sampler = next(s for s in config.samplers if (s.name or s.method) == run.sampler)
+        exploration = ExplorationRun(
+            name=run.name,
             sampler=sampler,
             every=guard.every,
             select=guard.select,
@@ -254,10 +256,10 @@ def _job_task(config: LearnConfig, stage: Stage, job: Job, seed: int, potential:
             snapshots=snapshots,
             seed=seed,
         )
-        return exploration_task(exploration, job.atoms, potential)
-    run = Run(
-        name=job.name,
-        temperature=job.temperature,
+        return exploration_task(exploration, run.start, potential)
+    dynamics = MDRun(
+        name=run.name,
+        temperature=run.temperature,
         steps=stage.steps,
         timestep=md.timestep / 1000.0,
         damping=md.damping / 1000.0,
@@ -269,12 +271,12 @@ def _job_task(config: LearnConfig, stage: Stage, job: Job, seed: int, potential:
         seed=seed,
         ranks=stage.ranks,
     )
-    return dynamics_task(run, job.atoms, potential)
+    return dynamics_task(dynamics, run.start, potential)
 
 
 def _with_outcomes(one: Round, folders: Sequence[Path]) -> Round:
     """Add to a round what some of its runs met."""
-    outcomes = [outcome_of(folder) for folder in folders]
+    outcomes = [MDOutcome.read(folder) for folder in folders]
     return dataclasses.replace(
         one,
         runs=one.runs + len(outcomes),
@@ -285,12 +287,12 @@ def _with_outcomes(one: Round, folders: Sequence[Path]) -> Round:
     )
 
 
-def _teach(campaign: Campaign, folders: list[Path], one: Round) -> Round:
-    """Label the risky configurations worth it and fit again."""
+def _label_and_refit(campaign: Campaign, folders: list[Path], one: Round) -> Round:
+    """Label the risky configurations that are worth it and fit again."""
     config = campaign.config
     old = campaign.fitted
     nearest = config.guard.min_distance or config.potential.min_dist
-    task = select_task(folders, old, campaign.training, config.guard, nearest)
+    task = select_task(folders, old, campaign.data, config.guard, nearest)
     chosen, left_out = read_chosen(campaign.run(f"round {one.number}: select", [task])[0])
     chosen = chosen or _lost_starts(campaign, folders)
     if not chosen:
@@ -308,7 +310,7 @@ def _teach(campaign: Campaign, folders: list[Path], one: Round) -> Round:
             f"{campaign.folder / 'tasks' / 'label'}"
         )
     surprise = evaluate(MTPotential.read(old.path), added)
-    fit_to_data(campaign, start_from_last(campaign, one.level), one.level, one.number)
+    fit_to_data(campaign, one.level, one.number)
     return dataclasses.replace(
         one,
         unphysical=left_out["unphysical"],
@@ -329,7 +331,7 @@ def _lost_starts(campaign: Campaign, folders: Sequence[Path]) -> list[Atoms]:
     return [start for name, start in starts.items() if name not in known]
 
 
-def _test(campaign: Campaign, stage: Stage, folders: list[Path], one: Round) -> Round:
+def _test_on_snapshots(campaign: Campaign, stage: Stage, folders: list[Path], one: Round) -> Round:
     """Label snapshots of MD without risk and compare: they are never trained on."""
     settings = campaign.config.test
     snapshots = [frame for folder in folders for frame in snapshots_of(folder)]
@@ -338,15 +340,14 @@ def _test(campaign: Campaign, stage: Stage, folders: list[Path], one: Round) -> 
     if len(snapshots) > settings.configurations:
         kept = np.linspace(0, len(snapshots) - 1, settings.configurations).round().astype(int)
         snapshots = [snapshots[index] for index in kept]
-    provenance: dict[str, str | int | float] = {
+    provenance = {
         "made_by": "safe MD",
         "stage": stage.name,
         "round": one.number,
         "seed": campaign.config.seed,
     }
-    tasks = [label_task(frame, campaign.reference, provenance) for frame in snapshots]
-    outcomes = map(outcome_of_label, campaign.run(f"round {one.number}: test", tasks))
-    labelled = [atoms for atoms in outcomes if not isinstance(atoms, LabelFailure)]
+    made = campaign.label(f"round {one.number}: test", snapshots, [provenance] * len(snapshots))
+    labelled = [atoms for _, atoms in made]
     campaign.tests[stage.name] = labelled
     if not labelled:
         return one
@@ -363,6 +364,7 @@ def _finish(campaign: Campaign, *, settled: bool) -> LearnResult:
     """Leave the potential, the tables and the figures."""
     from pescape.figures.learning import draw_levels, draw_rounds
 
+    campaign.close_training()
     target = campaign.folder / campaign.config.potential.file
     publish(campaign.fitted.path, target)
     write_rounds(campaign.folder, campaign.rounds, settled=settled)
@@ -385,7 +387,7 @@ def _ensemble(campaign: Campaign) -> EnsembleReport | None:
         config.ensemble,
         campaign.training,
         config.fit.settings(config.seed),
-        dataclasses.replace(FitStart.new(config.potential, config.fit.zbl), level=level),
+        FitStart.new(config.potential, level, config.fit.zbl),
         campaign.store,
         campaign.executor,
         campaign.reference,

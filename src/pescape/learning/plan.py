@@ -1,7 +1,4 @@
-"""What a campaign runs: stages by size, each in batches of runs.
-
-What a round of a campaign would cost: measured speed of the kernels times the plan.
-"""
+"""What a campaign runs, stages by size and each in batches of runs, and what a round costs."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from pescape.data.configurations import as_stored
 from pescape.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ase import Atoms
@@ -28,15 +25,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """One run to be made in every round of a stage.
+class SamplerRun:
+    """One run of a sampler, made in every round of a stage.
 
     Parameters
     ----------
     name, family
         Of its start, for people.
-    atoms
-        The start.
+    start
+        Where it begins.
     sampler
         ``"md"`` or the name of another sampler.
     temperature
@@ -45,7 +42,7 @@ class Job:
 
     name: str
     family: str
-    atoms: Atoms
+    start: Atoms
     sampler: str
     temperature: float = 0.0
 
@@ -59,18 +56,18 @@ class Stage:
     name
         Of the stage.
     batches
-        A round may end after each; the jobs of one sampler only share a batch.
+        A round may end after each; the runs of a batch are of one sampler.
     steps, ranks
         Of each MD run.
     """
 
     name: str
-    batches: tuple[tuple[Job, ...], ...]
+    batches: tuple[tuple[SamplerRun, ...], ...]
     steps: int
     ranks: int
 
     @property
-    def jobs(self) -> tuple[Job, ...]:
+    def runs(self) -> tuple[SamplerRun, ...]:
         """All of them, in order."""
         return tuple(chain.from_iterable(self.batches))
 
@@ -122,19 +119,17 @@ def as_named(atoms: Atoms) -> Atoms:
 def _stage(config: LearnConfig, stage: StageConfig, starts: Sequence[Atoms]) -> Stage:
     md = config.md
     temperatures = stage.temperatures or md.temperatures
-    batches: list[tuple[Job, ...]] = []
+    batches: list[tuple[SamplerRun, ...]] = []
     for sampler in stage.samplers or config.sampler_names:
-        jobs = list(_jobs(sampler, starts, temperatures if sampler == "md" else (0.0,)))
-        size = md.batch or len(jobs)
-        batches += [tuple(jobs[i : i + size]) for i in range(0, len(jobs), size)]
+        runs = [
+            SamplerRun(start.info["name"], start.info["family"], start, sampler, temperature)
+            for start in starts
+            for temperature in (temperatures if sampler == "md" else (0.0,))
+        ]
+        size = md.batch or len(runs)
+        batches += [tuple(runs[i : i + size]) for i in range(0, len(runs), size)]
     ranks = stage.ranks or md.ranks or config.where.cores_of("md")
     return Stage(stage.name, tuple(batches), stage.steps or md.steps, ranks)
-
-
-def _jobs(sampler: str, starts: Sequence[Atoms], temperatures: Sequence[float]) -> Iterator[Job]:
-    for atoms in starts:
-        for temperature in temperatures:
-            yield Job(atoms.info["name"], atoms.info["family"], atoms, sampler, temperature)
 
 
 @dataclass(frozen=True)
@@ -158,18 +153,18 @@ def families_of(stages: Sequence[Stage]) -> list[FamilyPlan]:
     plans: dict[tuple[str, str], FamilyPlan] = {}
     for stage in stages:
         seen: set[int] = set()
-        for job in stage.jobs:
-            atoms, key = len(job.atoms), (stage.name, job.family)
+        for run in stage.runs:
+            atoms, key = len(run.start), (stage.name, run.family)
             old = plans.get(key, FamilyPlan(*key, 0, atoms, atoms, 0, 0))
             plans[key] = dataclasses.replace(
                 old,
-                starts=old.starts + (id(job.atoms) not in seen),
+                starts=old.starts + (id(run.start) not in seen),
                 smallest=min(old.smallest, atoms),
                 largest=max(old.largest, atoms),
                 runs=old.runs + 1,
-                atom_steps=old.atom_steps + atoms * stage.steps * (job.sampler == "md"),
+                atom_steps=old.atom_steps + atoms * stage.steps * (run.sampler == "md"),
             )
-            seen.add(id(job.atoms))
+            seen.add(id(run.start))
     return list(plans.values())
 
 
@@ -205,7 +200,7 @@ def costs_of(config: LearnConfig, stages: Sequence[Stage]) -> list[LevelCost]:
     Contour exploration and saddle searches are not counted.
     """
     costs = []
-    sample = _crowd(stages[0].jobs[0].atoms)
+    sample = _crowd(stages[0].runs[0].start)
     for level in config.potential.levels:
         settings = config.potential
         potential = MTPotential.untrained(
@@ -218,8 +213,8 @@ def costs_of(config: LearnConfig, stages: Sequence[Stage]) -> list[LevelCost]:
         seconds = _seconds(potential, sample)
         hours = []
         for stage in stages:
-            runs = [job for job in stage.jobs if job.sampler == "md"]
-            work = sum(len(job.atoms) for job in runs) * stage.steps * seconds
+            runs = [run for run in stage.runs if run.sampler == "md"]
+            work = sum(len(run.start) for run in runs) * stage.steps * seconds
             hours.append((work + len(runs) * START_SECONDS) / 3600.0)
         costs.append(LevelCost(level, potential.parameter_count, seconds, tuple(hours)))
     return costs

@@ -1,32 +1,25 @@
-"""What happened in each round of a learning campaign.
-
-Where a campaign stands, from what its folder holds.
-
-What each level of a campaign cost and reached.
-"""
+"""Records of a campaign: its rounds, its levels, and where it stands."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-from pydantic import AfterValidator
-
-from pescape.calculators.mtp.contraction import LEVELS
-from pescape.files import write_json, write_text
+from pescape.files import write_json, write_table
 from pescape.tasks.store import TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pescape.calculators.mtp.fit import Errors
+    from pescape.calculators.fit.errors import Errors
     from pescape.tasks.store import KindSummary
+
+_PROGRESS = "progress.json"
+_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,108 +78,38 @@ class Round:
     test_force_rmse: float | None = None
 
 
-def write_rounds(folder: Path, rounds: list[Round], *, settled: bool) -> None:
-    """Write ``rounds.json`` and ``rounds.csv``."""
-    rows = [dataclasses.asdict(one) for one in rounds]
-    write_json(folder / "rounds.json", {"settled": settled, "rounds": rows})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in dataclasses.fields(Round)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / "rounds.csv", text.getvalue())
-
-
-def read_rounds(folder: Path) -> tuple[list[Round], bool]:
-    """Read ``rounds.json``: the rounds, and whether the campaign has settled."""
-    content = json.loads((folder / "rounds.json").read_text())
-    return [Round(**row) for row in content["rounds"]], content["settled"]
-
-
-_PROGRESS = "progress.json"
-_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Status:
-    """What a campaign has done and is doing.
-
-    Parameters
-    ----------
-    settled
-        It has ended, and nothing risky was left.
-    rounds, levels
-        Those that have ended.
-    stage, done, total
-        What it was last seen to do, and how many tasks of that were finished.
-    tasks
-        Finished and failed tasks and their times, by kind.
-    """
-
-    settled: bool
-    rounds: tuple[Round, ...]
-    levels: tuple[LevelSummary, ...]
-    stage: str
-    done: int
-    total: int
-    tasks: dict[str, KindSummary]
-
-
-class _Progress(TypedDict):
-    """What the progress file holds."""
-
-    stage: str
-    done: int
-    total: int
-
-
-class ProgressFile:
-    """Keeps what a campaign does in a file, without writing too often.
+def write_rounds(folder: Path, rounds: Sequence[Round], *, settled: bool) -> None:
+    """Write ``rounds.json`` and ``rounds.csv``.
 
     Parameters
     ----------
     folder
         Of the campaign.
+    rounds
+        That have ended; at least one.
+    settled
+        Whether the campaign has ended with nothing risky left.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / _PROGRESS
-        self._next = 0.0
-
-    def tell(self, stage: str, done: int, total: int) -> None:
-        """Write what is being done, at its begin, at its end and now and then."""
-        now = time.monotonic()
-        if 0 < done < total and now < self._next:
-            return
-        self._next = now + _SECONDS
-        write_json(self._path, {"stage": stage, "done": done, "total": total})
+    rows = [dataclasses.asdict(one) for one in rounds]
+    write_json(folder / "rounds.json", {"settled": settled, "rounds": rows})
+    write_table(folder / "rounds.csv", rows)
 
 
-def read_status(folder: Path) -> Status:
-    """Read where a campaign stands; it may be running meanwhile."""
-    rounds, settled = read_rounds(folder)
-    path = folder / _PROGRESS
-    now: _Progress = {"stage": "", "done": 0, "total": 0}
-    if path.exists():
-        now = json.loads(path.read_text())
-    return Status(
-        settled=settled,
-        rounds=tuple(rounds),
-        levels=tuple(read_levels(folder)),
-        stage=now["stage"],
-        done=now["done"],
-        total=now["total"],
-        tasks=TaskStore(folder / "tasks", read_only=True).summary(),
-    )
+def read_rounds(folder: Path) -> tuple[list[Round], bool]:
+    """Read ``rounds.json``.
 
+    Parameters
+    ----------
+    folder
+        Of the campaign.
 
-def _known(level: int) -> int:
-    if level not in LEVELS:
-        raise ValueError(f"level {level} is not an even number from {LEVELS[0]} to {LEVELS[-1]}")
-    return level
-
-
-#: The level of a potential, in configurations.
-Level = Annotated[int, AfterValidator(_known)]
+    Returns
+    -------
+    tuple
+        The rounds, and whether the campaign has settled.
+    """
+    content = json.loads((folder / "rounds.json").read_text())
+    return [Round(**row) for row in content["rounds"]], content["settled"]
 
 
 @dataclass(frozen=True)
@@ -229,7 +152,17 @@ class LevelSummary:
 def summary_of(
     level: int, parameters: int, rounds: Sequence[Round], tested: Errors | None
 ) -> LevelSummary:
-    """Sum up the rounds of a level."""
+    """Sum up the rounds of a level.
+
+    Parameters
+    ----------
+    level, parameters
+        Of the potential.
+    rounds
+        Of the level, in order.
+    tested
+        Errors on snapshots of safe MD, if there are any.
+    """
     labelled: dict[str, int] = {}
     last: dict[str, Round] = {}
     for one in rounds:
@@ -256,24 +189,114 @@ def summary_of(
 
 
 def write_levels(folder: Path, levels: Sequence[LevelSummary]) -> None:
-    """Write ``levels.json`` and ``levels.csv``."""
+    """Write ``levels.json`` and ``levels.csv``.
+
+    Parameters
+    ----------
+    folder
+        Of the campaign.
+    levels
+        That have settled; at least one.
+    """
     rows = [dataclasses.asdict(one) for one in levels]
     write_json(folder / "levels.json", rows)
     stages = list(dict.fromkeys(stage for one in levels for stage in one.labelled))
-    flat: list[dict[str, Any]] = []
     for row in rows:
         counts = row.pop("labelled")
-        flat.append(row | {f"labelled {stage}": counts.get(stage, 0) for stage in stages})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    write_text(folder / "levels.csv", text.getvalue())
+        row.update({f"labelled {stage}": counts.get(stage, 0) for stage in stages})
+    write_table(folder / "levels.csv", rows)
 
 
 def read_levels(folder: Path) -> list[LevelSummary]:
-    """Read ``levels.json``; empty before the first level has settled."""
+    """Read ``levels.json`` of a campaign's folder; empty before the first level has settled."""
     path = folder / "levels.json"
     if not path.exists():
         return []
     return [LevelSummary(**row) for row in json.loads(path.read_text())]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a campaign has done and is doing.
+
+    Parameters
+    ----------
+    settled
+        It has ended, and nothing risky was left.
+    rounds, levels
+        Those that have ended.
+    stage, done, total
+        What it was last seen to do, and how many tasks of that were finished.
+    tasks
+        Finished and failed tasks and their times, by kind.
+    """
+
+    settled: bool
+    rounds: tuple[Round, ...]
+    levels: tuple[LevelSummary, ...]
+    stage: str
+    done: int
+    total: int
+    tasks: dict[str, KindSummary]
+
+
+class _Progress(TypedDict):
+    """What the progress file holds."""
+
+    stage: str
+    done: int
+    total: int
+
+
+class ProgressFile:
+    """A file that says what a campaign is doing, written at most once a second.
+
+    Parameters
+    ----------
+    folder
+        Of the campaign.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _PROGRESS
+        self._next = 0.0
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Write what is being done: at its begin, at its end and now and then.
+
+        Parameters
+        ----------
+        stage
+            A phrase for people.
+        done, total
+            Numbers of its tasks.
+        """
+        now = time.monotonic()
+        if 0 < done < total and now < self._next:
+            return
+        self._next = now + _SECONDS
+        write_json(self._path, {"stage": stage, "done": done, "total": total})
+
+
+def read_status(folder: Path) -> Status:
+    """Read where a campaign stands; it may be running meanwhile.
+
+    Parameters
+    ----------
+    folder
+        Of the campaign.
+    """
+    rounds, settled = read_rounds(folder)
+    path = folder / _PROGRESS
+    now: _Progress = {"stage": "", "done": 0, "total": 0}
+    if path.exists():
+        now = json.loads(path.read_text())
+    return Status(
+        settled=settled,
+        rounds=tuple(rounds),
+        levels=tuple(read_levels(folder)),
+        stage=now["stage"],
+        done=now["done"],
+        total=now["total"],
+        tasks=TaskStore(folder / "tasks", read_only=True).summary(),
+    )

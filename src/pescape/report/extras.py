@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from pescape.ensemble.learning_curve import LearningCurve
 from pescape.ensemble.results import Spread, read_report
 from pescape.ensemble.tree import Branch
@@ -45,7 +47,7 @@ def ensemble_section(source: Path, folder: Path) -> Extra:
     content = read_report(source)
     try:
         spreads = [Spread(**one) for one in content["values"]]
-        tree = Branch.from_json(content["tree"])
+        tree = TypeAdapter(Branch).validate_python(content["tree"])
         members = [one["values"] for one in content["members"]]
         pictures = [
             _picture(
@@ -161,8 +163,8 @@ def curve_section(source: Path, folder: Path) -> Extra:
         Of the report.
     """
     try:
-        content = json.loads((source / "curve.json").read_text(encoding="utf-8"))
-        curve = LearningCurve.from_json(content)
+        content = (source / "curve.json").read_bytes()
+        curve = TypeAdapter(LearningCurve).validate_json(content)
         text = f"Tested on {curve.test_configurations} configurations that nothing is fitted to."
         table = _points(curve)
     except FileNotFoundError as error:

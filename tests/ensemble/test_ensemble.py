@@ -13,14 +13,14 @@ import pytest
 
 from pescape.cli import main
 from pescape.config import load_config, validate
-from pescape.ensemble.config import EnsembleConfig, member_seeds
+from pescape.ensemble.config import EnsembleConfig, EnsembleRunConfig
+from pescape.ensemble.members import member_seeds
 from pescape.ensemble.results import Member, read_report, report_of
 from pescape.ensemble.run import (
-    EnsembleRunConfig,
     ensemble_of_files,
     ensemble_progress,
 )
-from pescape.ensemble.tree import count_satisfied, decision_tree, drawn_tree
+from pescape.ensemble.tree import count_satisfied, decision_tree, tree_text
 from pescape.errors import ConfigError, TaskError
 from pescape.files import read_lines
 from pescape.labelling import label, reference_from
@@ -242,7 +242,7 @@ VERDICTS = {
 
 def test_the_tree_parts_members_by_one_predicate_after_the_other():
     tree = decision_tree(VERDICTS, ["a", "b"])
-    assert drawn_tree(tree).splitlines() == [
+    assert tree_text(tree).splitlines() == [
         "5 members",
         "├─ a: 4",
         "│  ├─ b: 2",

@@ -1,8 +1,10 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import ase.io
 import pytest
+from pydantic import TypeAdapter
 
 from pescape.calculators.mtp.fit import FitSettings
 from pescape.cli import main
@@ -14,8 +16,8 @@ from pescape.ensemble.learning_curve import (
 )
 from pescape.figures.learning import draw_learning_curve
 from pescape.files import read_lines
+from pescape.fits.task import FitStart
 from pescape.labelling import label, reference_from
-from pescape.learning.work import FitStart
 from pescape.plugins.structures import crystal, strained_and_rattled
 from pescape.tasks.store import TaskStore
 
@@ -65,7 +67,7 @@ def test_more_data_and_more_parameters_make_potentials_better(data, tmp_path):
     again, _ = curve_of(data, tmp_path, sizes=(2, 16))
     assert again == curve
     assert started(store) == 4
-    assert LearningCurve.from_json(json.loads(json.dumps(curve.to_json()))) == curve
+    assert TypeAdapter(LearningCurve).validate_json(json.dumps(asdict(curve))) == curve
     draw_learning_curve(curve, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 5000
 
@@ -102,7 +104,7 @@ def test_the_command_leaves_numbers_and_a_figure(data, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["learning-curve", *files, *options])
     assert not end.value.code
-    found = LearningCurve.from_json(json.loads((tmp_path / "out" / "curve.json").read_text()))
+    found = TypeAdapter(LearningCurve).validate_json((tmp_path / "out" / "curve.json").read_text())
     assert [one.configurations for one in found.points] == [4, 16]
     assert (tmp_path / "out" / "curve.png").exists()
     assert f"{found.points[0].test_force_rmse:.4g}" in capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""Fits of potentials as tasks, for active learning, ensembles and learning curves."""
