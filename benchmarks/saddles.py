@@ -5,7 +5,7 @@ that reach a first-order saddle (success), median force calls to 0.01 and 0.001 
 count as infinite), the fraction of saddles connected to the starting minimum, force calls spent
 per connected saddle below 1.5 eV (calls/low), and CPU milliseconds per call outside the
 calculator. Starts are Gaussian displacements of 0.2 Å within 3.3 Å of a random atom of the
-island, or of a neighbour of the vacancy. Fix the number of threads (OMP_NUM_THREADS=1).
+island, or of a neighbor of the vacancy. Fix the number of threads (OMP_NUM_THREADS=1).
 
     python benchmarks/saddles.py                                   # all, some 20 minutes
     python benchmarks/saddles.py --starts 8 8 --methods ours       # ours alone, seconds
@@ -26,12 +26,8 @@ from ase.calculators.emt import EMT
 from heptamer import MorsePt, heptamer
 
 from pescape.plugins.dynamics import Dimer
-from pescape.plugins.dynamics.saddle.search import (
-    CampaignSettings,
-    relax,
-    slide_down,
-    start_displacement,
-)
+from pescape.plugins.dynamics.saddle.relax import connect_to_minima, largest_displacement, relax
+from pescape.plugins.dynamics.saddle.rotation import local_displacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,16 +36,17 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
 FMAX, ROUGH, MOST_CALLS = 0.001, 0.01, 1500
+SAME = 0.3  # Å: two minima are one when no atom is further apart
 
 
 @dataclass(frozen=True)
 class System:
-    """A minimum, how to displace it, and its calculator."""
+    """A minimum, its calculator, and the atoms around which it is displaced."""
 
     name: str
     minimum: Atoms
     calculator: Callable[[], Calculator]
-    settings: CampaignSettings
+    centers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -94,11 +91,11 @@ def vacancy() -> System:
     atoms = bulk("Cu", cubic=True) * 2
     site = int(np.argmin(np.linalg.norm(atoms.positions, axis=1)))
     near = np.argsort(atoms.get_distances(site, range(len(atoms)), mic=True))[1:13]
-    neighbours = tuple(int(i) - (i > site) for i in near)
+    neighbors = tuple(int(i) - (i > site) for i in near)
     del atoms[site]
     atoms.calc = EMT()
     relax(atoms, 1e-5, 200)
-    return System("Cu vacancy, EMT", atoms, EMT, CampaignSettings(centres=neighbours))
+    return System("Cu vacancy, EMT", atoms, EMT, neighbors)
 
 
 def island() -> System:
@@ -106,8 +103,8 @@ def island() -> System:
     atoms = heptamer()
     atoms.calc = MorsePt()
     relax(atoms, 1e-5, 500)
-    settings = CampaignSettings(centres=tuple(range(len(atoms) - 7, len(atoms))))
-    return System("Pt heptamer on Pt(111), Morse", atoms, MorsePt, settings)
+    centers = tuple(range(len(atoms) - 7, len(atoms)))
+    return System("Pt heptamer on Pt(111), Morse", atoms, MorsePt, centers)
 
 
 def ours(atoms: Atoms, shift: np.ndarray) -> np.ndarray | None:
@@ -158,9 +155,9 @@ METHODS = {"ours": ours, "vtst": vtst, "ase": ase, "sella": sella}
 def search(
     system: System, method: Callable[[Atoms, np.ndarray], np.ndarray | None], number: int
 ) -> Outcome:
-    """Search from one start and slide down from what was found."""
-    seed = np.random.SeedSequence(number)
-    shift = start_displacement(system.minimum, seed, system.settings)
+    """Search from one start and relax to both sides of what was found."""
+    rng = np.random.default_rng(np.random.SeedSequence(number))
+    shift = local_displacement(system.minimum, int(rng.choice(system.centers)), rng)
     energy = system.minimum.get_potential_energy()
     atoms = system.minimum.copy()
     atoms.calc = system.calculator()
@@ -179,8 +176,10 @@ def search(
     saddle.calc = system.calculator()
     saddle.positions = atoms.positions
     height = saddle.get_potential_energy() - energy
-    ends, _ = slide_down(saddle, mode, system.minimum, energy, system.settings)
-    connected = any(end.converged and end.distance < system.settings.same for end in ends)
+    connected = False
+    for end in connect_to_minima(saddle, mode):
+        saddle.positions = end.positions
+        connected |= end.converged and largest_displacement(saddle, system.minimum) < SAME
     return Outcome(made, watch.rough, made, connected, height, cpu)
 
 

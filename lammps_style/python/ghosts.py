@@ -1,4 +1,4 @@
-"""Neighbours of the atoms that one LAMMPS rank owns, among these and their ghosts."""
+"""Neighbors of the atoms that one LAMMPS rank owns, among these and their ghosts."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GhostNeighbors:
-    """A neighbour list that stays valid while no atom moves by more than half the skin.
+    """A neighbor list that stays valid while no atom moves by more than half the skin.
 
     Attributes
     ----------
     species : (n,) int32 array
         Species of owned and ghost atoms; -1 for types that are handled elsewhere.
     offsets : (nlocal + 1,) int64 array
-        Where the neighbours of each owned atom begin in `indices`.
+        Where the neighbors of each owned atom begin in `indices`.
     indices : (m,) int32 array
-        Neighbours, owned or ghost.
+        Neighbors, owned or ghost.
     shifts : (m, 3) array
         Zero: ghosts sit where they act.
     ours : (k,) int64 array
@@ -58,7 +58,7 @@ class GhostNeighbors:
     def around(
         self, block: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-        """Cut out some owned atoms with their neighbours.
+        """Cut out some owned atoms with their neighbors.
 
         Parameters
         ----------
@@ -68,7 +68,7 @@ class GhostNeighbors:
         Returns
         -------
         members
-            The block's atoms, then those of their neighbours that are not among them.
+            The block's atoms, then those of their neighbors that are not among them.
         offsets, indices
             The list of the cut-out.
         """

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 FIX, COMPUTE = "pescape", "pescape_range"
 #: Å that ghosts reach beyond the cut-off: LAMMPS' default skin for metal units.
 GHOST_SKIN = 2.0
-#: Å of our own neighbour list, which need not be LAMMPS'.
+#: Å of our own neighbor list, which need not be LAMMPS'.
 LIST_SKIN = 1.0
 #: How many numbers the guard offers as f_pescape[1], f_pescape[2], ...
 VECTOR_LENGTH = 5
@@ -78,7 +78,7 @@ class Session:
     step
         The time step of the last evaluation.
     at_start
-        What to do after the forces that start a run (or that a minimiser asks for again).
+        What to do after the forces that start a run (or that a minimizer asks for again).
     callback
         What LAMMPS holds a pointer to.
     failure

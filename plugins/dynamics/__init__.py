@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from pescape.plugins.dynamics.contour.exploration import ContourExploration
     from pescape.plugins.dynamics.md.nvt_ramp import NVTRamp
     from pescape.plugins.dynamics.saddle.dimer import Dimer
-    from pescape.plugins.dynamics.saddle.translation import SaddleFilter
+    from pescape.plugins.dynamics.saddle.rotation import SaddleFilter
 
 _MODULES = {
     "ContourExploration": "contour.exploration",
     "Dimer": "saddle.dimer",
     "NVTRamp": "md.nvt_ramp",
-    "SaddleFilter": "saddle.translation",
+    "SaddleFilter": "saddle.rotation",
 }
 
 __all__ = ["ContourExploration", "Dimer", "NVTRamp", "SaddleFilter"]

@@ -1,11 +1,8 @@
-"""Why a run ended, as an object that says so in words and in numbers.
-
-Limits that a configuration must keep: energy, force, distance, displacement.
-"""
+"""Limits that a configuration must keep, and why a run ended."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isfinite, sqrt
 from typing import Literal
 
@@ -58,20 +55,8 @@ class StopReason:
     def __str__(self) -> str:
         return f"step {self.step}: {self.message}"
 
-    def todict(self) -> dict[str, str | float | int | None]:
-        """Return the reason as plain data."""
-        return asdict(self)
 
-
-_SKIN = 1.0
-_LIMITS = (
-    "max_force",
-    "max_energy",
-    "max_deviation",
-    "min_distance",
-    "distance_ratio",
-    "max_displacement",
-)
+_SKIN = 1.0  # of the neighbor list, Å
 
 
 @dataclass(frozen=True)
@@ -111,17 +96,13 @@ class Guards:
     caught: tuple[type[Exception], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in _LIMITS:
+        energies = ("max_force", "max_energy", "max_deviation")
+        for name in (*energies, "min_distance", "distance_ratio", "max_displacement"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}: a positive limit, or None, is needed")
         if self.retries < 0:
             raise ValueError(f"retries is {self.retries}: 0 or more is needed")
-
-    @property
-    def watches_distances(self) -> bool:
-        """Whether any limit on distances is set."""
-        return self.min_distance is not None or self.distance_ratio is not None
 
 
 @dataclass(frozen=True)
@@ -134,8 +115,30 @@ class Violation:
     limit: float | None = None
 
 
+class LimitBroken(Exception):  # noqa: N818 -- it ends no program
+    """Raised where a configuration breaks a limit.
+
+    Parameters
+    ----------
+    violation
+        What it broke.
+    """
+
+    def __init__(self, violation: Violation) -> None:
+        super().__init__(violation.message)
+        self.violation = violation
+
+
 class DistanceWatch:
-    """Finds pairs of atoms that are too close, with a neighbour list that is seldom rebuilt."""
+    """Finds pairs of atoms that are too close, with a neighbor list that is seldom rebuilt.
+
+    Parameters
+    ----------
+    guards
+        The limits.
+    atoms
+        The atoms that are watched.
+    """
 
     def __init__(self, guards: Guards, atoms: Atoms) -> None:
         self._guards = guards
@@ -204,10 +207,17 @@ class GuardKeeper:
         self.start = np.array(start)
         self.energy = float(energy)
         self._natoms = len(atoms)
-        self._distances = DistanceWatch(guards, atoms) if guards.watches_distances else None
+        watched = guards.min_distance is not None or guards.distance_ratio is not None
+        self._distances = DistanceWatch(guards, atoms) if watched else None
 
     def check_positions(self, positions: np.ndarray) -> Violation | None:
-        """Return what positions, (natoms, 3), break: known before any force is computed."""
+        """Return what positions break, which is known before any force is computed.
+
+        Parameters
+        ----------
+        positions
+            Positions, (natoms, 3), Å.
+        """
         limit = self.guards.max_displacement
         if limit is not None:
             value = float(np.linalg.norm(positions - self.start, axis=1).max())
@@ -219,22 +229,32 @@ class GuardKeeper:
     def check_results(
         self, energy: float, forces: np.ndarray, aim: float | None = None
     ) -> Violation | None:
-        """Return what an energy (eV) and forces, (natoms, 3) in eV/Å, break."""
+        """Return what the calculator's results break.
+
+        Parameters
+        ----------
+        energy
+            Potential energy, eV.
+        forces
+            Forces, (natoms, 3), eV/Å.
+        aim
+            Energy aimed at, eV; None where there is none.
+        """
         component = float(max(forces.max(), -forces.min()))
         if not (isfinite(energy) and isfinite(component)):
             return Violation("not_finite", "the calculator returned numbers that are not finite")
         limit = self.guards.max_force
-        largest = 0.0
         if limit is not None and component * sqrt(3) > limit:
             largest = float(np.sqrt(np.einsum("ij,ij->i", forces, forces).max()))
-        if limit is not None and largest > limit:
-            message = f"the largest force is {largest:.2f} eV/Å; the most allowed is {limit} eV/Å"
-            return Violation("force", message, largest, limit)
-        above = (energy - self.energy) / self._natoms
-        limit = self.guards.max_energy
-        if limit is not None and above > limit:
-            message = f"{above:.4f} eV/atom above the start; the most allowed is {limit}"
-            return Violation("energy", message, float(above), limit)
+            if largest > limit:
+                message = (
+                    f"the largest force is {largest:.2f} eV/Å; the most allowed is {limit} eV/Å"
+                )
+                return Violation("force", message, largest, limit)
+        limit, value = self.guards.max_energy, (energy - self.energy) / self._natoms
+        if limit is not None and value > limit:
+            message = f"{value:.4f} eV/atom above the start; the most allowed is {limit}"
+            return Violation("energy", message, float(value), limit)
         limit = self.guards.max_deviation
         if limit is not None and aim is not None:
             value = abs(energy - aim) / self._natoms

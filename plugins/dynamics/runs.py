@@ -1,29 +1,20 @@
-"""Checkpoint files: arrays and plain data in one NumPy archive, replaced atomically.
-
-Images of a search as frames that carry their energy and forces.
-
-What runs under guards have in common: reasons to end, checkpoints, logs and trajectories.
-"""
+"""What runs under guards have in common: reasons to end, checkpoints, logs and trajectories."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-import re
-import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 from ase.io.trajectory import Trajectory
 from ase.optimize.optimize import Dynamics
 from ase.parallel import world
 
+from pescape.files import atomic
 from pescape.plugins.dynamics.guards import StopReason
 
 if TYPE_CHECKING:
@@ -42,7 +33,11 @@ class CheckpointError(RuntimeError):
 
 
 def write_checkpoint(
-    path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], data: Mapping[str, Any]
+    path: str | Path,
+    kind: str,
+    arrays: Mapping[str, np.ndarray],
+    data: Mapping[str, Any],
+    atoms: Atoms | None = None,
 ) -> None:
     """Write a checkpoint so that a kill at any time leaves either the old file or the new one.
 
@@ -56,24 +51,21 @@ def write_checkpoint(
         Arrays, kept bit for bit.
     data
         What JSON can hold; floats survive exactly.
+    atoms
+        Atoms that the run is of; their elements and cell are kept.
     """
-    path = Path(path)
+    members: dict[str, Any] = dict(arrays)
+    if atoms is not None:
+        members |= {"numbers": atoms.numbers, "cell": atoms.cell.array}
     text = json.dumps({"kind": kind, "data": dict(data)})
-    buffer = io.BytesIO()
-    members: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     members[_META] = np.frombuffer(text.encode(), dtype=np.uint8)
-    np.savez(buffer, **members)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(buffer.getvalue())
-        os.replace(name, path)  # noqa: PTH105
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **members)
 
 
-def read_checkpoint(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_checkpoint(
+    path: str | Path, kind: str, atoms: Atoms | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a checkpoint back.
 
     Parameters
@@ -82,11 +74,18 @@ def read_checkpoint(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray],
         File that `write_checkpoint` wrote.
     kind
         Name of the class that reads.
+    atoms
+        Atoms that the run goes on with.
 
     Returns
     -------
     tuple
         The arrays and the plain data.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no checkpoint, one of another class, or one of other atoms or another cell.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -101,109 +100,29 @@ def read_checkpoint(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray],
             f"{path}: a checkpoint of {meta['kind']}, expected one of {kind}; "
             "name another file for this run"
         )
+    if atoms is not None:
+        numbers, cell = arrays.pop("numbers"), arrays.pop("cell")
+        if not np.array_equal(numbers, atoms.numbers):
+            raise CheckpointError(
+                f"{path}: a checkpoint of {len(numbers)} atoms that are not these {len(atoms)}; "
+                "name another file for this run"
+            )
+        if not np.array_equal(cell, atoms.cell.array):
+            raise CheckpointError(
+                f"{path}: the checkpoint's cell is not that of the atoms; "
+                "give the atoms that the run began with"
+            )
     return arrays, meta["data"]
 
 
-@dataclass(frozen=True, eq=False)
-class Image:
-    """One force call.
-
-    Attributes
-    ----------
-    positions
-        Positions, (natoms, 3), Å.
-    energy
-        The energy whose derivative the forces are, eV.
-    forces
-        Forces without constraints, (natoms, 3), eV/Å.
-    gradient
-        Gradient along the free degrees of freedom, (n,), eV/Å.
-    """
-
-    positions: np.ndarray
-    energy: float
-    forces: np.ndarray
-    gradient: np.ndarray
-
-
-def consistent_energy(atoms: Atoms) -> float:
-    """Return the energy that belongs to the forces, eV: `free_energy` where there is one."""
-    try:
-        return float(atoms.get_potential_energy(force_consistent=True))
-    except NotImplementedError:  # as ASE's PropertyNotImplementedError is
-        return float(atoms.get_potential_energy())
-
-
-def frame(atoms: Atoms, image: Image, **info: object) -> Atoms:
-    """Return a copy of the atoms at an image, with its energy, forces and tags in `info`."""
-    copy = atoms.copy()
-    copy.arrays["positions"] = image.positions.copy()
-    copy.info.update(info)
-    copy.calc = SinglePointCalculator(
-        copy, energy=image.energy, free_energy=image.energy, forces=image.forces
-    )
-    return copy
-
-
-class FrameWriter(Protocol):
-    """An open trajectory, or anything else that takes frames."""
-
-    def write(self, atoms: Atoms) -> object:
-        """Take a frame."""
-
-
-FrameTarget = str | Path | FrameWriter
-
-
-class FrameFile:
-    """A file that frames are appended to; `.traj` or any format that ASE appends to.
+def count_frames(path: str | Path) -> int:
+    """Return the number of frames in a trajectory file of ASE; 0 where there is none.
 
     Parameters
     ----------
-    target
-        A path, or an open object with a `write` method.
-    append
-        Keep what is there.
+    path
+        The file.
     """
-
-    def __init__(self, target: FrameTarget, *, append: bool) -> None:
-        self.target = Path(target) if isinstance(target, (str, Path)) else target
-        if isinstance(self.target, Path) and not append:
-            self.target.unlink(missing_ok=True)
-
-    def write(self, atoms: Atoms) -> None:
-        """Append a frame."""
-        if not isinstance(self.target, Path):
-            self.target.write(atoms)
-        elif self.target.suffix == ".traj":
-            with Trajectory(self.target, "a") as file:
-                file.write(atoms)
-        else:
-            write(self.target, atoms, append=True)
-
-    def drop_after(self, label: str, last: int) -> None:
-        """Drop frames at the end whose number in `info` is beyond the last one wanted.
-
-        A search that was killed has written them after its checkpoint and will write them again.
-        Files other than `.traj` and `.extxyz` stay as they are.
-
-        Parameters
-        ----------
-        label
-            Name of the number in `info`.
-        last
-            Largest number to keep.
-        """
-        if not isinstance(self.target, Path) or not self.target.is_file():
-            return
-        if self.target.suffix == ".traj":
-            _shorten_trajectory(self.target, label, last)
-        elif self.target.suffix in {".xyz", ".extxyz"}:
-            _shorten_extxyz(self.target, label, last)
-
-
-def count_frames(path: str | Path) -> int:
-    """Return the number of frames in a trajectory file; 0 where there is none."""
     path = Path(path)
     if not path.exists() or path.stat().st_size == 0:
         return 0
@@ -221,44 +140,16 @@ def keep_frames(path: str | Path, count: int) -> None:
     count
         Number of frames to keep.
     """
-    path = Path(path)
     if count_frames(path) <= count:
         return
-    scratch = path.with_name(f"{path.name}.part")
-    with Trajectory(str(path)) as frames, Trajectory(str(scratch), "w") as kept:
+    with (
+        atomic(path) as temporary,
+        Trajectory(str(path)) as frames,
+        Trajectory(str(temporary), "w") as kept,
+    ):
         kept.set_description(frames.description or {})
         for index in range(count):
             kept.write(frames[index])
-    scratch.replace(path)
-
-
-def _shorten_trajectory(path: Path, label: str, last: int) -> None:
-    with Trajectory(path) as file:
-        count = len(file)
-        while count and file[count - 1].info.get(label, last) > last:
-            count -= 1
-    keep_frames(path, count)
-
-
-def _shorten_extxyz(path: Path, label: str, last: int) -> None:
-    """Cut the text at the first of the frames to drop; a frame torn by a kill goes too."""
-    lines = path.read_text().splitlines(keepends=True)
-    ends, place = [0], 0
-    numbers: list[int] = []
-    while place < len(lines):
-        end = place + int(lines[place]) + 2
-        if end > len(lines) or not lines[end - 1].endswith("\n"):
-            break
-        found = re.search(rf"\b{label}=(\d+)", lines[place + 1])
-        numbers.append(int(found[1]) if found else last)
-        ends.append(end)
-        place = end
-    while numbers and numbers[-1] > last:
-        numbers.pop()
-        ends.pop()
-    if ends[-1] < len(lines):
-        with path.open("r+") as file:
-            file.truncate(len("".join(lines[: ends[-1]]).encode()))
 
 
 class GuardedDynamics(Dynamics):
@@ -310,7 +201,7 @@ class GuardedDynamics(Dynamics):
         self._logs = logfile is not None
         checkpoint = None
         if self.restart is not None and self.restart.exists():
-            checkpoint = self._read_checkpoint(self.restart, atoms)
+            checkpoint = read_checkpoint(self.restart, self._kind, atoms)
         path = None
         if isinstance(trajectory, (str, os.PathLike)):
             path = trajectory = str(trajectory)
@@ -327,7 +218,9 @@ class GuardedDynamics(Dynamics):
             loginterval=loginterval,
             **kwargs,
         )
-        self._frames = count_frames(path) if path is not None else _length(trajectory)
+        # of an open trajectory, as many as it tells of
+        opened = len(trajectory) if hasattr(trajectory, "__len__") else 0
+        self._frames = opened if path is None else count_frames(path)
         if trajectory is not None:
             self.attach(self._count_frame, interval=loginterval)
         if checkpoint is not None:
@@ -337,7 +230,7 @@ class GuardedDynamics(Dynamics):
             self._announced = True
             self._resume(arrays, data)
 
-    # -- what a kind of run brings ---------------------------------------------------------
+    # What a kind of run brings
 
     def _begin(self) -> None:
         """Evaluate the first configuration, where there is none or where the atoms were moved."""
@@ -355,7 +248,7 @@ class GuardedDynamics(Dynamics):
         """Return the names of the columns and the line of the present step."""
         raise NotImplementedError
 
-    # -- what a run looks like from outside ------------------------------------------------
+    # What a run looks like from outside
 
     def run(self, steps: int = 50) -> StopReason:
         """Run.
@@ -376,7 +269,13 @@ class GuardedDynamics(Dynamics):
         return self.reason
 
     def irun(self, steps: int = 50) -> Iterator[bool]:
-        """Run as a generator, which yields after every step whether the run has ended."""
+        """Run as a generator, which yields after every step whether the run has ended.
+
+        Parameters
+        ----------
+        steps
+            Number of steps.
+        """
         self.reason = None
         self.max_steps = self.nsteps + steps
         self._begin()
@@ -394,16 +293,33 @@ class GuardedDynamics(Dynamics):
             yield ended
 
     def converged(self, *_args: Any, **_kwargs: Any) -> bool:  # noqa: ANN401
-        """Return whether the run has ended; there is nothing to converge to."""
+        """Return whether the run has ended; there is nothing to converge to.
+
+        Parameters
+        ----------
+        *_args, **_kwargs
+            What ASE gives its optimizers; of no interest here.
+        """
         return self.reason is not None
 
     def gradient_converged(self, gradient: np.ndarray | None = None) -> bool:
-        """Return whether the run has ended, in ASE's words."""
-        del gradient
-        return self.reason is not None
+        """Return whether the run has ended, in ASE's words.
+
+        Parameters
+        ----------
+        gradient
+            Of no interest here.
+        """
+        return self.converged(gradient)
 
     def log(self, *_args: Any, **_kwargs: Any) -> None:  # noqa: ANN401
-        """Write one line, every `loginterval` steps."""
+        """Write one line, every `loginterval` steps.
+
+        Parameters
+        ----------
+        *_args, **_kwargs
+            What ASE gives its optimizers; of no interest here.
+        """
         if not self._logs or self.nsteps % self.loginterval:
             return
         head, line = self._log_line()
@@ -413,7 +329,7 @@ class GuardedDynamics(Dynamics):
         if isinstance(self.logfile, io.IOBase):  # before ASE 3.26: an open file
             self.logfile.flush()
 
-    # -- beginnings and ends ---------------------------------------------------------------
+    # Beginnings and ends
 
     def _announce(self) -> None:
         """Log the first configuration, and write it unless a trajectory is being continued."""
@@ -447,26 +363,8 @@ class GuardedDynamics(Dynamics):
         if state is None:
             return
         arrays, data = state
-        arrays |= {"numbers": self.atoms.numbers, "cell": self.atoms.cell.array}
         data |= {"nsteps": self.nsteps, "frames": self._frames}
-        write_checkpoint(self.restart, self._kind, arrays, data)
-
-    def _read_checkpoint(
-        self, path: Path, atoms: Atoms
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        arrays, data = read_checkpoint(path, self._kind)
-        numbers, cell = arrays.pop("numbers"), arrays.pop("cell")
-        if not np.array_equal(numbers, atoms.numbers):
-            raise CheckpointError(
-                f"{path}: a checkpoint of {len(numbers)} atoms that are not these {len(atoms)}; "
-                "name another file for this run"
-            )
-        if not np.array_equal(cell, atoms.cell.array):
-            raise CheckpointError(
-                f"{path}: the checkpoint's cell is not that of the atoms; "
-                "give the atoms that the run began with"
-            )
-        return arrays, data
+        write_checkpoint(self.restart, self._kind, arrays, data, self.atoms)
 
 
 def generator(
@@ -488,8 +386,3 @@ def generator(
         comm.broadcast(drawn, 0)
         seed = int(drawn[0])
     return np.random.default_rng(seed)
-
-
-def _length(trajectory: object) -> int:
-    """Return the number of frames of an open trajectory, as far as it tells."""
-    return len(trajectory) if hasattr(trajectory, "__len__") else 0

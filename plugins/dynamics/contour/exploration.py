@@ -16,8 +16,7 @@ from pescape.plugins.dynamics.contour.targets import EnergyTarget, as_target
 from pescape.plugins.dynamics.contour.walk import ContourState, ContourWalk, WalkSettings
 from pescape.plugins.dynamics.guards import Guards
 from pescape.plugins.dynamics.runs import GuardedDynamics, generator
-from pescape.plugins.dynamics.saddle.projection import FreeSpace
-from pescape.plugins.dynamics.saddle.surrogate import Surface
+from pescape.plugins.dynamics.surface import FreeSpace, Sample, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.plugins.dynamics.contour.step import StepCap
+
+
+_SAMPLE = ("x", "energy", "gradient")  # of each point in a checkpoint
 
 
 class ContourExploration(GuardedDynamics):
@@ -128,7 +130,7 @@ class ContourExploration(GuardedDynamics):
             **kwargs,
         )
 
-    # -- what a run looks like from outside ------------------------------------------------
+    # What a run looks like from outside
 
     @property
     def energy_target(self) -> float:
@@ -162,7 +164,13 @@ class ContourExploration(GuardedDynamics):
         return self._surface.calls
 
     def target(self, step: int) -> float:
-        """Return the energy to have after that many steps, eV."""
+        """Return the energy to have after that many steps, eV.
+
+        Parameters
+        ----------
+        step
+            Number of steps.
+        """
         if self._target is not None:
             return float(self._target(step))
         return (self._walk.state or self._begun()).start_energy
@@ -207,7 +215,7 @@ class ContourExploration(GuardedDynamics):
             self._end(violation, step=self.nsteps + 1)
         return True
 
-    # -- beginnings and ends ---------------------------------------------------------------
+    # Beginnings and ends
 
     def _begin(self) -> None:
         self._begun()
@@ -226,13 +234,18 @@ class ContourExploration(GuardedDynamics):
     def _state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         if self._walk.state is None:
             return None
-        arrays, data = self._walk.state.to_file()
+        data = dict(vars(self._walk.state))
+        samples = data.pop("samples")
+        arrays = {n: np.array([getattr(s, n) for s in samples]) for n in _SAMPLE}
+        arrays |= {name: data.pop(name) for name in ("tangent", "start")}
         random = self.rng.bit_generator.state
         return arrays, data | {"force_calls": self._surface.calls, "random": random}
 
     def _resume(self, arrays: dict[str, np.ndarray], data: dict[str, Any]) -> None:
         self._surface.calls = data.pop("force_calls")
         self.rng.bit_generator.state = data.pop("random")
-        state = ContourState.from_file(arrays, data)
-        self._surface.put_back(state.newest)
-        self._walk.resume(state)
+        columns = zip(*(arrays.pop(name) for name in _SAMPLE), strict=True)
+        samples = [Sample(x, float(energy), gradient) for x, energy, gradient in columns]
+        self._surface.put_back(samples[-1])
+        state: dict[str, Any] = arrays | data
+        self._walk.resume(ContourState(samples=samples, **state))

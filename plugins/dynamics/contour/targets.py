@@ -1,4 +1,4 @@
-"""Energies to follow: a number, a ramp, a schedule, or any function of the step."""
+"""Targets to follow by step: energies, or temperatures, that stay, ramp or keep to a schedule."""
 
 from __future__ import annotations
 

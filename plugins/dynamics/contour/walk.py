@@ -1,13 +1,10 @@
-"""The state of a contour exploration: all that a continued run needs, and its file form.
-
-A walk on an energy contour, step after step, without anything of how a run looks outside.
-"""
+"""A walk on an energy contour, step after step, without anything of how a run looks outside."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import acos, cos, radians, sin, sqrt
-from typing import TYPE_CHECKING, Any
+from math import acos, cos, inf, radians, sin, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,16 +22,16 @@ from pescape.plugins.dynamics.contour.step import (
     modelled_step,
 )
 from pescape.plugins.dynamics.guards import GuardKeeper, Guards, Violation
-from pescape.plugins.dynamics.saddle.projection import unit, without
-from pescape.plugins.dynamics.saddle.surrogate import Sample
+from pescape.plugins.dynamics.surface import unit, without
 
 if TYPE_CHECKING:
-    from pescape.plugins.dynamics.saddle.surrogate import LocalModel, Surface
+    from pescape.plugins.dynamics.contour.step import LocalModel
+    from pescape.plugins.dynamics.surface import Sample, Surface
 
 
 @dataclass(eq=False)
 class ContourState:
-    """Where a run stands.
+    """Where a walk stands: all that a continued run needs.
 
     Attributes
     ----------
@@ -68,41 +65,13 @@ class ContourState:
     phase: Phase = "start"
     growth: float = 2.5
     stiffness: float = 0.0
-    best_gap: float = field(default=float("inf"))
+    best_gap: float = inf
     stalled: int = 0
 
     @property
     def newest(self) -> Sample:
         """The last accepted point."""
         return self.samples[-1]
-
-    def append(self, sample: Sample) -> None:
-        """Accept a point, and forget the oldest where there are more than needed."""
-        self.samples = [*self.samples, sample][-MEMORY:]
-
-    def to_file(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return arrays and plain data that hold the state exactly."""
-        arrays = {
-            "x": np.array([s.x for s in self.samples]),
-            "energy": np.array([s.energy for s in self.samples]),
-            "gradient": np.array([s.gradient for s in self.samples]),
-            "tangent": self.tangent,
-            "start": self.start,
-        }
-        names = ("start_energy", "size", "turn", "phase", "growth", "stiffness", "best_gap")
-        data = {name: getattr(self, name) for name in (*names, "stalled")}
-        return arrays, data
-
-    @classmethod
-    def from_file(cls, arrays: dict[str, np.ndarray], data: dict[str, Any]) -> ContourState:
-        """Return the state that `to_file` gave."""
-        samples = [
-            Sample(x, float(energy), gradient)
-            for x, energy, gradient in zip(
-                arrays["x"], arrays["energy"], arrays["gradient"], strict=True
-            )
-        ]
-        return cls(samples=samples, tangent=arrays["tangent"], start=arrays["start"], **data)
 
 
 # First step per root of the number of free atoms, Å.
@@ -200,7 +169,13 @@ class ContourWalk:
         return violation or self._keeper.check_positions(newest.x.reshape(-1, 3))
 
     def resume(self, state: ContourState) -> None:
-        """Go on from a state."""
+        """Go on from a state.
+
+        Parameters
+        ----------
+        state
+            That of a new walk, or one that a checkpoint kept.
+        """
         self.state = state
         start = state.start.reshape(-1, 3)
         self._keeper = GuardKeeper(
@@ -236,7 +211,13 @@ class ContourWalk:
         return violation
 
     def stalled(self, aim: float) -> Violation | None:
-        """Return a violation where a climb or a descent has long got nowhere."""
+        """Return a violation where a climb or a descent has long got nowhere.
+
+        Parameters
+        ----------
+        aim
+            Energy that was aimed at, eV.
+        """
         if self.state is None or self.state.stalled < _PATIENCE:
             return None
         gap = abs(self.state.newest.energy - aim) / self._natoms
@@ -258,7 +239,7 @@ class ContourWalk:
             if self.settings.tolerance is not None:
                 sample, violation = self._corrected(state, sample, aim)
             if sample is not None:
-                self._accept(state, proposal, sample, surprise)
+                _accept(state, proposal, sample, surprise)
                 _watch_progress(state, abs(sample.energy - aim))
                 return None
         return violation
@@ -290,12 +271,11 @@ class ContourWalk:
         angle = radians(settings.angle_limit)
         limits = StepLimits(angle, settings.maxstep, settings.step_cap, self._free_atoms)
         shortest = _FIRST * sqrt(self._free_atoms)
-        if model is None or uphill is None:
-            frame = Frame(tangent, tangent, 0.0, 0.0, 0.0)
-            if uphill is not None:
-                frame = Frame(tangent, uphill, slope, aim - newest.energy, 0.0)
-            return first_step(frame, scale * shortest, limits)
+        if uphill is None:
+            return first_step(Frame(tangent, tangent, 0.0, 0.0, 0.0), scale * shortest, limits)
         frame = Frame(tangent, uphill, slope, aim - newest.energy, state.stiffness)
+        if model is None:
+            return first_step(frame, scale * shortest, limits)
         size = state.size * state.growth
         if state.phase == "contour" and state.turn > 0:
             ratio = sin(limits.angle / 2) / sin(state.turn / 2)
@@ -342,23 +322,6 @@ class ContourWalk:
             current, violation = self._guarded(current.x + move, aim)
         return current, violation
 
-    def _accept(
-        self, state: ContourState, proposal: Proposal, sample: Sample, surprise: float
-    ) -> None:
-        """Make a sample the newest point, and learn from what was not expected of it."""
-        newest = state.newest
-        reach = sqrt(newest.gradient @ newest.gradient) * proposal.size
-        error = abs(surprise) / reach if reach > 0 else 0.0
-        state.growth = 2.5 if error < 0.05 else (1.25 if error < 0.15 else 0.6)
-        if proposal.phase == "contour" and error < 0.15:
-            along = proposal.size * cos(proposal.angle)
-            state.stiffness += _LEARNING * 2 * surprise / along**2
-        state.tangent = sample.x - newest.x
-        state.size = sqrt(state.tangent @ state.tangent)
-        state.turn = _angle(newest.gradient, sample.gradient)
-        state.phase = proposal.phase
-        state.append(sample)
-
     def _first_direction(self) -> np.ndarray:
         direction = self._direction
         if direction is None:
@@ -370,10 +333,26 @@ class ContourWalk:
         return np.zeros_like(free) if direction is None else direction
 
 
+def _accept(state: ContourState, proposal: Proposal, sample: Sample, surprise: float) -> None:
+    """Make a sample the newest point, and learn from what was not expected of its energy."""
+    newest = state.newest
+    reach = sqrt(newest.gradient @ newest.gradient) * proposal.size
+    error = abs(surprise) / reach if reach > 0 else 0.0
+    state.growth = 2.5 if error < 0.05 else (1.25 if error < 0.15 else 0.6)
+    if proposal.phase == "contour" and error < 0.15:
+        along = proposal.size * cos(proposal.angle)
+        state.stiffness += _LEARNING * 2 * surprise / along**2
+    state.tangent = sample.x - newest.x
+    state.size = sqrt(state.tangent @ state.tangent)
+    state.turn = _angle(newest.gradient, sample.gradient)
+    state.phase = proposal.phase
+    state.samples = [*state.samples, sample][-MEMORY:]
+
+
 def _watch_progress(state: ContourState, gap: float) -> None:
     """Count the steps of a climb or a descent that bring the energy no nearer."""
     if state.phase in {"contour", "start"}:
-        state.best_gap, state.stalled = float("inf"), 0
+        state.best_gap, state.stalled = inf, 0
     elif gap < 0.999 * state.best_gap:
         state.best_gap, state.stalled = gap, 0
     else:

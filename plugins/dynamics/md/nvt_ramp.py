@@ -9,7 +9,7 @@ import numpy as np
 from ase import units
 
 from pescape.plugins.dynamics.contour.targets import Ramp
-from pescape.plugins.dynamics.guards import GuardKeeper, Guards, Violation
+from pescape.plugins.dynamics.guards import GuardKeeper, Guards, LimitBroken, Violation
 from pescape.plugins.dynamics.md.thermostats import (
     FreeMotion,
     LangevinBath,
@@ -18,8 +18,7 @@ from pescape.plugins.dynamics.md.thermostats import (
     Thermostat,
 )
 from pescape.plugins.dynamics.runs import CheckpointError, GuardedDynamics, generator
-from pescape.plugins.dynamics.saddle.projection import FreeSpace
-from pescape.plugins.dynamics.saddle.surrogate import Sample, Surface
+from pescape.plugins.dynamics.surface import FreeSpace, Sample, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,14 +39,6 @@ class _Accepted:
     motion: Motion
 
 
-class _Refused(Exception):  # noqa: N818 -- it ends no program
-    """Carries what a new configuration breaks out of the thermostat's step."""
-
-    def __init__(self, violation: Violation) -> None:
-        super().__init__(violation.message)
-        self.violation = violation
-
-
 class NVTRamp(GuardedDynamics):
     """Molecular dynamics from one temperature to another, with one force call per step.
 
@@ -64,8 +55,7 @@ class NVTRamp(GuardedDynamics):
     timestep
         Time step, fs.
     thermostat
-        "nose-hoover" (ASE's Nosé-Hoover chain; ASE 3.25 or newer) or "langevin" (ASE's Langevin
-        dynamics).
+        "nose-hoover" (ASE's Nosé-Hoover chain) or "langevin" (ASE's Langevin dynamics).
     damping
         Characteristic time of the Nosé-Hoover chain, fs; None: 100 time steps.
     friction
@@ -76,7 +66,7 @@ class NVTRamp(GuardedDynamics):
         Limits on energies, forces, distances and displacements, of which `max_deviation` and
         `retries` mean nothing here. A step that breaks one is taken back and ends the run.
     remove_translation
-        Keep the centre of mass at rest. None: where there are no constraints.
+        Keep the center of mass at rest. None: where there are no constraints.
     force_consistent
         Energy to report and to guard: True, the free energy; False, the energy extrapolated to
         zero broadening; None, the free energy where the calculator has it.
@@ -126,15 +116,14 @@ class NVTRamp(GuardedDynamics):
         self.rng = generator(seed, kwargs.get("comm"))
         self.thermostat = thermostat
         self._thermostat: Thermostat
+        step = self._timestep * units.fs
         if thermostat == "nose-hoover":
             damping = 100 * self._timestep if damping is None else damping
             period = _positive("damping", damping, "fs") * units.fs
-            self._thermostat = NoseHooverChain(self._free, self._timestep * units.fs, period)
+            self._thermostat = NoseHooverChain(self._free, step, period)
         elif thermostat == "langevin":
             rate = _positive("friction", friction, "1/fs") / units.fs
-            self._thermostat = LangevinBath(
-                self._free, atoms, self._timestep * units.fs, rate, self.rng
-            )
+            self._thermostat = LangevinBath(self._free, atoms, step, rate, self.rng)
         else:
             raise ValueError(f"thermostat is {thermostat!r}: 'nose-hoover' or 'langevin' is needed")
         self._now: _Accepted | None = None
@@ -150,7 +139,7 @@ class NVTRamp(GuardedDynamics):
             **kwargs,
         )
 
-    # -- what a run looks like from outside ------------------------------------------------
+    # What a run looks like from outside
 
     @property
     def temperature_target(self) -> float:
@@ -164,7 +153,7 @@ class NVTRamp(GuardedDynamics):
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Number of free motions: less fixed atoms, and the centre of mass where it rests."""
+        """Number of free motions: less fixed atoms, and the center of mass where it rests."""
         return self._free.degrees
 
     @property
@@ -191,7 +180,13 @@ class NVTRamp(GuardedDynamics):
         return self._surface.calls
 
     def target(self, step: int) -> float:
-        """Return the temperature to have after that many steps, K."""
+        """Return the temperature to have after that many steps, K.
+
+        Parameters
+        ----------
+        step
+            Number of steps.
+        """
         return self._ramp(step)
 
     def get_time(self) -> float:
@@ -243,9 +238,9 @@ class NVTRamp(GuardedDynamics):
 
         try:
             momenta = self._thermostat.step(now.motion, self.target(self.nsteps + 1), forces)
-        except _Refused as refused:
+        except LimitBroken as broken:
             self._surface.put_back(now.sample)
-            self._end(refused.violation)
+            self._end(broken.violation)
             return False
         except BaseException:
             self._surface.put_back(now.sample)
@@ -253,21 +248,21 @@ class NVTRamp(GuardedDynamics):
         self._accept(*reached[-1], self._free.project(momenta))
         return True
 
-    # -- how it is made --------------------------------------------------------------------
+    # How it is made
 
     def _evaluate(self, positions: np.ndarray) -> tuple[Sample, np.ndarray]:
         """Return a new configuration, and the forces on it; raise where it breaks a guard."""
         violation = self._keeper.check_positions(positions)
         if violation is not None:
-            raise _Refused(violation)
+            raise LimitBroken(violation)
         try:
             sample, forces = self._surface.move(positions.ravel())
         except self.guards.caught as error:
             message = f"{type(error).__name__}: {error}"
-            raise _Refused(Violation("calculator", message)) from error
+            raise LimitBroken(Violation("calculator", message)) from error
         violation = self._keeper.check_results(sample.energy, forces)
         if violation is not None:
-            raise _Refused(violation)
+            raise LimitBroken(violation)
         return sample, self._free.project(forces)
 
     def _accept(self, sample: Sample, forces: np.ndarray, momenta: np.ndarray) -> None:

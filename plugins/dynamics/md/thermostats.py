@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import ase
 import numpy as np
 from ase import Atoms, units
 from ase.constraints import FixAtoms, FixCartesian, FixCom, FixedLine, FixedPlane
 from ase.md.langevin import Langevin
+from ase.md.nose_hoover_chain import NoseHooverChainThermostat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Forces = Callable[[np.ndarray], np.ndarray]
 
-_Chain: Any = None
-with suppress(ImportError):  # ASE 3.24 is the first that has it
-    _Chain = import_module("ase.md.nose_hoover_chain").NoseHooverChainThermostat
 
 # Constraints that leave out the same Cartesian directions of an atom wherever it is.
 _LINEAR = (FixAtoms, FixCartesian, FixedLine, FixedPlane)
@@ -54,7 +49,7 @@ class FreeMotion:
     atoms
         The atoms, with their constraints.
     remove_translation
-        Leave out the motion of the centre of mass. None: where there are two atoms or more and
+        Leave out the motion of the center of mass. None: where there are two atoms or more and
         no constraint but `FixCom`.
 
     Attributes
@@ -101,7 +96,13 @@ class FreeMotion:
         return round(count) - 3 * self._remove_translation
 
     def project(self, vectors: np.ndarray) -> np.ndarray:
-        """Return the free part of momenta or forces, (natoms, 3)."""
+        """Return the free part of momenta or forces.
+
+        Parameters
+        ----------
+        vectors
+            Momenta or forces, (natoms, 3).
+        """
         free = np.array(vectors, dtype=float)
         for constraint in self._linear:
             constraint.adjust_forces(self._atoms, free)
@@ -110,15 +111,35 @@ class FreeMotion:
         return free
 
     def kinetic_energy(self, momenta: np.ndarray) -> float:
-        """Return the kinetic energy of momenta, (natoms, 3), eV."""
+        """Return the kinetic energy, eV.
+
+        Parameters
+        ----------
+        momenta
+            Momenta, (natoms, 3), in ASE's units.
+        """
         return 0.5 * float((momenta * momenta / self.masses).sum())
 
     def temperature(self, momenta: np.ndarray) -> float:
-        """Return the temperature of momenta, (natoms, 3), K."""
+        """Return the temperature, K.
+
+        Parameters
+        ----------
+        momenta
+            Momenta, (natoms, 3), in ASE's units.
+        """
         return 2 * self.kinetic_energy(momenta) / (self.degrees * units.kB)
 
     def thermal(self, temperature: float, rng: np.random.Generator) -> np.ndarray:
-        """Return momenta of the Maxwell-Boltzmann distribution, (natoms, 3)."""
+        """Return momenta of the Maxwell-Boltzmann distribution, (natoms, 3).
+
+        Parameters
+        ----------
+        temperature
+            Temperature, K.
+        rng
+            Source of the random numbers.
+        """
         spread = np.sqrt(self.masses * units.kB * temperature)
         return self.project(spread * rng.standard_normal((len(self.masses), 3)))
 
@@ -151,15 +172,26 @@ class Thermostat(Protocol):
         """Return what a continued run needs."""
 
     def resume(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from what `state` gave."""
+        """Go on from a checkpoint.
+
+        Parameters
+        ----------
+        state
+            What `state` gave.
+        """
 
 
 class NoseHooverChain:
     """Velocity Verlet between half steps of ASE's Nosé-Hoover chain.
 
-    ASE's own NVT class counts three degrees of freedom for every atom, whatever is fixed, and
-    knows one temperature. Here the chain is told how many there are; its masses follow the
-    temperature, and its momenta with them, so that they stay distributed as they should.
+    ASE's own `NoseHooverChainNVT` counts three degrees of freedom for every atom, whatever is
+    fixed, and knows one temperature. Here the chain is told how many there are; its masses follow
+    the temperature, and its momenta with them, so that they stay distributed as they should.
+
+    The chain's coordinates and momenta are read and set as private attributes of ASE's
+    `NoseHooverChainThermostat`. ASE has no public way to change the temperature of a chain, or to
+    take up its state from a file; both `NoseHooverChainNVT` and this class would start the chain
+    anew in every step of a ramp, which thermostats nothing. A public setter would end this.
 
     Parameters
     ----------
@@ -170,11 +202,6 @@ class NoseHooverChain:
     """
 
     def __init__(self, free: FreeMotion, timestep: float, damping: float) -> None:
-        if not _chain_is_known():
-            raise ImportError(
-                "thermostat 'nose-hoover' needs the Nosé-Hoover chain of ASE 3.25 or newer; "
-                f"this is ASE {ase.__version__}: update it, or take thermostat='langevin'"
-            )
         if free.curved:
             name = type(free.curved[0]).__name__
             raise ValueError(
@@ -185,22 +212,28 @@ class NoseHooverChain:
         self._temperature = 1.0
         self._eta, self._eta_momenta = np.zeros(3), np.zeros(3)
 
-    def _chain(self, temperature: float) -> Any:  # noqa: ANN401 -- a class of ASE
+    def _chain(self, temperature: float) -> NoseHooverChainThermostat:
         """Return ASE's chain at a temperature, K, with the present state."""
-        chain = _Chain(
-            num_atoms_global=self._free.degrees / 3,
+        chain = NoseHooverChainThermostat(
+            num_atoms_global=self._free.degrees / 3,  # type: ignore[arg-type]  # only multiplied
             masses=self._free.masses,
             temperature_K=temperature,
             tdamp=self._damping,
             tchain=len(self._eta),
         )
-        chain._eta = self._eta.copy()  # noqa: SLF001 -- there is no public way
+        chain._eta = self._eta.copy()  # noqa: SLF001 -- see above
         # masses and spreads of the chain's momenta are both proportional to the temperature
         chain._p_eta = self._eta_momenta * (temperature / self._temperature)  # noqa: SLF001
         return chain
 
     def step(self, motion: Motion, temperature: float, forces: Forces) -> np.ndarray:
-        """Make a step; nothing has changed where `forces` raises."""
+        """Make a step; nothing has changed where `forces` raises.
+
+        Parameters
+        ----------
+        motion, temperature, forces
+            As for `Thermostat.step`.
+        """
         chain, half = self._chain(temperature), 0.5 * self._timestep
         momenta = chain.integrate_nhc(motion.momenta.copy(), half)
         momenta += half * motion.forces
@@ -223,21 +256,19 @@ class NoseHooverChain:
         }
 
     def resume(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from what `state` gave."""
+        """Go on from a checkpoint.
+
+        Parameters
+        ----------
+        state
+            What `state` gave.
+        """
         self._eta, self._eta_momenta = state["chain"]
         self._temperature = float(state["chain_temperature"])
 
 
-def _chain_is_known() -> bool:
-    """Return whether ASE has the chain, and can be told how many degrees of freedom there are.
-
-    ASE 3.24 takes three for every atom.
-    """
-    return _Chain is not None and "num_atoms_global" in inspect.signature(_Chain).parameters
-
-
 class LangevinBath:
-    """ASE's Langevin dynamics, with noise that leaves the centre of mass and fixed atoms alone.
+    """ASE's Langevin dynamics, with noise that leaves the center of mass and fixed atoms alone.
 
     Parameters
     ----------
@@ -275,7 +306,13 @@ class LangevinBath:
         )
 
     def step(self, motion: Motion, temperature: float, forces: Forces) -> np.ndarray:
-        """Make a step; the random numbers are as before where `forces` raises."""
+        """Make a step; the random numbers are as before where `forces` raises.
+
+        Parameters
+        ----------
+        motion, temperature, forces
+            As for `Thermostat.step`.
+        """
         self._copy.set_positions(motion.positions, apply_constraint=False)
         self._copy.set_momenta(motion.momenta, apply_constraint=False)
         self._copy.calc = _Forces(motion, forces)
@@ -297,7 +334,13 @@ class LangevinBath:
         return {}
 
     def resume(self, state: dict[str, np.ndarray]) -> None:
-        """Go on; there is nothing to go on from."""
+        """Go on; there is nothing to go on from.
+
+        Parameters
+        ----------
+        state
+            Empty.
+        """
         del state
 
 
@@ -308,7 +351,13 @@ class _Forces:
         self._motion, self._forces = motion, forces
 
     def get_forces(self, atoms: Atoms) -> np.ndarray:
-        """Return the forces, (natoms, 3), eV/Å."""
+        """Return the forces, (natoms, 3), eV/Å.
+
+        Parameters
+        ----------
+        atoms
+            The atoms at the beginning or the end of the step.
+        """
         if np.array_equal(atoms.positions, self._motion.positions):
             return self._motion.forces.copy()
         return self._forces(atoms.get_positions()).copy()
@@ -326,6 +375,12 @@ class _FreeNoise:
         self._root = np.sqrt(free.masses)
 
     def standard_normal(self, size: tuple[int, int]) -> np.ndarray:
-        """Return random numbers, (natoms, 3)."""
+        """Return random numbers, (natoms, 3).
+
+        Parameters
+        ----------
+        size
+            Their shape.
+        """
         kicks: np.ndarray = self._free.project(self._root * self._rng.standard_normal(size))
         return kicks / self._root

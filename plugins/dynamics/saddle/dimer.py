@@ -1,25 +1,26 @@
-"""The methods of a saddle search by name: their settings and engines.
-
-Saddle searches for ASE: a dimer that follows the softest mode.
-"""
+"""Saddle searches for ASE: a dimer that follows the softest mode."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.optimize.optimize import Optimizer
 
-from pescape.plugins.dynamics.guards import GuardKeeper, Guards, StopReason, Violation
-from pescape.plugins.dynamics.runs import FrameFile, FrameTarget, Image, frame
-from pescape.plugins.dynamics.saddle.probe import LimitBroken, Probe, finite
-from pescape.plugins.dynamics.saddle.ritz import RitzEngine, RitzSettings
-from pescape.plugins.dynamics.saddle.rotation import Seed, free_mode, random_mode
-from pescape.plugins.dynamics.saddle.state import HistoryEntry, SearchState
-from pescape.plugins.dynamics.saddle.vtst import VtstEngine, VtstSettings
+from pescape.plugins.dynamics.guards import (
+    GuardKeeper,
+    Guards,
+    LimitBroken,
+    StopReason,
+    Violation,
+)
+from pescape.plugins.dynamics.runs import CheckpointError, read_checkpoint, write_checkpoint
+from pescape.plugins.dynamics.saddle.mode_follower import follower_for, settings_for
+from pescape.plugins.dynamics.saddle.probe import FrameFile, Image, Probe, finite, frame
+from pescape.plugins.dynamics.saddle.rotation import free_mode, random_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,45 +29,27 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.plugins.dynamics.saddle.hessian import SubspaceHessian
-    from pescape.plugins.dynamics.saddle.mode_follower import Engine
+    from pescape.plugins.dynamics.saddle.mode_follower import Method, RitzSettings, VtstSettings
+    from pescape.plugins.dynamics.saddle.probe import FrameTarget
+    from pescape.plugins.dynamics.saddle.rotation import Seed
 
-
-Method = Literal["ritz", "vtst"]
-
-
-def engine_for(
-    settings: RitzSettings | VtstSettings, mode: np.ndarray, owners: np.ndarray
-) -> Engine:
-    """Return the engine that the settings belong to, with its first mode, (n,)."""
-    if isinstance(settings, RitzSettings):
-        return RitzEngine(settings, mode, owners)
-    return VtstEngine(settings, mode, owners)
-
-
-def settings_for(
-    method: str, settings: RitzSettings | VtstSettings | None, separation: float
-) -> RitzSettings | VtstSettings:
-    """Return settings that fit the method."""
-    classes = {"ritz": RitzSettings, "vtst": VtstSettings}
-    if method not in classes:
-        raise ValueError(f"method is {method!r}; expected one of {', '.join(classes)}")
-    if not separation > 0:
-        raise ValueError(f"separation is {separation}; expected a positive length in Å")
-    if settings is None:
-        return RitzSettings() if method == "ritz" else VtstSettings(separation=separation)
-    if not isinstance(settings, classes[method]):
-        raise TypeError(
-            f"settings of method {method!r} are a {classes[method].__name__}, "
-            f"not a {type(settings).__name__}"
-        )
-    return settings
-
-
+_FOLLOWER = "engine_"  # begins the names of its arrays in checkpoints
 _MANY_STEPS = 100_000_000
 _CURVATURE_HOLDS = 0.05  # Å of path along which a measured curvature keeps its sign
 _NEAR = 10.0  # below this multiple of fmax the curvature is measured before the next step
 _OFF_RIDGE = 0.1  # Å: from a saddle the ridge is no further than this
 _FLAT = 1e-3  # eV/Å²: curvatures nearer to zero are noise, as between fragments out of reach
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One step of a search: energy in eV, largest force in eV/Å, curvature in eV/Å²."""
+
+    step: int
+    calls: int
+    energy: float
+    fmax: float
+    curvature: float | None
 
 
 class Dimer(Optimizer):
@@ -85,7 +68,7 @@ class Dimer(Optimizer):
         The atoms, with a calculator. Constraints are respected.
     mode
         Direction to start from, (natoms, 3) or flattened: a displacement, a vibration, the softest
-        mode of a partial Hessian (`modes.softest_mode`), …; random if None. Left unchanged;
+        mode of a partial Hessian (`rotation.softest_mode`), …; random if None. Left unchanged;
         constrained parts, net translation and rotation are taken out of a copy.
     seed
         Seed of the random mode and displacement, of this object alone.
@@ -96,7 +79,7 @@ class Dimer(Optimizer):
     settings
         `RitzSettings` or `VtstSettings`; None takes the method's defaults.
     separation
-        Distance of the rotated image from the centre, Å, the norm over all atoms.
+        Distance of the rotated image from the center, Å, the norm over all atoms.
     displacement
         Norm of a displacement along the mode before the first force call, Å. None: 1.2 for
         "vtst" without a mode, as in the paper, else 0. From a minimum, 0.3 to 0.6 leads to lower
@@ -106,7 +89,7 @@ class Dimer(Optimizer):
         one is halved a few times, then the run ends with the reason. A start above the ceiling of
         forces may come down. None: 100 eV/Å.
     trajectory
-        File or open trajectory for the centres, each with energy and forces.
+        File or open trajectory for the centers, each with energy and forces.
     images
         File (.traj, .extxyz) for every force call, tagged in ``info["dimer"]`` as "centre",
         "rotation" or "refused".
@@ -163,7 +146,7 @@ class Dimer(Optimizer):
             displacement = 1.2 if method == "vtst" and mode is None else 0.0
         start = random_mode(atoms, seed) if mode is None else free_mode(atoms, mode)
         self._displacement = displacement * start
-        self._engine = engine_for(
+        self._follower = follower_for(
             self.settings, start.ravel()[self._probe.free], self._probe.owners
         )
         if restart is not None and resumes:
@@ -174,21 +157,21 @@ class Dimer(Optimizer):
     @property
     def mode(self) -> np.ndarray:
         """The current mode, (natoms, 3), of norm one."""
-        return self._probe.full(self._engine.mode)
+        return self._probe.full(self._follower.mode)
 
     @property
     def curvature(self) -> float | None:
         """The curvature measured last, eV/Å²; None before the first rotation."""
-        return self._engine.curvature
+        return self._follower.curvature
 
     @property
     def hessian(self) -> SubspaceHessian | None:
         """The model of the Hessian over the free components; None for "vtst"."""
-        return self._engine.model
+        return self._follower.model
 
     @property
     def separation(self) -> float:
-        """Distance of the rotated image from the centre, Å."""
+        """Distance of the rotated image from the center, Å."""
         return self._probe.separation
 
     @property
@@ -219,7 +202,13 @@ class Dimer(Optimizer):
     def irun(  # type: ignore[override]
         self, fmax: float = 0.001, steps: int = _MANY_STEPS
     ) -> Iterator[bool]:
-        """Search as a generator that yields, after every step, whether it has converged."""
+        """Search as a generator that yields, after every step, whether it has converged.
+
+        Parameters
+        ----------
+        fmax, steps
+            As for `run`.
+        """
         self.fmax = fmax
         self.max_steps = self.nsteps + steps
         self.reason = None
@@ -248,19 +237,33 @@ class Dimer(Optimizer):
             )
 
     def converged(self, forces: np.ndarray | None = None, **kwargs: Any) -> bool:  # noqa: ANN401
-        """Return whether forces are below `fmax` at a place of negative curvature."""
+        """Return whether forces are below `fmax` at a place of negative curvature.
+
+        Parameters
+        ----------
+        forces
+            Forces, (natoms, 3), eV/Å; those of the atoms if None.
+        **kwargs
+            Of no interest here.
+        """
         del kwargs
         gradient = self._probe.here.gradient
         if forces is not None:
             gradient = -np.ravel(forces)[self._probe.free]
-        curvature = self._engine.curvature
+        curvature = self._follower.curvature
         if curvature is None or not self._measured_here() or not curvature < -_FLAT:
             return False
-        to_ridge = abs(float(gradient @ self._engine.mode)) / -curvature
+        to_ridge = abs(float(gradient @ self._follower.mode)) / -curvature
         return self._probe.largest(gradient) < self.fmax and to_ridge < _OFF_RIDGE
 
     def gradient_converged(self, gradient: np.ndarray) -> bool:
-        """Return the same for a gradient, (3 natoms,)."""
+        """Return the same for a gradient.
+
+        Parameters
+        ----------
+        gradient
+            Gradient, (3 natoms,), eV/Å.
+        """
         return self.converged(-np.reshape(gradient, (-1, 3)))
 
     def step(self) -> None:
@@ -269,13 +272,13 @@ class Dimer(Optimizer):
         probe = self._probe
         probe.step = self.nsteps
         try:
-            self._engine.rigid = probe.rotations()
+            self._follower.rigid = probe.rotations()
             if probe.largest() < _NEAR * self.fmax and not self._measured_here():
-                self._engine.verify(probe.product)
+                self._follower.verify(probe.product)
                 if self.nsteps == 0 and self.converged():  # started on a saddle: it stays there
                     probe.evaluate(probe.here.positions, "centre")
                     return
-            self._engine.prepare(probe.product)
+            self._follower.prepare(probe.product)
             self._translate()
         except LimitBroken as broken:
             self._end(broken.violation)
@@ -294,7 +297,13 @@ class Dimer(Optimizer):
         }
 
     def log(self, gradient: np.ndarray | None = None) -> None:
-        """Write one line to the log file."""
+        """Write one line to the log file.
+
+        Parameters
+        ----------
+        gradient
+            Of no interest here.
+        """
         del gradient
         if self.nsteps == 0:
             self.logfile.write(
@@ -312,37 +321,37 @@ class Dimer(Optimizer):
     # The search
 
     def _begin(self) -> None:
-        """Make sure that the centre's energy and forces are known."""
+        """Make sure that the center's energy and forces are known."""
         probe = self._probe
-        if probe.is_at_centre():
+        if probe.is_at_center():
             return
-        fresh = probe.centre is None
+        fresh = probe.center is None
         start = self.atoms.get_positions()
         probe.step = self.nsteps
         try:
-            probe.centre = probe.evaluate(start + self._displacement if fresh else start, "centre")
+            probe.center = probe.evaluate(start + self._displacement if fresh else start, "centre")
         except BaseException:
             probe.place(start)
             raise
-        self._engine.moved()
+        self._follower.moved()
         if fresh:
-            centre = probe.centre
-            self._keeper = GuardKeeper(self.guards, self.atoms, centre.positions, centre.energy)
+            center = probe.center
+            self._keeper = GuardKeeper(self.guards, self.atoms, center.positions, center.energy)
 
     def _translate(self) -> None:
         before = self._probe.here
         for attempt in range(self.guards.retries + 1):
-            proposal = self._engine.propose(before)
+            proposal = self._follower.propose(before)
             try:
                 after = self._moved(before.positions + self._probe.full(proposal.step))
             except LimitBroken:
-                self._engine.refuse(proposal.step)
+                self._follower.refuse(proposal.step)
                 if attempt == self.guards.retries:
                     raise
             else:
                 step = (after.positions - before.positions).ravel()[self._probe.free]
-                self._engine.accept(before, after, step, proposal)
-                self._probe.centre = after
+                self._follower.accept(before, after, step, proposal)
+                self._probe.center = after
                 return
 
     def _moved(self, positions: np.ndarray) -> Image:
@@ -361,14 +370,14 @@ class Dimer(Optimizer):
         return violation
 
     def _end(self, violation: Violation) -> None:
-        if self._probe.centre is not None:
-            self._probe.place(self._probe.centre.positions)
+        if self._probe.center is not None:
+            self._probe.place(self._probe.center.positions)
         self.reason = StopReason(
             violation.kind, violation.message, self.nsteps, violation.value, violation.limit
         )
 
     def _measured_here(self) -> bool:
-        return self._engine.path_since_measured < _CURVATURE_HOLDS
+        return self._follower.path_since_measured < _CURVATURE_HOLDS
 
     # Records
 
@@ -390,33 +399,45 @@ class Dimer(Optimizer):
     def _save(self) -> None:
         if self.restart is None or self.comm.rank != 0:
             return
-        state = SearchState(
-            self.method,
-            self.atoms.numbers,
-            self.atoms.cell.array,
-            self._probe.free,
-            self._probe.here,
-            self._keeper.start,
-            self._keeper.energy,
-            self.nsteps,
-            self.calls,
-            self.history,
-            *self._engine.state(),
-        )
-        state.write(self.restart)
+        probe, keeper = self._probe, self._keeper
+        arrays, data = self._follower.state()
+        arrays = {_FOLLOWER + name: array for name, array in arrays.items()}
+        image = vars(probe.here).copy()
+        arrays |= {"free": probe.free, "start": keeper.start}
+        arrays |= {name: image.pop(name) for name in ("positions", "forces", "gradient")}
+        search = {
+            "method": self.method,
+            "start_energy": keeper.energy,
+            "steps": self.nsteps,
+            "calls": self.calls,
+            "history": [asdict(entry) for entry in self.history],
+            "engine": data,
+        }
+        write_checkpoint(self.restart, "Dimer", arrays, image | search, self.atoms)
 
     def _load(self, restart: str | Path) -> None:
-        probe = self._probe
-        state = SearchState.read(restart)
-        state.check(restart, self.method, self.atoms, probe.free)
-        probe.place(state.image.positions)
-        probe.centre, probe.calls = state.image, state.calls
-        self._keeper = GuardKeeper(self.guards, self.atoms, state.start, state.start_energy)
-        self.nsteps, self.history = state.steps, state.history
-        self._engine.restore(state.arrays, state.data)
-        for file, label, last in (
-            (self._frames, "step", self.nsteps),
-            (self._images, "call", self.calls),
-        ):
-            if file is not None:
-                file.drop_after(label, last)
+        arrays, data = read_checkpoint(restart, "Dimer", self.atoms)
+        probe, free = self._probe, arrays.pop("free")
+        if data["method"] != self.method:
+            raise CheckpointError(
+                f"{restart}: written by method {data['method']!r}; this search is "
+                f"{self.method!r}; name another restart file"
+            )
+        if not np.array_equal(free, probe.free):
+            raise CheckpointError(
+                f"{restart}: {len(free)} components were free to move, now {len(probe.free)} are; "
+                "give the constraints that the search began with"
+            )
+        start = arrays.pop("start")
+        image = {name: arrays.pop(name) for name in ("positions", "forces", "gradient")}
+        probe.center, probe.calls = Image(energy=data["energy"], **image), data["calls"]
+        probe.place(probe.center.positions)
+        self._keeper = GuardKeeper(self.guards, self.atoms, start, data["start_energy"])
+        self.nsteps = data["steps"]
+        self.history = [HistoryEntry(**entry) for entry in data["history"]]
+        state = {name.removeprefix(_FOLLOWER): array for name, array in arrays.items()}
+        self._follower.restore(state, data["engine"])
+        if self._frames is not None:
+            self._frames.drop_after("step", self.nsteps)
+        if self._images is not None:
+            self._images.drop_after("call", self.calls)

@@ -1,8 +1,14 @@
-"""A Hessian model that is dense in the subspace explored so far and a constant outside it."""
+"""Steps on a model of the Hessian: dense in the subspace explored so far, a constant outside it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DEPENDENT = 1e-7
 
@@ -48,7 +54,13 @@ class SubspaceHessian:
         return self._eigen
 
     def extend(self, vector: np.ndarray) -> None:
-        """Make the basis contain a vector, (n,)."""
+        """Make the basis contain a vector.
+
+        Parameters
+        ----------
+        vector
+            Any vector, (n,).
+        """
         length = np.sqrt(vector @ vector)
         if length == 0.0:
             return
@@ -109,7 +121,13 @@ class SubspaceHessian:
             self._eigen = None
 
     def product(self, vector: np.ndarray) -> np.ndarray:
-        """Return the model times a vector, (n,)."""
+        """Return the model times a vector, (n,).
+
+        Parameters
+        ----------
+        vector
+            Any vector, (n,).
+        """
         inside = self.basis @ vector
         outside = vector - inside @ self.basis
         return (self._matrix @ inside) @ self.basis + self.stiffness * outside
@@ -129,7 +147,13 @@ class SubspaceHessian:
         return int(np.argmin(values))
 
     def lowest(self, apart: np.ndarray | None = None) -> tuple[float, np.ndarray]:
-        """Return the lowest eigenvalue and its eigenvector, (n,); `apart` as for `softest`."""
+        """Return the lowest eigenvalue, eV/Å², and its eigenvector, (n,).
+
+        Parameters
+        ----------
+        apart
+            As for `softest`.
+        """
         values, vectors = self.eigen()
         index = self.softest(apart)
         return float(values[index]), vectors[:, index] @ self.basis
@@ -146,7 +170,13 @@ class SubspaceHessian:
         }
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take back what `state` returned."""
+        """Go on from a checkpoint.
+
+        Parameters
+        ----------
+        arrays
+            What `state` returned.
+        """
         self._rows[: len(arrays["basis"])] = arrays["basis"]
         self._matrix = arrays["matrix"]
         self._eigen = (arrays["values"], arrays["vectors"])
@@ -159,3 +189,202 @@ def _bordered(matrix: np.ndarray, corner: float) -> np.ndarray:
     wider[:count, :count] = matrix
     wider[count, count] = corner
     return wider
+
+
+@dataclass(frozen=True)
+class TranslationSettings:
+    """How far a step may go.
+
+    Attributes
+    ----------
+    max_step
+        Longest displacement of any one atom in a step, Å.
+    first_step
+        Longest displacement of an atom in the first step, Å.
+    min_step
+        The trust region never shrinks below this, Å.
+    softest
+        Curvatures count as at least this much, eV/Å².
+    relax_force
+        Above this largest force (eV/Å) across the mode the step relaxes first and climbs little.
+    relax_climb
+        How far it climbs along the mode meanwhile, Å.
+    min_climb
+        How far a step climbs at least where the curvature is positive and the forces across the
+        mode are small, Å: near a minimum the uphill force alone says little.
+    """
+
+    max_step: float = 0.2
+    first_step: float = 0.1
+    min_step: float = 0.03
+    softest: float = 0.3
+    relax_force: float = 0.5
+    relax_climb: float = 0.03
+    min_climb: float = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """A step, (n,) in Å, and the gradient, (n,) in eV/Å, that the model expects after it."""
+
+    step: np.ndarray
+    gradient: np.ndarray
+
+
+def largest_atom(vector: np.ndarray, atoms: np.ndarray) -> float:
+    """Return the longest atomic part of a vector.
+
+    Parameters
+    ----------
+    vector
+        One number per degree of freedom, (n,).
+    atoms
+        The atom each degree of freedom belongs to, (n,).
+    """
+    return float(np.sqrt(np.bincount(atoms, vector * vector).max()))
+
+
+def propose(
+    model: SubspaceHessian,
+    gradient: np.ndarray,
+    atoms: np.ndarray,
+    radius: float,
+    settings: TranslationSettings,
+    sign: float = 1.0,
+    apart: np.ndarray | None = None,
+) -> Proposal:
+    """Return the step of a reflected Newton method within a trust region.
+
+    The lowest eigenvector of the model is climbed, all others are descended, each by its force
+    over the absolute curvature, with a common shift that keeps every atom's displacement within
+    the radius: a partitioned rational-function step whose level shift serves the trust region.
+
+    Parameters
+    ----------
+    model
+        Hessian model; widened by the gradient.
+    gradient
+        Gradient of the energy, (n,), eV/Å.
+    atoms
+        Atom of each degree of freedom, (n,).
+    radius
+        Longest displacement of an atom, Å.
+    settings
+        Limits of the step.
+    sign
+        Side of the lowest eigenvector to climb to when the gradient along it vanishes.
+    apart
+        Orthonormal rows, (m, n), of directions not to climb.
+    """
+    model.extend(gradient)
+    values, vectors = model.eigen()
+    parts = vectors.T @ (model.basis @ gradient)
+    climb = model.softest(apart)
+    stiff = np.maximum(np.abs(values), settings.softest)
+    uphill = np.sign(parts[climb]) if abs(parts[climb]) > 1e-8 else sign
+    low, high = _climb_limits(model, gradient, atoms, climb, settings)
+
+    def shifted(shift: float) -> tuple[np.ndarray, np.ndarray]:
+        amounts = -parts / (stiff + shift)
+        amounts[climb] = uphill * np.clip(abs(amounts[climb]), low / (1.0 + shift), high)
+        return amounts, (vectors @ amounts) @ model.basis
+
+    amounts, step = _within(shifted, atoms, radius)
+    expected = (vectors @ (parts + values * amounts)) @ model.basis
+    return Proposal(step, expected)
+
+
+def descend(
+    model: SubspaceHessian,
+    gradient: np.ndarray,
+    atoms: np.ndarray,
+    radius: float,
+    settings: TranslationSettings,
+) -> Proposal:
+    """Return the step that descends along all modes.
+
+    Parameters
+    ----------
+    model, gradient, atoms, radius, settings
+        As for `propose`.
+    """
+    model.extend(gradient)
+    values, vectors = model.eigen()
+    parts = vectors.T @ (model.basis @ gradient)
+    stiff = np.maximum(np.abs(values), settings.softest)
+
+    def shifted(shift: float) -> tuple[np.ndarray, np.ndarray]:
+        amounts = -parts / (stiff + shift)
+        return amounts, (vectors @ amounts) @ model.basis
+
+    amounts, step = _within(shifted, atoms, radius)
+    return Proposal(step, (vectors @ (parts + values * amounts)) @ model.basis)
+
+
+def _climb_limits(
+    model: SubspaceHessian,
+    gradient: np.ndarray,
+    atoms: np.ndarray,
+    climb: int,
+    settings: TranslationSettings,
+) -> tuple[float, float]:
+    values, vectors = model.eigen()
+    mode = vectors[:, climb] @ model.basis
+    across = largest_atom(gradient - (gradient @ mode) * mode, atoms)
+    if across > settings.relax_force:
+        return 0.0, settings.relax_climb
+    return (settings.min_climb if values[climb] > 0 else 0.0), np.inf
+
+
+def _within(
+    shifted: Callable[[float], tuple[np.ndarray, np.ndarray]], atoms: np.ndarray, radius: float
+) -> tuple[np.ndarray, np.ndarray]:
+    amounts, step = shifted(0.0)
+    if largest_atom(step, atoms) <= radius:
+        return amounts, step
+    below, above = 0.0, 1.0
+    while largest_atom(shifted(above)[1], atoms) > radius:
+        below, above = above, 4.0 * above
+    for _ in range(8):
+        middle = 0.5 * (below + above)
+        if largest_atom(shifted(middle)[1], atoms) > radius:
+            below = middle
+        else:
+            above = middle
+    return shifted(above)
+
+
+def adapted_radius(
+    radius: float,
+    taken: float,
+    expected: np.ndarray,
+    gradients: tuple[np.ndarray, np.ndarray],
+    settings: TranslationSettings,
+) -> tuple[float, float]:
+    """Return the next trust radius, Å, and the error of the model's gradient.
+
+    Parameters
+    ----------
+    radius, taken
+        Trust radius and longest atomic displacement of the last step, Å.
+    expected
+        Gradient that the model expected after the step, (n,), eV/Å.
+    gradients
+        Gradients before and after it, (n,), eV/Å.
+    settings
+        Limits of the radius.
+
+    Returns
+    -------
+    tuple
+        The radius, and the error as a fraction of the gradient before.
+    """
+    before, after = gradients
+    norm = max(float(np.linalg.norm(before)), 1e-12)
+    growth = float(np.linalg.norm(after)) / norm
+    error = float(np.linalg.norm(after - expected)) / norm
+    if error < max(0.8, 0.5 * growth):
+        radius = min(settings.max_step, 1.5 * radius)
+    elif error > max(1.0, 0.8 * growth):
+        radius = max(settings.min_step, 0.5 * min(radius, taken))
+    return radius, error

@@ -1,7 +1,4 @@
-"""The softest mode from Hessian-vector products, one force call each (Ritz vectors).
-
-Modes and displacements that saddle searches start from.
-"""
+"""The softest mode of the Hessian: starts, Ritz rotations, and forces reversed along it."""
 
 from __future__ import annotations
 
@@ -9,16 +6,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase import Atoms
+from ase.filters import Filter
 from ase.geometry import find_mic
 
-from pescape.plugins.dynamics.saddle.projection import FreeSpace, rigid_rotations, without
+from pescape.plugins.dynamics.saddle.hessian import largest_atom
+from pescape.plugins.dynamics.saddle.probe import FrameFile, Probe, frame
+from pescape.plugins.dynamics.surface import FreeSpace, rigid_rotations, without
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from ase import Atoms
+
+    from pescape.plugins.dynamics.saddle.probe import FrameTarget
+
+Seed = int | np.random.SeedSequence | np.random.Generator | None
 
 _DEPENDENT = 1e-6
+_PUSH = 0.3  # eV/Å on the atom that is pushed most where the curvature is positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +128,6 @@ def _lowest_ritz_pair(
     return float(values[0]), mode, rest
 
 
-Seed = int | np.random.SeedSequence | np.random.Generator | None
-
-
 def free_mode(atoms: Atoms, vectors: np.ndarray) -> np.ndarray:
     """Return a mode as a unit vector, free of constrained parts, net translation and rotation.
 
@@ -161,7 +163,17 @@ def free_mode(atoms: Atoms, vectors: np.ndarray) -> np.ndarray:
 def random_mode(
     atoms: Atoms, seed: Seed = None, indices: Sequence[int] | np.ndarray | None = None
 ) -> np.ndarray:
-    """Return a random mode, (natoms, 3), of norm one; on the atoms `indices` alone if given."""
+    """Return a random mode, (natoms, 3), of norm one.
+
+    Parameters
+    ----------
+    atoms
+        The atoms with their constraints.
+    seed
+        Seed of the random numbers.
+    indices
+        The atoms that take part; all if None.
+    """
     vectors = np.random.default_rng(seed).normal(size=(len(atoms), 3))
     if indices is not None:
         chosen = np.zeros(len(atoms), dtype=bool)
@@ -170,32 +182,26 @@ def random_mode(
     return free_mode(atoms, vectors)
 
 
-def displacement_mode(atoms: Atoms, reference: Atoms | np.ndarray) -> np.ndarray:
-    """Return the mode, (natoms, 3), that leads from a reference to the atoms (minimum image)."""
-    origin = reference.positions if isinstance(reference, Atoms) else np.asarray(reference)
-    return free_mode(atoms, find_mic(atoms.positions - origin, atoms.cell, atoms.pbc)[0])
-
-
 def local_displacement(
     atoms: Atoms,
-    centre: int | Sequence[float],
+    center: int | Sequence[float],
     seed: Seed = None,
     *,
     radius: float = 3.3,
     deviation: float = 0.2,
 ) -> np.ndarray:
-    """Return Gaussian displacements of the free atoms around a centre.
+    """Return Gaussian displacements of the free atoms around a center.
 
     Parameters
     ----------
     atoms
         The atoms.
-    centre
+    center
         An atom's index, or a position, Å.
     seed
         Seed of the random numbers.
     radius
-        Atoms within this distance of the centre move, Å.
+        Atoms within this distance of the center move, Å.
     deviation
         Standard deviation of each Cartesian component, Å.
 
@@ -204,7 +210,7 @@ def local_displacement(
     np.ndarray
         Displacements, (natoms, 3), Å.
     """
-    point = atoms.positions[centre] if isinstance(centre, (int, np.integer)) else centre
+    point = atoms.positions[center] if isinstance(center, (int, np.integer)) else center
     distances = find_mic(atoms.positions - np.asarray(point), atoms.cell, atoms.pbc)[1]
     near = distances < radius
     vectors = np.zeros((len(atoms), 3))
@@ -229,7 +235,7 @@ def partial_hessian(
     Returns
     -------
     np.ndarray
-        Second derivatives, (3k, 3k), eV/Å², symmetrised.
+        Second derivatives, (3k, 3k), eV/Å², symmetrized.
     """
     indices = np.asarray(indices)
     image = atoms.copy()
@@ -285,8 +291,131 @@ def free_curvatures(
 def softest_mode(
     atoms: Atoms, indices: Sequence[int] | np.ndarray, *, separation: float = 0.01
 ) -> np.ndarray:
-    """Return the softest mode, (natoms, 3), of the partial Hessian of some atoms."""
+    """Return the softest mode, (natoms, 3), of the partial Hessian of some atoms.
+
+    Parameters
+    ----------
+    atoms, indices, separation
+        As for `free_curvatures`.
+    """
     indices = np.asarray(indices)
     mode = np.zeros((len(atoms), 3))
     mode[indices] = free_curvatures(atoms, indices, separation=separation)[1][0].reshape(-1, 3)
     return free_mode(atoms, mode)
+
+
+class SaddleFilter(Filter):
+    """Makes an ordinary ASE optimizer find a saddle: ``FIRE(SaddleFilter(atoms)).run(0.01)``.
+
+    The optimizer sees the force with its part along the softest mode reversed, and where the lowest
+    curvature is positive, no smaller than 0.3 eV/Å on one atom, so that it does not converge there.
+    Optimizers that minimize the energy along a line cannot use it. `Dimer` needs fewer force calls.
+
+    Parameters
+    ----------
+    atoms
+        The atoms, with a calculator. Constraints are respected.
+    mode
+        Direction to start from, (natoms, 3) or flattened; random if None. Left unchanged.
+    seed
+        Seed of the random mode.
+    separation
+        Distance of a rotated image from the center, Å, the norm over all atoms.
+    tolerance, rotations
+        A rotation ends when the residual is below this fraction of the curvature, or after so
+        many force calls.
+    first_rotations
+        Force calls of the first rotation at most.
+    images
+        File for every force call, tagged as by `Dimer`.
+    """
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        mode: np.ndarray | None = None,
+        *,
+        seed: Seed = None,
+        separation: float = 0.01,
+        tolerance: float = 0.3,
+        rotations: int = 4,
+        first_rotations: int = 40,
+        images: FrameTarget | None = None,
+    ) -> None:
+        super().__init__(atoms, mask=np.ones(len(atoms), dtype=bool))
+        file = None if images is None else FrameFile(images, append=False)
+        self._probe = Probe(atoms, separation, file)
+        start = random_mode(atoms, seed) if mode is None else free_mode(atoms, mode)
+        self._mode = start.ravel()[self._probe.free]
+        self._tolerance = tolerance
+        self._rotations = first_rotations, rotations
+        self.curvature: float | None = None
+
+    @property
+    def mode(self) -> np.ndarray:
+        """The current mode, (natoms, 3), of norm one."""
+        return self._probe.full(self._mode)
+
+    @property
+    def calls(self) -> int:
+        """Force calls so far."""
+        return self._probe.calls
+
+    def get_forces(self, *args: object, **kwargs: object) -> np.ndarray:
+        """Return the reflected forces, (natoms, 3), eV/Å; rotates wherever the atoms are new.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            What optimizers give; of no interest here.
+        """
+        del args, kwargs
+        probe = self._probe
+        if not probe.is_at_center():
+            probe.center = probe.evaluate(self.atoms.get_positions(), "centre")
+            self._rotate()
+            probe.step += 1
+        return probe.full(self._reflected(-probe.here.gradient))
+
+    def get_potential_energy(self, *args: object, **kwargs: object) -> float:
+        """Return the energy of the center, eV.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            What optimizers give; of no interest here.
+        """
+        del args, kwargs
+        self.get_forces()
+        return self._probe.here.energy
+
+    def iterimages(self) -> Iterator[Atoms]:
+        """Yield a copy of the atoms with the center's energy and forces, for trajectories."""
+        self.get_forces()
+        yield frame(self.atoms, self._probe.here, curvature=self.curvature)
+
+    def _rotate(self) -> None:
+        center = self._probe.here.positions
+        try:
+            found = rotate(
+                self._probe.product,
+                self._mode,
+                tolerance=self._tolerance,
+                max_calls=self._rotations[0 if self.curvature is None else 1],
+                apart=self._probe.rotations(),
+            )
+        except BaseException:
+            self._probe.center = None  # rotate anew when asked again
+            raise
+        finally:
+            self._probe.place(center)
+        self._mode = found.mode if found.mode @ self._mode >= 0 else -found.mode
+        self.curvature = found.curvature
+
+    def _reflected(self, force: np.ndarray) -> np.ndarray:
+        along = float(force @ self._mode)
+        if self.curvature is not None and self.curvature < 0:
+            return force - 2.0 * along * self._mode
+        uphill = -np.sign(along) if abs(along) > 1e-8 else 1.0
+        least = _PUSH / largest_atom(self._mode, self._probe.owners)
+        return force + (uphill * max(abs(along), least) - along) * self._mode

@@ -15,7 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from pescape.data.configurations import as_stored, configuration_id
 from pescape.errors import ConfigError, TaskError
 from pescape.files import fingerprint, write_json
-from pescape.plugins.dynamics.runs import consistent_energy
+from pescape.plugins.dynamics.surface import consistent_energy
 from pescape.plugins.structures import EnergyForceLimits, beyond, force_energy_limits
 from pescape.sampling.recording import (
     EvaluationError,

@@ -8,8 +8,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
+from pescape.plugins.dynamics.saddle.relax import relax
 from pescape.plugins.dynamics.saddle.rotation import local_displacement
-from pescape.plugins.dynamics.saddle.search import relax
 
 
 class Pairs(Calculator):

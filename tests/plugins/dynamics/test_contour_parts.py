@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pescape.plugins.dynamics.contour.step import find_angle
+from pescape.plugins.dynamics.contour.step import LocalModel, find_angle
 from pescape.plugins.dynamics.contour.targets import (
     Constant,
     PerAtomAbove,
@@ -12,7 +12,7 @@ from pescape.plugins.dynamics.contour.targets import (
     as_target,
 )
 from pescape.plugins.dynamics.runs import read_checkpoint, write_checkpoint
-from pescape.plugins.dynamics.saddle.surrogate import LocalModel, Sample
+from pescape.plugins.dynamics.surface import Sample
 
 
 def surface(size, rng):

@@ -10,8 +10,7 @@ from ase.io import read
 from ase.io.trajectory import Trajectory
 
 from pescape.plugins.dynamics import Dimer
-from pescape.plugins.dynamics.saddle.ritz import RitzSettings
-from pescape.plugins.dynamics.saddle.vtst import VtstSettings
+from pescape.plugins.dynamics.saddle.mode_follower import RitzSettings, VtstSettings
 
 METHODS = ["ritz", "vtst"]
 

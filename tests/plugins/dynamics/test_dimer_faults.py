@@ -181,7 +181,7 @@ def test_nan_after_a_step_is_tried_again_with_half_the_step(hop, tmp_path):
             broken.append(1)
             atoms.calc.results["forces"] = np.full((31, 3), np.nan)
 
-    dimer._engine.prepare = lambda _: None  # the next call is a step
+    dimer._follower.prepare = lambda _: None  # the next call is a step
     atoms.calc.calculate = calculate
     dimer.run(steps=1)
     assert dimer.reason.kind == "steps"

@@ -7,10 +7,19 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixCartesian
 
-from pescape.plugins.dynamics.saddle.dimer import engine_for, settings_for
-from pescape.plugins.dynamics.saddle.hessian import SubspaceHessian
+from pescape.plugins.dynamics.saddle.hessian import (
+    SubspaceHessian,
+    TranslationSettings,
+    largest_atom,
+    propose,
+)
+from pescape.plugins.dynamics.saddle.mode_follower import (
+    follower_for,
+    rotate_in_plane,
+    settings_for,
+)
+from pescape.plugins.dynamics.saddle.relax import relax
 from pescape.plugins.dynamics.saddle.rotation import (
-    displacement_mode,
     free_mode,
     local_displacement,
     partial_hessian,
@@ -18,9 +27,6 @@ from pescape.plugins.dynamics.saddle.rotation import (
     rotate,
     softest_mode,
 )
-from pescape.plugins.dynamics.saddle.search import relax
-from pescape.plugins.dynamics.saddle.translation import TranslationSettings, largest_atom, propose
-from pescape.plugins.dynamics.saddle.vtst import rotate_in_plane
 
 
 def symmetric(size, rng, lowest=-1.0):
@@ -53,11 +59,11 @@ def test_stored_curvature_is_that_of_the_stored_mode_on_random_quadratics(method
         matrix, _ = symmetric(size, rng, lowest=rng.uniform(-5.0, 1.0))
         start = rng.normal(size=size)
         start /= np.linalg.norm(start)
-        engine = engine_for(settings_for(method, None, 0.01), start, np.arange(size) // 3)
-        engine.prepare(lambda vector, matrix=matrix: matrix @ vector)
-        assert engine.mode @ engine.mode == pytest.approx(1.0)
-        assert engine.curvature == pytest.approx(engine.mode @ matrix @ engine.mode, abs=1e-9)
-        assert engine.curvature <= start @ matrix @ start + 1e-9
+        follower = follower_for(settings_for(method, None, 0.01), start, np.arange(size) // 3)
+        follower.prepare(lambda vector, matrix=matrix: matrix @ vector)
+        assert follower.mode @ follower.mode == pytest.approx(1.0)
+        assert follower.curvature == pytest.approx(follower.mode @ matrix @ follower.mode, abs=1e-9)
+        assert follower.curvature <= start @ matrix @ start + 1e-9
 
 
 @pytest.mark.parametrize("size", [2, 10, 100, 500])
@@ -218,15 +224,6 @@ def test_random_modes_depend_on_their_seed_alone():
 def test_useless_modes_are_refused(bad):
     with pytest.raises(ValueError, match="mode has"):
         free_mode(slab(), bad)
-
-
-def test_displacement_modes_use_the_nearest_image():
-    atoms = slab()
-    moved = atoms.copy()
-    moved.positions[4] += moved.cell[0] + [0.1, 0, 0]
-    mode = displacement_mode(moved, atoms)
-    assert np.argmax(np.abs(mode).max(axis=1)) == 4
-    assert mode[4, 0] > 0.9
 
 
 def test_local_displacements_stay_local():

@@ -12,11 +12,10 @@ from ase.constraints import FixCartesian
 from ase.vibrations import Vibrations
 
 from pescape.plugins.dynamics import Dimer
-from pescape.plugins.dynamics.saddle.ritz import RitzSettings
+from pescape.plugins.dynamics.saddle.hessian import TranslationSettings
+from pescape.plugins.dynamics.saddle.mode_follower import RitzSettings, VtstSettings
+from pescape.plugins.dynamics.saddle.relax import relax
 from pescape.plugins.dynamics.saddle.rotation import local_displacement, softest_mode
-from pescape.plugins.dynamics.saddle.search import relax
-from pescape.plugins.dynamics.saddle.translation import TranslationSettings
-from pescape.plugins.dynamics.saddle.vtst import VtstSettings
 
 METHODS = ["ritz", "vtst"]
 

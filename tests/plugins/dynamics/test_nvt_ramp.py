@@ -9,7 +9,6 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixBondLength, FixCartesian, FixCom, FixedPlane, Hookean
 
 from pescape.plugins.dynamics import NVTRamp
-from pescape.plugins.dynamics.md import thermostats
 
 THERMOSTATS = ("nose-hoover", "langevin")
 
@@ -233,10 +232,3 @@ def test_atoms_that_cannot_move_are_refused():
         ramp(atoms)
     with pytest.raises(ValueError, match="no mass"):
         ramp(Atoms("Cu2", masses=[63.5, 0.0], calculator=EMT()))
-
-
-def test_ase_without_the_chain_is_named(monkeypatch):
-    monkeypatch.setattr(thermostats, "_Chain", None)
-    with pytest.raises(ImportError, match=r"ASE 3\.25 or newer.*langevin"):
-        ramp(crystal())
-    assert ramp(crystal(), thermostat="langevin").run(2)
