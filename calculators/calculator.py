@@ -94,7 +94,15 @@ class PotentialCalculator(Calculator):
         return self.potential.kernel()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:  # noqa: ARG002
-        """List what changed since the last calculation."""
+        """List what changed since the last calculation.
+
+        Parameters
+        ----------
+        atoms
+            Compared bit by bit with those of the last calculation.
+        tol
+            Of no meaning here.
+        """
         last = self.atoms
         if last is None:
             return list(all_changes)
@@ -112,7 +120,17 @@ class PotentialCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Compute all ASE properties at once, and grades when they are asked for."""
+        """Compute all ASE properties at once, and grades when they are asked for.
+
+        Parameters
+        ----------
+        atoms
+            By default those of the last calculation.
+        properties
+            Grades are computed only if they are among these.
+        system_changes
+            If there are none, results are kept.
+        """
         if atoms is not None:
             self.atoms = atoms.copy()
         if system_changes:
@@ -182,6 +200,15 @@ class PotentialCalculator(Calculator):
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:  # noqa: ANN401
         """Return a property, calculating it if need be and allowed.
+
+        Parameters
+        ----------
+        name
+            One of ``implemented_properties``.
+        atoms
+            By default those of the last calculation.
+        allow_calculation
+            False: None is returned for what is not known yet.
 
         Raises
         ------
@@ -373,7 +400,13 @@ class SkinnedNeighbors:
         self._list: Neighbors | None = None
 
     def update(self, atoms: Atoms) -> Neighbors:
-        """Return lists of all neighbours within the cut-off, and some beyond it."""
+        """Return lists of all neighbors within the cut-off, and some beyond it.
+
+        Parameters
+        ----------
+        atoms
+            The configuration.
+        """
         cell = atoms.cell.array
         if self._cell != cell.tobytes() and not np.isfinite(cell).all():
             raise ValueError(f"the cell is not finite: {cell.tolist()}")

@@ -54,7 +54,13 @@ class Committee(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Ask all members."""
+        """Ask all members.
+
+        Parameters
+        ----------
+        atoms, properties, system_changes
+            As of all ASE calculators.
+        """
         super().calculate(atoms, properties, system_changes)
         if self.atoms is None:
             raise ValueError("the calculator has no atoms to calculate")

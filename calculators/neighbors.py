@@ -1,4 +1,4 @@
-"""Neighbour lists in the layout that the kernels read."""
+"""Neighbor lists in the layout that the kernels read."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _MAX_BINS = 1e5
 
 @dataclass(frozen=True, eq=False)
 class Neighbors:
-    """Full neighbour lists of n atoms with m pairs.
+    """Full neighbor lists of n atoms with m pairs.
 
-    The neighbours of atom i are entries ``offsets[i]:offsets[i + 1]`` of the other arrays;
+    The neighbors of atom i are entries ``offsets[i]:offsets[i + 1]`` of the other arrays;
     ``r_ij = positions[j] + shifts - positions[i]``.
 
     Attributes
     ----------
     offsets : (n + 1,) int64
     indices : (m,) int32
-        The neighbour's atom index.
+        The neighbor's atom index.
     cells : (m, 3) float64
-        The neighbour's periodic image in cell vectors (whole numbers).
+        The neighbor's periodic image in cell vectors (whole numbers).
     shifts : (m, 3) float64
         The same in Å, ``cells @ cell``.
     """
@@ -58,14 +58,27 @@ class Neighbors:
         return self.offsets, self.indices, self.shifts
 
     def in_cell(self, cell: Floats) -> Neighbors:
-        """Return the same lists with the images placed by another cell (3, 3) in Å."""
+        """Return the same lists with the images placed by another cell (3, 3) in Å.
+
+        Parameters
+        ----------
+        cell
+            Shape (3, 3), Å.
+        """
         return Neighbors(self.offsets, self.indices, self.cells, self.cells @ cell)
 
 
 def neighbors(atoms: Atoms, cutoff: float) -> Neighbors:
     """Return all pairs of ``atoms`` closer than ``cutoff`` (Å), under any boundary conditions.
 
-    Cells smaller than the cut-off list an atom's own images and several images of one neighbour.
+    Cells smaller than the cut-off list an atom's own images and several images of one neighbor.
+
+    Parameters
+    ----------
+    atoms
+        The configuration.
+    cutoff
+        Å.
 
     Raises
     ------
@@ -102,7 +115,15 @@ def neighbors(atoms: Atoms, cutoff: float) -> Neighbors:
 
 
 def repeating_cell(atoms: Atoms, cell: Floats) -> Floats:
-    """Replace the vectors of ``cell`` along which ``atoms`` do not repeat by unit normals."""
+    """Replace the vectors of ``cell`` along which ``atoms`` do not repeat by unit normals.
+
+    Parameters
+    ----------
+    atoms
+        Their cell and boundary conditions say along which vectors they repeat.
+    cell
+        Shape (3, 3), Å.
+    """
     return np.asarray(atoms.cell.new(cell * atoms.pbc[:, None]).complete())
 
 
@@ -173,7 +194,13 @@ def _vesin() -> ModuleType:
 
 
 def concatenate(lists: Sequence[Neighbors]) -> Neighbors:
-    """Join the lists of configurations that do not interact, in order, into one."""
+    """Join the lists of configurations that do not interact, in order, into one.
+
+    Parameters
+    ----------
+    lists
+        One for each configuration.
+    """
     offsets, indices = [np.zeros(1, dtype=np.int64)], []
     atoms = pairs = 0
     for one in lists:

@@ -1,7 +1,7 @@
 """D-optimality: active sets of maximal volume and the extrapolation grades they give.
 
 A potential's energy is, to first order, linear in its parameters θ: a row b = ∂E/∂θ stands
-for what a configuration (or the neighbourhood of one atom) teaches. An active set is the
+for what a configuration (or the neighborhood of one atom) teaches. An active set is the
 square matrix A of those training rows that span the largest volume |det A| [1]_. The grade
 of any other row is γ = max |b A⁻¹|: up to 1 the potential interpolates, above it the row
 would enlarge the volume and prediction is extrapolation [2]_.
@@ -23,9 +23,9 @@ import numpy as np
 from pescape import _kernels
 from pescape.calculators.doptimality.design_matrix import (
     ROW_MEMORY,
+    DesignRows,
     Mode,
     Parameters,
-    RowStream,
     configuration_row,
     site_gradients,
 )
@@ -37,7 +37,7 @@ from pescape.calculators.doptimality.maxvol import (
     MaxVol,
     maxvol,
 )
-from pescape.calculators.doptimality.search import largest_volume
+from pescape.calculators.doptimality.search import find_max_volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -83,7 +83,7 @@ class ActiveSet:
     inverse
         A⁻¹ proper, shape (n, n); the grade of a row b is ``max(abs(b @ inverse))``.
     mode
-        What a row stands for: the neighbourhood of one atom, or a whole configuration.
+        What a row stands for: the neighborhood of one atom, or a whole configuration.
     weight_scaling
         In configuration mode a row is Σ_i ∂E_i/∂θ / N^(weight_scaling/2).
     origins
@@ -187,13 +187,26 @@ def gradient_rows(
 ) -> tuple[Floats, Integers]:
     """Rows ∂E/∂θ of configurations, and what each row stands for.
 
+    Parameters
+    ----------
+    potential
+        Whose parameter gradients the rows are.
+    configurations
+        At least one with an atom.
+    mode
+        One row for each atom, or one for each configuration.
+    weight_scaling
+        In configuration mode a row is Σ_i ∂E_i/∂θ / N^(weight_scaling/2).
+    threads
+        OpenMP threads.
+
     Returns
     -------
     tuple
         Rows, shape (m, parameters), and origins, shape (m, 2): the configuration's index
         and the atom's (0 in configuration mode).
     """
-    stream = RowStream(
+    stream = DesignRows(
         potential, configurations, mode, weight_scaling=weight_scaling, threads=threads, memory=0
     )
     blocks = list(stream)
@@ -248,19 +261,19 @@ def build_active_set(
         With its origins and the configurations they point to.
     """
     potential, counted = potential.rows_about(parameters)
-    stream = RowStream(potential, configurations, mode, threads=threads, memory=memory)
-    span = largest_volume([stream], threshold=threshold, counted=counted, progress=progress)
-    if span is None:
+    stream = DesignRows(potential, configurations, mode, threads=threads, memory=memory)
+    result = find_max_volume([stream], threshold=threshold, counted=counted, progress=progress)
+    if result is None:
         raise ValueError("no configurations: an active set needs at least one with an atom")
-    slots = span.origins[:, 1:].copy()
+    slots = result.origins[:, 1:].copy()
     filled = slots[:, 0] != UNSET
     kept, slots[filled, 0] = np.unique(slots[filled, 0], return_inverse=True)
     return ActiveSet(
-        matrix=span.matrix,
-        inverse=span.inverse,
+        matrix=result.matrix,
+        inverse=result.inverse,
         mode=mode,
         origins=slots,
-        configurations=tuple(span.configurations[0, int(index)].copy() for index in kept),
+        configurations=tuple(result.configurations[0, int(index)].copy() for index in kept),
     )
 
 
@@ -345,15 +358,15 @@ def select(
         "threads": threads,
         "memory": memory,
     }
-    known = RowStream(potential, training, **settings)
-    stream = RowStream(potential, candidates, accept=accept, observe=graded, **settings)
+    known = DesignRows(potential, training, **settings)
+    stream = DesignRows(potential, candidates, accept=accept, observe=graded, **settings)
     start = _started(active_set, threshold)
-    span = largest_volume([known, stream], start=start, known=1, progress=progress)
-    assert span is not None, "the search started from an active set"
-    chosen = np.unique(span.origins[span.origins[:, 0] == 1, 1]).tolist()
+    result = find_max_volume([known, stream], start=start, known=1, progress=progress)
+    assert result is not None, "the search started from an active set"
+    chosen = np.unique(result.origins[result.origins[:, 0] == 1, 1]).tolist()
     found = np.full(len(stream.accepted), np.nan)
     found[list(largest)] = list(largest.values())
-    frames = tuple(span.configurations[1, index] for index in chosen)
+    frames = tuple(result.configurations[1, index] for index in chosen)
     return Selection(tuple(chosen), found, frames)
 
 

@@ -65,7 +65,17 @@ class RowBlock:
 
 
 def site_gradients(potential: Potential, atoms: Atoms, *, threads: int = 1) -> Floats:
-    """∂E_i/∂θ of each atom of a configuration, shape (atoms, parameters)."""
+    """∂E_i/∂θ of each atom of a configuration, shape (atoms, parameters).
+
+    Parameters
+    ----------
+    potential
+        Whose parameter gradients they are.
+    atoms
+        The configuration.
+    threads
+        OpenMP threads.
+    """
     blocks = list(site_gradient_blocks(potential, atoms, max(len(atoms), 1), threads=threads))
     return blocks[0]
 
@@ -73,7 +83,24 @@ def site_gradients(potential: Potential, atoms: Atoms, *, threads: int = 1) -> F
 def site_gradient_blocks(
     potential: Potential, atoms: Atoms, count: int, *, threads: int = 1
 ) -> Iterator[Floats]:
-    """∂E_i/∂θ of a configuration's atoms, so many of them at a time."""
+    """∂E_i/∂θ of a configuration's atoms, so many of them at a time.
+
+    Parameters
+    ----------
+    potential
+        Whose parameter gradients they are.
+    atoms
+        The configuration.
+    count
+        Atoms of a block.
+    threads
+        OpenMP threads.
+
+    Yields
+    ------
+    Floats
+        Rows of the next atoms, shape (count, parameters); the last block may be shorter.
+    """
     species = _species_numbers(potential, atoms)
     if not np.isfinite(atoms.positions).all():
         atom = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
@@ -112,12 +139,20 @@ def _species_numbers(potential: Potential, atoms: Atoms) -> NDArray[np.int32]:
 
 
 def configuration_row(site_rows: Floats, weight_scaling: float = 2.0) -> Floats:
-    """Sum the rows of a configuration's atoms into its own, scaled by its size."""
+    """Sum the rows of a configuration's atoms into its own, scaled by its size.
+
+    Parameters
+    ----------
+    site_rows
+        ∂E_i/∂θ of its atoms, shape (atoms, parameters).
+    weight_scaling
+        The sum is divided by atoms^(weight_scaling/2).
+    """
     size = max(len(site_rows), 1)
     return cast("Floats", site_rows.sum(axis=0) / size ** (weight_scaling / 2))
 
 
-class RowStream:
+class DesignRows:
     """Rows of configurations in blocks; iterate over it as often as needed.
 
     Parameters
@@ -250,7 +285,13 @@ class RowStream:
             raise ValueError(f"{frame_name(atoms, index)}: {error}") from error
 
     def fetch(self, indices: Iterable[int]) -> dict[int, Atoms]:
-        """Give configurations by index, reading them again if need be."""
+        """Give configurations by index, reading them again if need be.
+
+        Parameters
+        ----------
+        indices
+            Of the configurations.
+        """
         wanted = set(indices)
         source = self.configurations
         if isinstance(source, Sequence):

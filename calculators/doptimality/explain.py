@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """A neighbourhood that extrapolates, and what is unusual about it.
+    """A neighborhood that extrapolates, and what is unusual about it.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Extrapolation:
     grade
         Its extrapolation grade, or the configuration's.
     distances
-        Of its neighbours within the cut-off, ascending, Å.
+        Of its neighbors within the cut-off, ascending, Å.
     slot
         Of the active set's row in which it has the grade: column of the largest |b A⁻¹|.
     row
@@ -40,7 +40,7 @@ class Extrapolation:
         training data had anything in that direction.
     parameter, parameter_name
         Index and name of the parameter whose term b_k A⁻¹_kq is the largest in the grade. Terms
-        may cancel: it says what the neighbourhood is rich in, not what alone it lacks.
+        may cancel: it says what the neighborhood is rich in, not what alone it lacks.
     """
 
     atom: int
@@ -54,12 +54,12 @@ class Extrapolation:
 
     @property
     def neighbors(self) -> int:
-        """Number of neighbours within the cut-off."""
+        """Number of neighbors within the cut-off."""
         return len(self.distances)
 
     @property
     def nearest(self) -> float:
-        """Distance to the nearest neighbour, Å; infinite without one."""
+        """Distance to the nearest neighbor, Å; infinite without one."""
         return self.distances[0] if self.distances else np.inf
 
     def summary(self) -> dict[str, Any]:

@@ -47,17 +47,23 @@ _SAME = 1.0 - 1e-9
 
 
 def block_rows(size: int) -> int:
-    """How many rows of a number of parameters to hand to `MaxVol` at once."""
+    """How many rows of a number of parameters to hand to `MaxVol` at once.
+
+    Parameters
+    ----------
+    size
+        Number of parameters.
+    """
     return max(_BLOCK_NUMBERS // max(size, 1), size, 64)
 
 
 class MaxVol:
-    """The rows of largest volume among all that were taken in, block by block.
+    """The rows of largest volume among all that it was updated with, block by block.
 
-    Rows that ever held a slot are remembered, with some that nearly did: `settle` lets them
-    compete again. After one pass over a source and `settle`, every row of the source has a
+    Rows that ever held a slot are remembered, with some that nearly did: `converge` lets them
+    compete again. After one pass over a source and `converge`, every row of the source has a
     grade of at most n · threshold² for n parameters: when its block was done it was a
-    combination of the n held rows with factors up to `threshold`, and each of those, being
+    combination of the n selected rows with factors up to `threshold`, and each of those, being
     remembered, now has a grade up to `threshold`. (That leaves out what the ε of slots
     contributed that were unset then.) Further passes until none swaps bring it to `threshold`.
 
@@ -70,7 +76,7 @@ class MaxVol:
 
     Attributes
     ----------
-    matrix, inverse, held
+    matrix, inverse, selected
         The matrix A, A⁻¹, and the number of the row in each slot.
     remembered : dict of int to (n,) array
         Rows by number, in the order in which they came.
@@ -79,10 +85,10 @@ class MaxVol:
     def __init__(self, start: tuple[Floats, Floats, Integers], threshold: float) -> None:
         if not threshold > 1.0:
             raise ValueError(f"maxvol: threshold {threshold} is not above 1; swaps would never end")
-        matrix, inverse, held = start
+        matrix, inverse, selected = start
         self.matrix = matrix.copy()
         self.inverse = inverse.copy(order="C")
-        self.held = held.copy()
+        self.selected = selected.copy()
         self.threshold = threshold
         self.remembered: dict[int, Floats] = {}
         self.swaps = 0
@@ -93,14 +99,31 @@ class MaxVol:
     def empty(
         cls, size: int, threshold: float = SWAP_THRESHOLD, counted: slice = slice(None)
     ) -> MaxVol:
-        """Start with every slot unset: ε on the diagonal, a huge number where nothing counts."""
+        """Start with every slot unset: ε on the diagonal, a huge number where nothing counts.
+
+        Parameters
+        ----------
+        size
+            Number of parameters.
+        threshold
+            Where swaps stop.
+        counted
+            Which parameters count.
+        """
         diagonal = np.full(size, IGNORED)
         diagonal[counted] = EMPTY
         unset = np.full(size, UNSET, dtype=np.int64)
         return cls((np.diag(diagonal), np.diag(1.0 / diagonal), unset), threshold)
 
-    def take_in(self, rows: Floats, numbers: Integers) -> int:
+    def update(self, rows: Floats, numbers: Integers) -> int:
         """Swap in rows (m, n), known by their numbers, until none has a grade above the threshold.
+
+        Parameters
+        ----------
+        rows
+            Shape (m, n).
+        numbers
+            By which the rows are known, shape (m,).
 
         Returns
         -------
@@ -129,7 +152,7 @@ class MaxVol:
         self._remember_near(rows, numbers, grades)
         return self.swaps - before
 
-    def settle(self) -> int:
+    def converge(self) -> int:
         """Let the remembered rows compete until none has a grade above the threshold."""
         before = self.swaps
         numbers = np.fromiter(self.remembered, dtype=np.int64)
@@ -137,7 +160,7 @@ class MaxVol:
         step = block_rows(len(self.matrix))
         while numbers.size:
             swaps = sum(
-                self.take_in(np.array(rows[first : first + step]), numbers[first : first + step])
+                self.update(np.array(rows[first : first + step]), numbers[first : first + step])
                 for first in range(0, len(rows), step)
             )
             if not swaps:
@@ -157,7 +180,15 @@ class MaxVol:
                 del self.remembered[one]
 
     def remember(self, rows: Floats, numbers: Integers) -> None:
-        """Let rows (m, n) compete whenever remembered rows do."""
+        """Let rows (m, n) compete whenever remembered rows do.
+
+        Parameters
+        ----------
+        rows
+            Shape (m, n).
+        numbers
+            By which the rows are known, shape (m,).
+        """
         for row, number in zip(rows, numbers, strict=True):
             self.remembered.setdefault(int(number), row.copy())
 
@@ -165,12 +196,17 @@ class MaxVol:
         """Give slots to remembered rows of numbers below a limit that do as well as those there.
 
         As well: the volume keeps all but a millionth.
+
+        Parameters
+        ----------
+        limit
+            Rows of lower numbers are preferred.
         """
         numbers = np.array([one for one in self.remembered if one < limit], dtype=np.int64)
         if not numbers.size:
             return
         rows = np.array([self.remembered[int(one)] for one in numbers])
-        while (others := self.held >= limit).any():
+        while (others := self.selected >= limit).any():
             b = rows @ self.inverse
             gain = np.abs(b) * others
             row, slot = divmod(int(gain.argmax()), b.shape[1])
@@ -180,7 +216,7 @@ class MaxVol:
             pivot = change[slot]
             change[slot] -= 1.0
             self.inverse -= np.outer(self.inverse[:, slot] / pivot, change)
-            self.matrix[slot], self.held[slot] = rows[row], numbers[row]
+            self.matrix[slot], self.selected[slot] = rows[row], numbers[row]
             self._since_refresh += 1
         self.refresh()
 
@@ -202,7 +238,7 @@ class MaxVol:
         b -= b[:, slots] @ update
         self.inverse -= self.inverse[:, slots] @ update
         self.matrix[slots] = rows[taken]
-        self.held[slots] = numbers[taken]
+        self.selected[slots] = numbers[taken]
         for row in taken:
             self.remembered.setdefault(int(numbers[row]), rows[row].copy())
             self._near.discard(int(numbers[row]))
@@ -284,7 +320,7 @@ def maxvol(
     rows
         Candidates B, shape (m, n).
     start
-        Matrix, inverse and held row of each slot to start from, as this function returns
+        Matrix, inverse and selected row of each slot to start from, as this function returns
         them; by default every slot is unset, ε on the diagonal. Data that spans fewer
         than n directions leaves slots unset.
     threshold
@@ -312,10 +348,10 @@ def maxvol(
         swaps = 0
         for first in range(0, len(rows), step):
             block = slice(first, first + step)
-            swaps += volume.take_in(rows[block], numbers[block])
+            swaps += volume.update(rows[block], numbers[block])
             if progress is not None:
                 progress(volume.swaps)
         if not swaps:
             volume.refresh()
-            return volume.matrix, volume.inverse, volume.held
-        volume.settle()
+            return volume.matrix, volume.inverse, volume.selected
+        volume.converge()

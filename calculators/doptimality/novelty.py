@@ -1,6 +1,6 @@
-"""Which neighbourhoods were seen before, by distance in units of the extrapolation grade.
+"""Which neighborhoods were seen before, by distance in units of the extrapolation grade.
 
-A neighbourhood is a point p = b A⁻¹; the distance of two is max |Δp|. Rotations, permutations and
+A neighborhood is a point p = b A⁻¹; the distance of two is max |Δp|. Rotations, permutations and
 supercells of a configuration have the same points. What extrapolates has a component beyond one,
 and a counterpart of it must have nearly the same: few of the points of a data set, which an
 active set made of it keeps within one, come into question, and only those are compared.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.doptimality.design_matrix import RowStream
+from pescape.calculators.doptimality.design_matrix import DesignRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,8 +31,8 @@ _SIEVES = 4
 _AT_ONCE = 4_000_000
 
 
-class Seen:
-    """Neighbourhoods that are known, as points b A⁻¹ of one active set.
+class NoveltyFilter:
+    """Neighborhoods that are known, as points b A⁻¹ of one active set.
 
     Made once for a data set, it serves any number of selections with the same potential.
 
@@ -59,7 +59,7 @@ class Seen:
         distance: float = 0.5,
         *,
         threads: int = 1,
-    ) -> Seen:
+    ) -> NoveltyFilter:
         """Take in a data set, block by block; anything to iterate over will do.
 
         Parameters
@@ -67,7 +67,7 @@ class Seen:
         potential
             With its active set.
         configurations
-            The data set. Of its neighbourhoods those are kept, in single precision, that
+            The data set. Of its neighborhoods those are kept, in single precision, that
             come near enough to grade one to be a counterpart of one that extrapolates.
         distance
             Points nearer to one another than this are the same; in grades.
@@ -78,7 +78,7 @@ class Seen:
         if active is None:
             raise ValueError(f"{potential.source or 'the potential'} has no active set")
         seen = cls(active, distance)
-        stream = RowStream(
+        stream = DesignRows(
             potential,
             configurations,
             active.mode,
@@ -95,13 +95,25 @@ class Seen:
         return sum(map(len, self._chunks))
 
     def add(self, points: Floats) -> None:
-        """Take in points (m, n)."""
+        """Take in points (m, n).
+
+        Parameters
+        ----------
+        points
+            Shape (m, n).
+        """
         near = points[np.abs(points).max(axis=1, initial=0.0) > 1.0 - self.distance]
         if len(near):
             self._chunks.append(near.astype(np.float32))
 
-    def covers(self, points: Floats) -> bool:
-        """Whether each of some points (m, n) that extrapolate has a counterpart."""
+    def contains(self, points: Floats) -> bool:
+        """Whether each of some points (m, n) that extrapolate has a counterpart.
+
+        Parameters
+        ----------
+        points
+            Shape (m, n).
+        """
         return all(any(self._has(chunk, point) for chunk in self._chunks) for point in points)
 
     def _has(self, chunk: NDArray[np.float32], point: Floats) -> bool:

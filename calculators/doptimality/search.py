@@ -1,4 +1,4 @@
-"""The rows of largest volume in streams of configurations."""
+"""The search for the rows of largest volume in streams of configurations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STREAM = 1 << 48
 
 
 class Stream(Protocol):
-    """Blocks of rows, such as a `RowStream`."""
+    """Blocks of rows, such as a `DesignRows`."""
 
     @property
     def is_one_pass(self) -> bool:
@@ -37,11 +37,17 @@ class Stream(Protocol):
         """Go through all blocks, always the same ones."""
 
     def fetch(self, indices: Iterable[int]) -> dict[int, Atoms]:
-        """Give configurations by index, unless it is gone through only once."""
+        """Give configurations by index, unless it is gone through only once.
+
+        Parameters
+        ----------
+        indices
+            Of the configurations.
+        """
 
 
 @dataclass(frozen=True, eq=False)
-class Span:
+class MaxVolResult:
     """The rows of largest volume found in streams.
 
     Parameters
@@ -61,7 +67,7 @@ class Span:
     configurations: dict[tuple[int, int], Atoms]
 
 
-def largest_volume(
+def find_max_volume(
     streams: Sequence[Stream],
     *,
     start: MaxVol | None = None,
@@ -69,7 +75,7 @@ def largest_volume(
     counted: slice = slice(None),
     known: int = 0,
     progress: Progress | None = None,
-) -> Span | None:
+) -> MaxVolResult | None:
     """Find the rows of largest volume in streams that may be larger than memory.
 
     Passes over the streams in turn until none of their rows has a grade above the threshold.
@@ -92,20 +98,20 @@ def largest_volume(
 
     Returns
     -------
-    Span or None
+    MaxVolResult or None
         None when the streams hold no rows and there is no start.
     """
     volume = start
     owners: dict[int, tuple[int, int, int]] = {}
     held: dict[tuple[int, int], Atoms] = {}
-    turn = quiet = 0
-    while quiet < len(streams):
+    turn = passes_without_swap = 0
+    while passes_without_swap < len(streams):
         number, stream = turn % len(streams), streams[turn % len(streams)]
         before, count, base = (volume.swaps if volume else 0), 0, (number + 1) * _STREAM
         for block in () if stream.is_one_pass and turn >= len(streams) else stream:
             if volume is None:
                 volume = MaxVol.empty(block.rows.shape[1], threshold, counted)
-            volume.take_in(block.rows, np.arange(base, base + len(block.rows)))
+            volume.update(block.rows, np.arange(base, base + len(block.rows)))
             for own in range(base, base + len(block.rows)):
                 if own in volume.remembered and own not in owners:
                     owners[own] = _owner(number, block, own - base)
@@ -116,15 +122,16 @@ def largest_volume(
             if progress is not None:
                 progress(turn // len(streams) + 1, count, volume.swaps)
         turn += 1
-        quiet += 1
+        passes_without_swap += 1
         if volume is not None and volume.swaps > before:
-            volume.settle()
-            quiet = 0 if not stream.is_one_pass or len(streams) > 1 else quiet
+            volume.converge()
+            alone = stream.is_one_pass and len(streams) == 1
+            passes_without_swap = passes_without_swap if alone else 0
     if volume is None:
         return None
     volume.refresh()
     volume.prefer_below((known + 1) * _STREAM)
-    return _span(volume, streams, owners, held)
+    return _result(volume, streams, owners, held)
 
 
 def _owner(stream: int, block: RowBlock, row: int) -> tuple[int, int, int]:
@@ -132,14 +139,14 @@ def _owner(stream: int, block: RowBlock, row: int) -> tuple[int, int, int]:
     return stream, configuration, atom
 
 
-def _span(
+def _result(
     volume: MaxVol,
     streams: Sequence[Stream],
     owners: dict[int, tuple[int, int, int]],
     held: dict[tuple[int, int], Atoms],
-) -> Span:
+) -> MaxVolResult:
     unset = (UNSET, UNSET, UNSET)
-    origins = np.array([owners.get(int(one), unset) for one in volume.held], dtype=np.int64)
+    origins = np.array([owners.get(int(one), unset) for one in volume.selected], dtype=np.int64)
     configurations: dict[tuple[int, int], Atoms] = {}
     for number, stream in enumerate(streams):
         wanted = np.unique(origins[origins[:, 0] == number, 1]).tolist()
@@ -148,4 +155,4 @@ def _span(
         else:
             found = stream.fetch(wanted)
             configurations |= {(number, index): found[index] for index in wanted}
-    return Span(volume.matrix, volume.inverse, origins.reshape(-1, 3), configurations)
+    return MaxVolResult(volume.matrix, volume.inverse, origins.reshape(-1, 3), configurations)

@@ -1,4 +1,4 @@
-"""Which risky configurations are worth a label."""
+"""Which risky configurations are worth a label, and the grades that say so."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase.neighborlist import neighbor_list
 
 from pescape.calculators.doptimality.active_set import ROW_MEMORY, grades, gradient_rows, select
 from pescape.calculators.doptimality.design_matrix import PART_ATOMS, site_gradient_blocks
-from pescape.calculators.doptimality.novelty import Seen
+from pescape.calculators.doptimality.novelty import NoveltyFilter
 from pescape.errors import frame_name
-from pescape.plugins.structures import shortest_distance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class LabelSelection:
     """What is labelled out of candidates, and why the rest is not.
 
     Every candidate is either chosen or counted once, by the first reason in this order.
@@ -60,18 +60,18 @@ class Choice:
     configurations: tuple[Atoms, ...] = ()
 
 
-def choose(
+def select_for_labelling(
     potential: Potential,
     candidates: Iterable[Atoms],
     *,
     training: Iterable[Atoms] = (),
-    seen: Seen | None = None,
+    seen: NoveltyFilter | None = None,
     min_distance: float = 0.0,
     similarity: float = 0.5,
     threads: int = 1,
     memory: int = ROW_MEMORY,
     progress: Progress | None = None,
-) -> Choice:
+) -> LabelSelection:
     """Choose the candidates that teach the potential most.
 
     Unphysical candidates go first. Of the rest, MaxVol takes those that enlarge the
@@ -94,7 +94,7 @@ def choose(
     min_distance
         Candidates with atoms nearer than this (Å) are unphysical.
     similarity
-        A configuration is similar to others if each of its extrapolating neighbourhoods
+        A configuration is similar to others if each of its extrapolating neighborhoods
         (or it itself, when the active set is of configurations) has a counterpart among
         theirs whose row b differs by less than this in max |Δb A⁻¹|: in units of the grade.
         Rotations, permutations and supercells of a configuration are similar to it. What a
@@ -109,7 +109,7 @@ def choose(
 
     Returns
     -------
-    Choice
+    LabelSelection
     """
     active = _active_set_of(potential, "select")
     if isinstance(training, Iterator):
@@ -128,11 +128,11 @@ def choose(
     )
     unphysical = int(np.isnan(selection.grades).sum())
     if seen is None:
-        seen = Seen.of(
+        seen = NoveltyFilter.of(
             potential, training if selection.indices else (), similarity, threads=threads
         )
     chosen, similar, known = _dissimilar(potential, active, selection, seen, similarity, threads)
-    return Choice(
+    return LabelSelection(
         indices=tuple(selection.indices[place] for place in chosen),
         grades=selection.grades,
         unphysical=unphysical,
@@ -146,14 +146,17 @@ def choose(
 def _is_physical(atoms: Atoms, min_distance: float) -> bool:
     if not len(atoms) or not np.isfinite(atoms.positions).all():
         return False
-    return not min_distance or shortest_distance(atoms, min_distance) >= min_distance
+    if not min_distance:
+        return True
+    nearer = neighbor_list("d", atoms, min_distance)
+    return bool(nearer.min(initial=np.inf) >= min_distance)
 
 
 def _dissimilar(
     potential: Potential,
     active: ActiveSet,
     selection: Selection,
-    seen: Seen,
+    seen: NoveltyFilter,
     similarity: float,
     threads: int,
 ) -> tuple[list[int], int, int]:
@@ -168,7 +171,7 @@ def _dissimilar(
     order = sorted(range(len(largest)), key=lambda place: (-largest[place], place))
     chosen: list[int] = []
     similar = known = 0
-    taken = Seen(active, similarity)
+    selected = NoveltyFilter(active, similarity)
     for place in order:
         rows, _ = gradient_rows(
             potential,
@@ -181,20 +184,26 @@ def _dissimilar(
         new = points[np.abs(points).max(axis=1) > 1.0]
         if not len(new):
             continue
-        if seen.covers(new):
+        if seen.contains(new):
             known += 1
-        elif taken.covers(new):
+        elif selected.contains(new):
             similar += 1
         else:
             chosen.append(place)
-            taken.add(points)
+            selected.add(points)
     return chosen, similar, known
 
 
 def graded(
     potential: Potential, configurations: Iterable[Atoms], *, threads: int = 1
 ) -> list[Atoms]:
-    """Copy configurations and write their extrapolation grades into them; see `grade_each`."""
+    """Copy configurations and write their extrapolation grades into them; see `grade_each`.
+
+    Parameters
+    ----------
+    potential, configurations, threads
+        As `grade_each` takes them.
+    """
     return list(grade_each(potential, configurations, threads=threads))
 
 
@@ -215,7 +224,7 @@ def grade_each(
     Yields
     ------
     Atoms
-        ``arrays["extrapolation_grades"]`` holds each atom's grade (neighbourhood mode),
+        ``arrays["extrapolation_grades"]`` holds each atom's grade (neighborhood mode),
         ``info["extrapolation_grade"]`` the largest, or the configuration's.
     """
     active = _active_set_of(potential, "grade")

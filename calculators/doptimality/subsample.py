@@ -10,8 +10,8 @@ import numpy as np
 from scipy.linalg.lapack import dpstrf
 
 from pescape.calculators.doptimality.active_set import ROW_MEMORY, SWAP_THRESHOLD
-from pescape.calculators.doptimality.design_matrix import RowBlock, RowStream
-from pescape.calculators.doptimality.search import largest_volume
+from pescape.calculators.doptimality.design_matrix import DesignRows, RowBlock
+from pescape.calculators.doptimality.search import find_max_volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pescape.calculators.doptimality.active_set import Mode, Parameters
-    from pescape.calculators.doptimality.search import Progress, Span
+    from pescape.calculators.doptimality.search import MaxVolResult, Progress
     from pescape.calculators.potential import Potential
 
     Floats = NDArray[np.float64]
@@ -38,7 +38,7 @@ class Subsample:
         In which turn each was found: 1 for those of the data set's own active set, 2 for those
         of what is left without them, and so on.
     gains
-        What each adds to the logarithm of the volume that its layer's rows span, measured in
+        What each adds to the logarithm of the volume that its layer's rows result, measured in
         units of the spread of the data; 0 or more.
     configurations
         With their labels.
@@ -83,7 +83,7 @@ def subsample(
     Those that hold a row of the data set's active set come first. Within them the order is
     greedy: next comes the row that adds most to the volume spanned by those before it, measured
     in the metric of the data, with C = Σ pᵀp / m over all points p = b A⁻¹ (a Cholesky
-    factorisation of C⁻¹ with pivots), and its configuration with it. It does not depend on the
+    factorization of C⁻¹ with pivots), and its configuration with it. It does not depend on the
     units of parameters. If more are wanted, the same is done with what is left, in layers.
 
     Parameters
@@ -112,20 +112,20 @@ def subsample(
     if isinstance(configurations, Iterator):
         raise TypeError("the data set is gone through several times, an iterator allows but one")
     potential, counted = potential.rows_about(parameters)
-    stream = RowStream(potential, configurations, mode, threads=threads, memory=memory)
+    stream = DesignRows(potential, configurations, mode, threads=threads, memory=memory)
     found: list[tuple[int, int, float]] = []
     frames: dict[int, Atoms] = {}
     layer = rows = 0
     while not layer or (count is not None and len(found) < count):
         layer += 1
         rest = _Rest(stream, {index for index, _, _ in found})
-        span = largest_volume([rest], threshold=threshold, counted=counted, progress=progress)
-        ordered = [] if span is None else _by_gain(span, rest)
-        if not ordered or span is None:
+        result = find_max_volume([rest], threshold=threshold, counted=counted, progress=progress)
+        ordered = [] if result is None else _by_gain(result, rest)
+        if not ordered or result is None:
             break
         found += [(index, layer, gain) for index, gain in ordered]
-        frames |= {index: atoms for (_, index), atoms in span.configurations.items()}
-        rows = rows or int(np.count_nonzero(span.origins[:, 0] >= 0))
+        frames |= {index: atoms for (_, index), atoms in result.configurations.items()}
+        rows = rows or int(np.count_nonzero(result.origins[:, 0] >= 0))
     if not found:
         raise ValueError("no configurations: a subsample needs at least one with an atom")
     found = found[:count]
@@ -144,7 +144,7 @@ class _Rest:
 
     is_one_pass = False
 
-    def __init__(self, stream: RowStream, without: set[int]) -> None:
+    def __init__(self, stream: DesignRows, without: set[int]) -> None:
         self._stream = stream
         self._without = np.array(sorted(without), dtype=np.int64)
         self.fetch = stream.fetch
@@ -159,14 +159,14 @@ class _Rest:
                 yield RowBlock(block.rows[kept], block.origins[kept], block.configurations)
 
 
-def _by_gain(span: Span, stream: _Rest) -> list[tuple[int, float]]:
-    """Order the configurations of a span by the volume their rows add, with that."""
-    filled = np.flatnonzero(span.origins[:, 0] >= 0)
+def _by_gain(result: MaxVolResult, stream: _Rest) -> list[tuple[int, float]]:
+    """Order the configurations of a result by the volume their rows add, with that."""
+    filled = np.flatnonzero(result.origins[:, 0] >= 0)
     if not filled.size:
         return []
     spread = np.zeros((len(filled), len(filled)))
     count = 0
-    inverse = np.ascontiguousarray(span.inverse[:, filled])
+    inverse = np.ascontiguousarray(result.inverse[:, filled])
     for block in stream:
         points = block.rows @ inverse
         spread += points.T @ points
@@ -174,7 +174,7 @@ def _by_gain(span: Span, stream: _Rest) -> list[tuple[int, float]]:
     factor, pivots, _, _ = dpstrf(np.linalg.inv(spread / count), lower=1)
     gains: dict[int, float] = {}
     for place, pivot in enumerate(pivots - 1):
-        index = int(span.origins[filled[pivot], 1])
+        index = int(result.origins[filled[pivot], 1])
         gain = float(np.log(max(factor[place, place], 1.0)))
         gains[index] = gains.get(index, 0.0) + gain
     return list(gains.items())

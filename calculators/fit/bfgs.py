@@ -1,4 +1,4 @@
-"""Minimisation by BFGS with the full matrix, from a first matrix of the caller's choice."""
+"""Minimization by BFGS with the full matrix, from a first matrix of the caller's choice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST_SEARCH = 40
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """Where a minimisation ended.
+    """Where a minimization ended.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ class Minimum:
     stuck: bool
 
 
-def minimise(
+def minimize(
     function: Function,
     x: Floats,
     inverse_hessian: Floats,
     iterations: int,
     on_step: Callable[[float], None] | None = None,
 ) -> Minimum:
-    """Minimise a function with its gradient.
+    """Minimize a function with its gradient.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def minimise(
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where a minimisation is, and the inverse Hessian it has learned on the way there."""
+    """Where a minimization is, and the inverse Hessian it has learned on the way there."""
 
     x: Floats
     value: float

@@ -40,8 +40,8 @@ class TrainingSet:
     positions, species
         Shapes (n, 3), Å, and (n,), indices into the potential's species.
     offsets, indices, shifts
-        The neighbours of atom i are entries ``offsets[i]`` to ``offsets[i + 1]``; the
-        vector to neighbour k is ``positions[indices[k]] + shifts[k] - positions[i]``.
+        The neighbors of atom i are entries ``offsets[i]`` to ``offsets[i + 1]``; the
+        vector to neighbor k is ``positions[indices[k]] + shifts[k] - positions[i]``.
     energies
         Shape (C,), eV.
     forces
@@ -360,13 +360,13 @@ def shortest_distance(atoms: Atoms, cutoff: float, name: str) -> float:
 def _shortest(atoms: Atoms, near: Neighbors, name: str, min_dist: float | None) -> float:
     if not len(near.indices):
         return np.inf
-    centre = np.repeat(np.arange(len(atoms)), np.diff(near.offsets))
-    vectors = atoms.positions[near.indices] + near.shifts - atoms.positions[centre]
+    center = np.repeat(np.arange(len(atoms)), np.diff(near.offsets))
+    vectors = atoms.positions[near.indices] + near.shifts - atoms.positions[center]
     distances = np.linalg.norm(vectors, axis=1)
     k = int(distances.argmin())
     if min_dist is not None and distances[k] < min_dist:
         raise ValueError(
-            f"{name}: atoms {centre[k]} and {near.indices[k]} are {distances[k]:.3f} Å apart, "
+            f"{name}: atoms {center[k]} and {near.indices[k]} are {distances[k]:.3f} Å apart, "
             f"nearer than min_dist = {min_dist} Å: lower min_dist or leave the frame out"
         )
     return float(distances[k])

@@ -18,6 +18,11 @@ def ladder(potential: MTPotential) -> tuple[MTPotential, ...]:
     """Give the untrained potentials of lower levels to fit first, and at last this one itself.
 
     Only the potential itself if its basis is not that of a level of this program's own making.
+
+    Parameters
+    ----------
+    potential
+        Of any level.
     """
     level = level_of(potential)
     lower = [] if level is None else [rung for rung in _RUNGS if rung < level]
@@ -25,7 +30,13 @@ def ladder(potential: MTPotential) -> tuple[MTPotential, ...]:
 
 
 def level_of(potential: MTPotential) -> int | None:
-    """Level of a potential of this program's own making; None of any other."""
+    """Level of a potential of this program's own making; None of any other.
+
+    Parameters
+    ----------
+    potential
+        Trained or not.
+    """
     match = re.fullmatch(r"MTP_level_(\d+)", potential.name)
     if match is None or int(match[1]) not in range(2, 29, 2):
         return None

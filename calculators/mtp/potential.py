@@ -48,7 +48,7 @@ class MTPotential:
     species_count
         Number of species S.
     min_dist, cutoff
-        Å; where the radial Chebyshev argument is -1 and +1. Neighbours beyond the cut-off do not
+        Å; where the radial Chebyshev argument is -1 and +1. Neighbors beyond the cut-off do not
         count.
     scaling
         Factor of all radial functions.
@@ -63,7 +63,7 @@ class MTPotential:
     moments_count
         Number of moments.
     radial_coeffs
-        (S, S, M, N), of central and neighbouring species; None when untrained.
+        (S, S, M, N), of central and neighboring species; None when untrained.
     species_coeffs
         eV (S,), the energy of an isolated atom; None when untrained.
     moment_coeffs
@@ -145,7 +145,7 @@ class MTPotential:
         if self.repulsion.outer > self.cutoff:
             raise ValueError(
                 f"zbl: outer {self.repulsion.outer:g} Å is beyond the potential's cutoff "
-                f"{self.cutoff:g} Å: neighbours beyond the cutoff do not count"
+                f"{self.cutoff:g} Å: neighbors beyond the cutoff do not count"
             )
 
     def _freeze(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
@@ -200,13 +200,25 @@ class MTPotential:
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> MTPotential:
-        """Read an MLIP-2 ``.mtp`` or MLIP-3 ``.almtp`` file."""
+        """Read an MLIP-2 ``.mtp`` or MLIP-3 ``.almtp`` file.
+
+        Parameters
+        ----------
+        path
+            The file.
+        """
         fields = read_fields(path)
         with errors_naming(path):
             return cls(**fields)
 
     def write(self, path: str | PathLike[str]) -> None:
-        """Write an ``.mtp`` file, with the active set (as in an ``.almtp``) if there is one."""
+        """Write an ``.mtp`` file, with the active set (as in an ``.almtp``) if there is one.
+
+        Parameters
+        ----------
+        path
+            The file, which appears as a whole.
+        """
         write_potential(path, self)
 
     @property
@@ -239,7 +251,13 @@ class MTPotential:
         return self.source or f"the potential {self.name}"
 
     def with_parameters(self, parameters: ArrayLike) -> MTPotential:
-        """Replace all coefficients (P,); an active set, which belongs to the old ones, goes."""
+        """Replace all coefficients (P,); an active set, which belongs to the old ones, goes.
+
+        Parameters
+        ----------
+        parameters
+            Shape (P,), in the order radial, species, moments.
+        """
         theta = np.asarray(parameters, dtype=float)
         if theta.shape != (self.parameter_count,):
             raise ValueError(f"{self.parameter_count} parameters wanted, not shape {theta.shape}")
@@ -254,7 +272,13 @@ class MTPotential:
         )
 
     def with_active_set(self, active_set: ActiveSet | None) -> MTPotential:
-        """Replace the active set."""
+        """Replace the active set.
+
+        Parameters
+        ----------
+        active_set
+            Of P rows; None for a potential without.
+        """
         return dataclasses.replace(self, active_set=active_set)
 
     def with_repulsion(self, repulsion: ZBL | None, *, added: bool = True) -> MTPotential:
@@ -270,7 +294,13 @@ class MTPotential:
         return dataclasses.replace(self, repulsion=repulsion, adds_repulsion=added)
 
     def with_species(self, species: Sequence[str]) -> MTPotential:
-        """Say which elements the species are; a file that already does so must agree."""
+        """Say which elements the species are; a file that already does so must agree.
+
+        Parameters
+        ----------
+        species
+            Elements of species 0, 1, ...
+        """
         names = element_names(species)
         if self.species and names != self.species:
             raise ValueError(
@@ -283,11 +313,17 @@ class MTPotential:
         return dataclasses.replace(self, species=names, active_set=active_set)
 
     def randomized(self, seed: int | np.random.SeedSequence | np.random.Generator) -> MTPotential:
-        """Draw all coefficients at random, of a size that gives energies of a few eV per atom."""
+        """Draw all coefficients at random, of a size that gives energies of a few eV per atom.
+
+        Parameters
+        ----------
+        seed
+            What the draws depend on.
+        """
         rng = np.random.default_rng(seed)
         s = self.species_count
         radial = rng.normal(size=(s, s, self.radial_funcs_count, self.radial_basis_size))
-        # Dense matter has some 40 neighbours; the moments of a vertex then are of order one.
+        # Dense matter has some 40 neighbors; the moments of a vertex then are of order one.
         radial *= 0.3 / ((self.cutoff - self.min_dist) ** 2 * self.scaling)
         radial /= 1.0 + np.arange(self.radial_basis_size)
         return dataclasses.replace(
@@ -299,7 +335,13 @@ class MTPotential:
         )
 
     def types_of(self, numbers: ArrayLike) -> Integers:
-        """Return the species (n,) of atoms given by their atomic numbers (n,)."""
+        """Return the species (n,) of atoms given by their atomic numbers (n,).
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers, shape (n,).
+        """
         if not self.species:
             raise ValueError(
                 f"{self._called} does not say which elements it is for: name them with "
@@ -372,7 +414,13 @@ class MTPotential:
         }
 
     def kernel(self, precision: str = "double") -> MTPKernel:
-        """Compile the potential for evaluation in double or single precision (cached)."""
+        """Compile the potential for evaluation in double or single precision (cached).
+
+        Parameters
+        ----------
+        precision
+            "double" or "single".
+        """
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         return self._double_kernel if precision == "double" else self._single_kernel

@@ -121,7 +121,7 @@ def test_the_volume_never_falls_and_the_inverse_keeps_up(rng, size):
     logarithm = -np.inf
     for first in range(0, 2000, 100):
         rows = rng.normal(size=(100, size)) * np.exp(rng.normal(size=(100, 1)))
-        volume.take_in(rows, np.arange(first, first + 100))
+        volume.update(rows, np.arange(first, first + 100))
         grown = np.linalg.slogdet(volume.matrix)[1]
         assert grown >= logarithm - 1e-9
         logarithm = grown
@@ -133,8 +133,8 @@ def test_settled_after_one_pass_no_row_exceeds_the_stated_bound(rng):
     rows = rng.normal(size=(3000, 12)) * np.exp(rng.normal(size=(3000, 1)))
     volume = MaxVol.empty(12)
     for first in range(0, 3000, 50):
-        volume.take_in(rows[first : first + 50], np.arange(first, first + 50))
-    volume.settle()
+        volume.update(rows[first : first + 50], np.arange(first, first + 50))
+    volume.converge()
     assert np.abs(rows @ volume.inverse).max() <= 12 * 1.001**2
     remembered = np.array(list(volume.remembered.values()))
     assert np.abs(remembered @ volume.inverse).max() <= 1.001
@@ -144,12 +144,12 @@ def test_settled_after_one_pass_no_row_exceeds_the_stated_bound(rng):
 def test_what_does_as_well_and_is_known_is_preferred(rng):
     rows = rng.normal(size=(40, 5))
     volume = MaxVol.empty(5)
-    volume.take_in(rows, np.arange(100, 140))
-    holders = volume.held.copy()
+    volume.update(rows, np.arange(100, 140))
+    holders = volume.selected.copy()
     volume.remember(rows, np.arange(40))
     before = np.linalg.slogdet(volume.matrix)[1]
     volume.prefer_below(100)
-    np.testing.assert_array_equal(np.sort(volume.held), np.sort(holders - 100))
+    np.testing.assert_array_equal(np.sort(volume.selected), np.sort(holders - 100))
     assert np.linalg.slogdet(volume.matrix)[1] == pytest.approx(before)
 
 

@@ -3,8 +3,8 @@ import pytest
 from ase import Atoms
 
 from pescape.calculators.doptimality.active_set import build_active_set
-from pescape.calculators.doptimality.novelty import Seen
-from pescape.calculators.doptimality.select import choose, graded
+from pescape.calculators.doptimality.novelty import NoveltyFilter
+from pescape.calculators.doptimality.select import graded, select_for_labelling
 from pescape.calculators.mtp import MTPotential
 from pescape.plugins.structures import crystal, strained_and_rattled
 
@@ -20,7 +20,7 @@ def potential():
 
 
 def test_what_is_new_is_chosen_the_largest_grade_first(potential):
-    choice = choose(potential, [*TRAINING[:4], *NEW], training=TRAINING)
+    choice = select_for_labelling(potential, [*TRAINING[:4], *NEW], training=TRAINING)
     assert choice.indices
     assert min(choice.indices) >= 4
     chosen = choice.grades[list(choice.indices)]
@@ -31,7 +31,7 @@ def test_what_is_new_is_chosen_the_largest_grade_first(potential):
 def test_unphysical_configurations_are_left_out(potential):
     squeezed = NEW[0].copy()
     squeezed.positions[1] = squeezed.positions[0] + [1.0, 0.0, 0.0]
-    choice = choose(potential, [squeezed, *NEW], min_distance=1.8)
+    choice = select_for_labelling(potential, [squeezed, *NEW], min_distance=1.8)
     assert 0 not in choice.indices
     assert choice.unphysical == 1
     assert np.isnan(choice.grades[0])
@@ -42,15 +42,15 @@ def test_a_turned_and_renumbered_copy_is_similar(potential):
     turned = NEW[0].copy()
     turned.rotate(40.0, (1.0, 2.0, 3.0), rotate_cell=True)
     turned = turned[::-1]
-    alone = choose(potential, [NEW[0]], similarity=0.0)
-    both = choose(potential, [NEW[0], turned * (2, 1, 1)], similarity=1e-3)
+    alone = select_for_labelling(potential, [NEW[0]], similarity=0.0)
+    both = select_for_labelling(potential, [NEW[0], turned * (2, 1, 1)], similarity=1e-3)
     assert len(alone.indices) == len(both.indices) == 1
     assert both.grades[0] == pytest.approx(both.grades[1], rel=1e-6)
 
 
 def test_a_larger_similarity_leaves_fewer(potential):
-    few = choose(potential, NEW, similarity=1e9)
-    many = choose(potential, NEW, similarity=0.0)
+    few = select_for_labelling(potential, NEW, similarity=1e9)
+    many = select_for_labelling(potential, NEW, similarity=0.0)
     assert len(few.indices) == 1
     assert few.similar == len(many.indices) - 1
 
@@ -59,7 +59,7 @@ def test_a_larger_similarity_leaves_fewer(potential):
 def test_what_was_labelled_since_is_known_turned_renumbered_and_repeated(mode):
     made = MTPotential.untrained(6, ["Zr"], 5.0, 2.0, 4).randomized(seed=2)
     made = made.with_active_set(build_active_set(made, TRAINING, mode))
-    fresh = choose(made, NEW, training=TRAINING)
+    fresh = select_for_labelling(made, NEW, training=TRAINING)
     assert fresh.indices
     assert fresh.known == 0
     labelled = []
@@ -67,8 +67,8 @@ def test_what_was_labelled_since_is_known_turned_renumbered_and_repeated(mode):
         turned = atoms.copy()
         turned.rotate(70.0, (3.0, 1.0, 2.0), rotate_cell=True)
         labelled.append(turned[::-1] * (1, 2, 1))
-    seen = Seen.of(made, [*TRAINING, *labelled], 1e-3)
-    again = choose(made, NEW, training=TRAINING, seen=seen, similarity=1e-3)
+    seen = NoveltyFilter.of(made, [*TRAINING, *labelled], 1e-3)
+    again = select_for_labelling(made, NEW, training=TRAINING, seen=seen, similarity=1e-3)
     assert again.indices == ()
     assert again.known == len(fresh.indices)
     assert again.redundant + again.known + again.similar + again.unphysical == len(NEW)
@@ -84,34 +84,37 @@ def test_seen_neighbourhoods_are_those_that_a_full_comparison_finds(potential):
             points[:20] + rng.uniform(-0.4, 0.4, size=(20, active.size)),
         )
     )
-    seen = Seen(active, 0.2)
+    seen = NoveltyFilter(active, 0.2)
     for first in range(0, 300, 70):
         seen.add(points[first : first + 70])
     expected = np.abs(queries[:, None] - points).max(axis=2).min(axis=1) < 0.2
     assert expected[:20].all()
     assert not expected[20:].all()
-    assert [seen.covers(one[None]) for one in queries] == expected.tolist()
-    assert seen.covers(queries[:20])
-    assert not seen.covers(queries)
+    assert [seen.contains(one[None]) for one in queries] == expected.tolist()
+    assert seen.contains(queries[:20])
+    assert not seen.contains(queries)
 
 
 def test_what_cannot_be_a_counterpart_is_not_kept(potential):
-    every, few = Seen.of(potential, TRAINING, 1.0), Seen.of(potential, TRAINING, 0.2)
+    every, few = (
+        NoveltyFilter.of(potential, TRAINING, 1.0),
+        NoveltyFilter.of(potential, TRAINING, 0.2),
+    )
     assert 0 < len(few) < len(every) == sum(map(len, TRAINING))
 
 
 def test_points_of_another_active_set_are_refused(potential):
     other = potential.with_active_set(build_active_set(potential, TRAINING[:20]))
     with pytest.raises(ValueError, match="another active set"):
-        choose(potential, NEW, seen=Seen.of(other, TRAINING))
+        select_for_labelling(potential, NEW, seen=NoveltyFilter.of(other, TRAINING))
     with pytest.raises(ValueError, match="similarity -1"):
-        choose(potential, NEW, similarity=-1.0)
+        select_for_labelling(potential, NEW, similarity=-1.0)
 
 
 def test_candidates_without_atoms_or_at_no_place_are_unphysical(potential):
     lost = NEW[0].copy()
     lost.positions[0, 0] = np.nan
-    choice = choose(potential, [Atoms(), lost, *NEW])
+    choice = select_for_labelling(potential, [Atoms(), lost, *NEW])
     assert choice.unphysical == 2
     assert np.isnan(choice.grades[:2]).all()
     assert min(choice.indices) >= 2
@@ -119,23 +122,23 @@ def test_candidates_without_atoms_or_at_no_place_are_unphysical(potential):
 
 
 def test_nothing_is_chosen_from_nothing_or_from_what_is_known(potential):
-    assert choose(potential, []).indices == ()
-    known = choose(potential, TRAINING, training=TRAINING)
+    assert select_for_labelling(potential, []).indices == ()
+    known = select_for_labelling(potential, TRAINING, training=TRAINING)
     assert known.indices == ()
     assert known.redundant == len(TRAINING)
 
 
 def test_an_iterator_of_candidates_is_read_once(potential):
-    once = choose(potential, iter(NEW), training=TRAINING)
+    once = select_for_labelling(potential, iter(NEW), training=TRAINING)
     assert once.indices
     for index, atoms in zip(once.indices, once.configurations, strict=True):
         assert atoms == NEW[index]
     with pytest.raises(TypeError, match="several times"):
-        choose(potential, NEW, training=iter(TRAINING))
+        select_for_labelling(potential, NEW, training=iter(TRAINING))
 
 
 def test_errors_name_the_configuration(potential):
-    for function in (choose, graded):
+    for function in (select_for_labelling, graded):
         with pytest.raises(ValueError, match="configuration 1: O is unknown to the potential"):
             function(potential, [NEW[0], Atoms("O")])
     with pytest.raises(ValueError, match="configuration 0: a configuration without atoms"):
@@ -153,6 +156,6 @@ def test_grades_are_written_beside_the_results(potential):
 
 def test_nothing_is_chosen_without_an_active_set(potential):
     with pytest.raises(ValueError, match="no active set"):
-        choose(potential.with_active_set(None), NEW)
+        select_for_labelling(potential.with_active_set(None), NEW)
     with pytest.raises(ValueError, match="no active set"):
         graded(potential.with_active_set(None), NEW)

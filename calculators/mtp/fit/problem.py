@@ -54,7 +54,7 @@ def solve_linear(
     ridge: float = 1e-6,
     threads: int = 1,
 ) -> MTPotential:
-    """Give a potential the linear coefficients that minimise the loss.
+    """Give a potential the linear coefficients that minimize the loss.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def solve_linear(
     data, weights
         What the loss is made of.
     ridge
-        Tikhonov regularisation, relative to the largest singular value after each
+        Tikhonov regularization, relative to the largest singular value after each
         column has been scaled to length one: it decides directions the data does not.
     threads
         OpenMP threads.
@@ -250,7 +250,7 @@ _FEWEST_BLOCKS = 8
 
 
 class Problem:
-    """What a fit minimises.
+    """What a fit minimizes.
 
     Rank 0 asks: it calls the methods below within ``with problem.asked():``. All other ranks
     answer: they call `serve`, which returns when rank 0 leaves that block.

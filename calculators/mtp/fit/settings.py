@@ -49,7 +49,7 @@ class FitSettings:
         Steps of variable projection each start is given before they are compared; of BFGS, 15
         times as many.
     ridge
-        Regularisation of the linear solve, relative to its largest singular value.
+        Regularization of the linear solve, relative to its largest singular value.
     seed
         Of the random starts.
     threads

@@ -1,4 +1,4 @@
-"""Cycles of a minimisation: BFGS in all parameters, and variable projection."""
+"""Cycles of a minimization: BFGS in all parameters, and variable projection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from pescape.calculators.fit.bfgs import minimise
+from pescape.calculators.fit.bfgs import minimize
 from pescape.calculators.mtp.fit.problem import damped_inverse, normalized, solved
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def bfgs_cycle(
     if not np.isfinite(hessian).all():
         return theta, loss
     with np.errstate(over="ignore", invalid="ignore"):
-        found = minimise(function, theta, damped_inverse(hessian), iterations, on_step)
+        found = minimize(function, theta, damped_inverse(hessian), iterations, on_step)
     return better(problem, found.x, found.value, ridge)
 
 

@@ -223,13 +223,13 @@ def _select(
     count: int | None,
     settings: dict[str, Any],
 ) -> None:
-    from pescape.calculators.doptimality.select import choose
+    from pescape.calculators.doptimality.select import select_for_labelling
     from pescape.cli.output import save_json, say
     from pescape.data.configurations import write_configurations
     from pescape.errors import DataError
 
     with _passes() as progress:
-        choice = choose(fitted, frames, progress=progress, **settings)
+        choice = select_for_labelling(fitted, frames, progress=progress, **settings)
     indices = choice.indices[:count]
     say(
         f"{len(indices)} of {len(choice.grades)} selected; left out: {choice.redundant} that add "

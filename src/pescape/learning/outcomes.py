@@ -10,7 +10,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
-from pescape.calculators.doptimality.select import choose
+from pescape.calculators.doptimality.select import select_for_labelling
 from pescape.calculators.mtp import MTPotential
 from pescape.data.configurations import as_stored
 from pescape.files import fingerprint, write_json, write_text
@@ -179,7 +179,7 @@ def _select(
         for frame in risky_frames(run, guard.most_per_run):
             frame.info["parent"] = f"md/{run.name} step {frame.info['step']}"
             candidates.append(frame)
-    choice = choose(
+    choice = select_for_labelling(
         MTPotential.read(potential),
         candidates,
         training=data.frames,

@@ -37,7 +37,7 @@ class Round:
     risky
         Configurations the guard saved.
     unphysical, redundant, similar, known
-        Risky configurations that were not labelled, and why; see `Choice`.
+        Risky configurations that were not labelled, and why; see `LabelSelection`.
     labelled, failed
         Configurations added to the data set, and those the reference failed on.
     largest_grade

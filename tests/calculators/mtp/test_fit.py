@@ -4,7 +4,7 @@ from ase.build import bulk
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pescape.calculators.fit.bfgs import minimise
+from pescape.calculators.fit.bfgs import minimize
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import (
     FitSettings,
@@ -166,7 +166,7 @@ def test_bfgs_reaches_the_minimum_of_rosenbrocks_valley():
         gradient[1:] += 200.0 * (x[1:] - x[:-1] ** 2)
         return value, gradient
 
-    found = minimise(valley, np.full(6, -1.0), 1e-3 * np.eye(6), 500)
+    found = minimize(valley, np.full(6, -1.0), 1e-3 * np.eye(6), 500)
     np.testing.assert_allclose(found.x, 1.0, atol=1e-6)
 
 
@@ -176,7 +176,7 @@ def test_bfgs_steps_back_from_where_the_function_is_not_a_number():
             return np.nan, np.full(1, np.nan)
         return float(x[0] - np.log(x[0])), np.array([1.0 - 1.0 / x[0]])
 
-    found = minimise(function, np.array([0.1]), 100.0 * np.eye(1), 100)
+    found = minimize(function, np.array([0.1]), 100.0 * np.eye(1), 100)
     assert found.x[0] == pytest.approx(1.0, abs=1e-6)
 
 

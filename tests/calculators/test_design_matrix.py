@@ -8,7 +8,7 @@ from pescape.calculators.doptimality import design_matrix as siterows
 from pescape.calculators.doptimality import maxvol
 from pescape.calculators.doptimality.active_set import build_active_set, gradient_rows, select
 from pescape.calculators.doptimality.design_matrix import (
-    RowStream,
+    DesignRows,
     site_gradient_blocks,
     site_gradients,
 )
@@ -100,7 +100,7 @@ def test_parts_of_a_large_configuration_have_the_rows_of_the_whole(potential, mo
 
 
 def test_iterators_are_gone_through_once(potential):
-    stream = RowStream(potential, iter(Made(5)), memory=0)
+    stream = DesignRows(potential, iter(Made(5)), memory=0)
     assert sum(len(block.rows) for block in stream) == 5 + 2  # hcp has two atoms
     with pytest.raises(ValueError, match="only once"):
         list(stream)
@@ -108,7 +108,7 @@ def test_iterators_are_gone_through_once(potential):
 
 def test_a_source_that_changes_between_passes_is_noticed(potential):
     source = Made(8)
-    stream = RowStream(potential, source, memory=0)
+    stream = DesignRows(potential, source, memory=0)
     list(stream)
     for count in (7, 9):
         source.count = count
@@ -117,7 +117,7 @@ def test_a_source_that_changes_between_passes_is_noticed(potential):
 
 
 def test_what_is_not_accepted_is_passed_over(potential):
-    stream = RowStream(potential, Made(6), accept=lambda atoms: len(atoms) == 1)
+    stream = DesignRows(potential, Made(6), accept=lambda atoms: len(atoms) == 1)
     origins = np.concatenate([block.origins for block in stream])
     assert origins[:, 0].tolist() == [1, 2, 4, 5]
     assert stream.accepted == [False, True, True] * 2
