@@ -16,3 +16,15 @@ def shared():
     if not folder.is_dir():
         pytest.skip(f"no reference data: {folder} does not exist")
     return folder
+
+
+def strained_and_rattled(parents, count, *, seed=0, **options):
+    """Derive structures from crystals, turn by turn, each with chance of its own."""
+    import numpy as np
+
+    from pescape.plugins.structures import rattled_crystal
+
+    return [
+        rattled_crystal(parents[index % len(parents)], seed=child, **options)
+        for index, child in enumerate(np.random.SeedSequence(seed).spawn(count))
+    ]

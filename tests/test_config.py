@@ -48,7 +48,7 @@ def test_learning_starts_from_structures_of_any_builder(tmp_path):
     packing = '[[structures]]\nbuilder = "packing"\ncomposition = { Zr = 1.0 }\ncount = 2\n'
     files = '[[structures]]\nbuilder = "files"\nfiles = ["mine.xyz"]\n'
     config = load(tmp_path, GOOD + packing + files)
-    assert [recipe.builder for recipe in config.structures] == ["rattled", "packing", "files"]
+    assert [recipe.kind for recipe in config.structures] == ["rattled", "packing", "files"]
     message = fails(tmp_path, GOOD + packing.replace("Zr = 1.0", "Zr = 0.5, O = 0.5"))
     assert "element 'O' of a structure is not among the potential's species ['Zr']" in message
 

@@ -1,19 +1,29 @@
 """Builders of structures to start from, and limits of what is worth sampling."""
 
-from pescape.plugins.structures.contacts import overlaps, radii_of
 from pescape.plugins.structures.crystals import (
     LATTICES,
     BulkCrystal,
     crystal,
-    rattled,
-    rattled_crystal,
     repeat_for,
     shortest_distance,
-    strained_and_rattled,
 )
-from pescape.plugins.structures.deformed import DEFORMATIONS, deformation_grid, deformed
-from pescape.plugins.structures.dislocations import dipole_repeat, dislocation_dipole
-from pescape.plugins.structures.kpoints import kpoint_grid
+from pescape.plugins.structures.defects import (
+    VacancyPair,
+    dipole_repeat,
+    dislocation_dipole,
+    divacancy,
+    divacancy_pairs,
+    interstitial,
+    interstitial_sites,
+    vacancy,
+)
+from pescape.plugins.structures.deformed import (
+    DEFORMATIONS,
+    deformation_grid,
+    deformed,
+    rattled,
+    rattled_crystal,
+)
 from pescape.plugins.structures.limits import (
     EnergyForceLimits,
     PairLimits,
@@ -22,7 +32,6 @@ from pescape.plugins.structures.limits import (
     split_by_limits,
     violations,
 )
-from pescape.plugins.structures.limits_plot import plot_limits
 from pescape.plugins.structures.packing import (
     PackingError,
     SphereMetrics,
@@ -31,16 +40,14 @@ from pescape.plugins.structures.packing import (
     sphere_metrics,
     table_a1,
 )
-from pescape.plugins.structures.point_defects import (
-    VacancyPair,
-    divacancy,
-    divacancy_pairs,
-    interstitial,
-    interstitial_sites,
-    vacancy,
-)
 from pescape.plugins.structures.polymorphs import Mutations, polymorph_derived
-from pescape.plugins.structures.records import replay
+from pescape.plugins.structures.records import (
+    builder,
+    replay,
+    structure_from_dict,
+    tabulated_builders,
+)
+from pescape.plugins.structures.spheres import overlaps, radii_of
 from pescape.plugins.structures.stacking_faults import (
     SLIP_PLANES,
     displacement_grid,
@@ -62,6 +69,7 @@ __all__ = [
     "SphereMetrics",
     "VacancyPair",
     "beyond",
+    "builder",
     "crystal",
     "cut",
     "cuts",
@@ -75,9 +83,7 @@ __all__ = [
     "force_energy_limits",
     "interstitial",
     "interstitial_sites",
-    "kpoint_grid",
     "overlaps",
-    "plot_limits",
     "polymorph_derived",
     "radii_of",
     "random_packing",
@@ -91,9 +97,10 @@ __all__ = [
     "split_by_limits",
     "stack_for",
     "stacking_fault",
-    "strained_and_rattled",
+    "structure_from_dict",
     "surface",
     "table_a1",
+    "tabulated_builders",
     "vacancy",
     "violations",
 ]

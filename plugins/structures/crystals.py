@@ -1,13 +1,10 @@
-"""Crystals, strained and rattled: the simplest seeds of a data set.
-
-BulkCrystal crystals of defects, and supercells of a given number of atoms.
-"""
+"""Elemental crystals: perfect ones, which hold defects, and supercells of a number of atoms."""
 
 from __future__ import annotations
 
 import functools
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +13,8 @@ from ase.build import bulk
 from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 
-from pescape.plugins.structures.contacts import pairs_within
-from pescape.plugins.structures.insertion import push_apart
-from pescape.plugins.structures.records import (
-    attach_record,
-    generator,
-    structure_name,
-    structure_to_dict,
-)
+from pescape.plugins.structures.records import builder, generator
+from pescape.plugins.structures.spheres import pairs_within, push_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +23,11 @@ if TYPE_CHECKING:
 #: Lattices that `crystal` builds.
 LATTICES = ("bcc", "diamond", "fcc", "hcp", "omega", "sc")
 
-_TRIES = 200
+#: Lattices with a hexagonal axis along z.
+HEXAGONAL = ("hcp", "omega")
+
+# Scaled displacements that free an atom whose neighbors push it from opposite sides alike.
+_NUDGE = 0.01
 
 
 def crystal(
@@ -84,48 +79,6 @@ def crystal(
     return atoms.repeat(tuple(repeat))
 
 
-def rattled(
-    atoms: Atoms,
-    rng: np.random.Generator,
-    *,
-    rattle: float = 0.0,
-    strain: float = 0.0,
-    volume: float = 1.0,
-) -> Atoms:
-    """Copy a structure, strain its cell and displace its atoms at random.
-
-    Parameters
-    ----------
-    atoms
-        The structure to start from.
-    rng
-        Where chance comes from.
-    rattle
-        Standard deviation of each Cartesian displacement, Å.
-    strain
-        Standard deviation of the six components of a symmetric, traceless strain.
-    volume
-        Ratio of the new volume to the old one.
-
-    Returns
-    -------
-    Atoms
-        Without a calculator.
-    """
-    epsilon = rng.normal(scale=strain, size=(3, 3)) if strain else np.zeros((3, 3))
-    epsilon = (epsilon + epsilon.T) / 2
-    # The off-diagonal mean of two draws would have a smaller deviation than the diagonal.
-    epsilon[~np.eye(3, dtype=bool)] *= 2**0.5
-    epsilon -= np.trace(epsilon) / 3 * np.eye(3)
-    deformation = np.eye(3) + epsilon
-    deformation *= (volume / np.linalg.det(deformation)) ** (1 / 3)
-    new = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    new.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
-    if rattle:
-        new.positions += rng.normal(scale=rattle, size=new.positions.shape)
-    return new
-
-
 def shortest_distance(atoms: Atoms, within: float = 5.0) -> float:
     """Shortest distance between two atoms, periodic images included.
 
@@ -138,106 +91,6 @@ def shortest_distance(atoms: Atoms, within: float = 5.0) -> float:
         return np.inf
     distances = neighbor_list("d", atoms, within)
     return float(distances.min()) if len(distances) else np.inf
-
-
-def strained_and_rattled(
-    parents: Sequence[Atoms],
-    count: int,
-    *,
-    rattle: tuple[float, float] = (0.0, 0.2),
-    strain: float = 0.03,
-    volume: tuple[float, float] = (0.9, 1.1),
-    min_distance: float = 0.0,
-    seed: int | np.random.SeedSequence = 0,
-) -> list[Atoms]:
-    """Derive structures from crystals, turn by turn, each with chance of its own.
-
-    Parameters
-    ----------
-    parents
-        The crystals; the k-th structure derives from parent k modulo their number.
-    count
-        How many structures to build.
-    rattle
-        Range the displacements' standard deviation is drawn from, Å.
-    strain
-        Standard deviation of the strain components.
-    volume
-        Range the ratio of volumes is drawn from.
-    min_distance
-        Structures with two atoms nearer than this (Å) are drawn again.
-    seed
-        The k-th structure depends on the seed and on k only.
-
-    Returns
-    -------
-    list of Atoms
-        Each as `rattled_crystal` makes it.
-    """
-    if not parents:
-        raise ValueError("no crystals to derive structures from")
-    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-    return [
-        rattled_crystal(
-            parents[index % len(parents)],
-            seed=child,
-            rattle=rattle,
-            strain=strain,
-            volume=volume,
-            min_distance=min_distance,
-        )
-        for index, child in enumerate(sequence.spawn(count))
-    ]
-
-
-def rattled_crystal(
-    parent: Atoms,
-    *,
-    seed: int | np.random.SeedSequence,
-    rattle: tuple[float, float] = (0.0, 0.2),
-    strain: float = 0.03,
-    volume: tuple[float, float] = (0.9, 1.1),
-    min_distance: float = 0.0,
-) -> Atoms:
-    """Derive one structure from a crystal.
-
-    Parameters are those of `strained_and_rattled`; equal seeds give equal structures.
-
-    Returns
-    -------
-    Atoms
-        ``info["record"]`` tells how it was made, and `replay` makes it again;
-        ``info["parent"]`` holds the parent's ``info["name"]``, or its formula.
-    """
-    rng = generator(seed)
-    for attempt in range(1, _TRIES + 1):
-        done = {"rattle": rng.uniform(*rattle), "volume": rng.uniform(*volume)}
-        new = rattled(parent, rng, strain=strain, **done)
-        if shortest_distance(new, max(min_distance, 0.1)) >= min_distance:
-            done["attempts"] = attempt
-            break
-    else:
-        raise ValueError(
-            f"{_TRIES} draws from {structure_name(parent)} all had atoms nearer than "
-            f"{min_distance} Å: lower rattle, strain or min_distance"
-        )
-    new.info["parent"] = structure_name(parent)
-    arguments = {
-        "parent": structure_to_dict(parent),
-        "rattle": list(rattle),
-        "strain": strain,
-        "volume": list(volume),
-        "min_distance": min_distance,
-    }
-    attach_record(new, "rattled_crystal", seed, arguments, done)
-    return new
-
-
-#: Lattices with a hexagonal axis along z.
-HEXAGONAL = ("hcp", "omega")
-
-#: Scaled displacements that free an atom whose neighbours push it from opposite sides alike.
-_NUDGE = 0.01
 
 
 @dataclass(frozen=True)
@@ -356,21 +209,20 @@ def enforce_min_distance(atoms: Atoms, min_distance: float) -> Atoms:
     )
 
 
+def _bulk_crystal(content: Mapping[str, Any]) -> BulkCrystal:
+    return BulkCrystal(**content)
+
+
+#: Decorator of builders that start from a `BulkCrystal`, their argument ``host``.
+crystal_builder = builder({"host": _bulk_crystal})
+
+
 def _balanced(first: np.ndarray, away: np.ndarray, min_distance: float) -> bool:
     """Tell whether the neighbours of every atom push it from opposite sides alike."""
     distances = np.linalg.norm(away, axis=1, keepdims=True)
     pushes = np.zeros((first.max() + 1, 3))
     np.add.at(pushes, first, away * (min_distance / np.maximum(distances, 1e-9) - 1.0))
     return bool(np.abs(pushes).max() < 1e-6)
-
-
-def finish(atoms: Atoms, name: str, builder: str, arguments: Mapping[str, Any]) -> Atoms:
-    """Name a structure built without chance, and attach its record."""
-    atoms.calc = None
-    atoms.info["name"] = name
-    plain = {key: asdict(v) if isinstance(v, BulkCrystal) else v for key, v in arguments.items()}
-    attach_record(atoms, builder, None, plain, {})
-    return atoms
 
 
 @functools.lru_cache(maxsize=256)

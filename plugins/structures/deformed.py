@@ -1,17 +1,121 @@
-"""Crystals under systematic strains."""
+"""Crystals strained and rattled at random, and crystals under systematic strains."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from ase import Atoms
 
-from pescape.plugins.structures.crystals import HEXAGONAL, BulkCrystal, finish
+from pescape.plugins.structures.crystals import (
+    HEXAGONAL,
+    BulkCrystal,
+    crystal_builder,
+    shortest_distance,
+)
+from pescape.plugins.structures.records import (
+    builder,
+    generator,
+    note,
+    structure_from_dict,
+    structure_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ase import Atoms
+_TRIES = 200
+
+
+def rattled(
+    atoms: Atoms,
+    rng: np.random.Generator,
+    *,
+    rattle: float = 0.0,
+    strain: float = 0.0,
+    volume: float = 1.0,
+) -> Atoms:
+    """Copy a structure, strain its cell and displace its atoms at random.
+
+    Parameters
+    ----------
+    atoms
+        The structure to start from.
+    rng
+        Where chance comes from.
+    rattle
+        Standard deviation of each Cartesian displacement, Å.
+    strain
+        Standard deviation of the six components of a symmetric, traceless strain.
+    volume
+        Ratio of the new volume to the old one.
+
+    Returns
+    -------
+    Atoms
+        Without a calculator.
+    """
+    epsilon = rng.normal(scale=strain, size=(3, 3)) if strain else np.zeros((3, 3))
+    epsilon = (epsilon + epsilon.T) / 2
+    # The off-diagonal mean of two draws would have a smaller deviation than the diagonal.
+    epsilon[~np.eye(3, dtype=bool)] *= 2**0.5
+    epsilon -= np.trace(epsilon) / 3 * np.eye(3)
+    deformation = np.eye(3) + epsilon
+    deformation *= (volume / np.linalg.det(deformation)) ** (1 / 3)
+    new = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    new.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+    if rattle:
+        new.positions += rng.normal(scale=rattle, size=new.positions.shape)
+    return new
+
+
+@builder({"parent": structure_from_dict})
+def rattled_crystal(
+    parent: Atoms,
+    *,
+    seed: int | np.random.SeedSequence,
+    rattle: tuple[float, float] = (0.0, 0.2),
+    strain: float = 0.03,
+    volume: tuple[float, float] = (0.9, 1.1),
+    min_distance: float = 0.0,
+) -> Atoms:
+    """Derive one structure from a crystal by strain and random displacements.
+
+    Parameters
+    ----------
+    parent
+        The crystal.
+    seed
+        Equal seeds give equal structures.
+    rattle
+        Range the displacements' standard deviation is drawn from, Å.
+    strain
+        Standard deviation of the strain components.
+    volume
+        Range the ratio of volumes is drawn from.
+    min_distance
+        Structures with two atoms nearer than this (Å) are drawn again.
+
+    Returns
+    -------
+    Atoms
+        ``info["record"]`` tells how it was made, and `replay` makes it again;
+        ``info["parent"]`` holds the parent's ``info["name"]``, or its formula.
+    """
+    rng = generator(seed)
+    for attempt in range(1, _TRIES + 1):
+        done = {"rattle": rng.uniform(*rattle), "volume": rng.uniform(*volume)}
+        new = rattled(parent, rng, strain=strain, **done)
+        if shortest_distance(new, max(min_distance, 0.1)) >= min_distance:
+            done["attempts"] = attempt
+            break
+    else:
+        raise ValueError(
+            f"{_TRIES} draws from {structure_name(parent)} all had atoms nearer than "
+            f"{min_distance} Å: lower rattle, strain or min_distance"
+        )
+    new.info["parent"] = structure_name(parent)
+    return note(new, done)
 
 
 class _Mode(NamedTuple):
@@ -75,9 +179,9 @@ _FCC_MODES = (
     "orthorhombic",
     "shear_xy",
 )
-_FEW = (0.02, 0.04, 0.06)
-_MORE = (0.02, 0.04, 0.06, 0.08)
-_MOST = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07)
+_HEXAGONAL_STRAINS = (0.02, 0.04, 0.06)
+_BCC_STRAINS = (0.02, 0.04, 0.06, 0.08)
+_FCC_STRAINS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07)
 
 
 def deformation_grid(
@@ -105,9 +209,9 @@ def deformation_grid(
         Mode and signed strain.
     """
     if lattice in HEXAGONAL:
-        usual: tuple[Sequence[str], Sequence[float]] = (_HEXAGONAL_MODES, _FEW)
+        usual: tuple[Sequence[str], Sequence[float]] = (_HEXAGONAL_MODES, _HEXAGONAL_STRAINS)
     else:
-        usual = (_BCC_MODES, _MORE) if lattice == "bcc" else (_FCC_MODES, _MOST)
+        usual = (_BCC_MODES, _BCC_STRAINS) if lattice == "bcc" else (_FCC_MODES, _FCC_STRAINS)
     chosen = usual[0] if modes is None else modes
     sizes = usual[1] if magnitudes is None else magnitudes
     wrong = [size for size in sizes if not 0.0 < size < 1.0]
@@ -121,6 +225,7 @@ def deformation_grid(
     ]
 
 
+@crystal_builder
 def deformed(
     host: BulkCrystal,
     mode: str,
@@ -156,15 +261,9 @@ def deformed(
         deformation /= volume ** (1.0 / 3.0)
     atoms = host.atoms(cubic=cubic, repeat=repeat)
     atoms.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
-    arguments = {
-        "host": host,
-        "mode": mode,
-        "strain": strain,
-        "cubic": cubic,
-        "repeat": list(repeat),
-    }
-    name = f"{host.lattice} {host.element}{len(atoms)}, {mode} {100.0 * strain:+g} %"
-    return finish(atoms, name, "deformed", arguments)
+    size = f"{mode} {100.0 * strain:+g} %"
+    atoms.info["name"] = f"{host.lattice} {host.element}{len(atoms)}, {size}"
+    return atoms
 
 
 def _mode(name: str) -> _Mode:

@@ -1,9 +1,7 @@
-"""How large a random box has to be for a cut-off (Waters and Rondinelli, appendix B).
+"""Random structures by insertion of atoms (Waters and Rondinelli, section II.D.4).
 
-The sphere of influence (SOI) of an atom has the cut-off for radius; D is its diameter and L
-the edge of a cubic cell.
-
-Random structures by insertion of atoms (Waters and Rondinelli, section II.D.4).
+And how large their box has to be for a cut-off (appendix B there): the sphere of influence (SOI)
+of an atom has the cut-off for radius; D is its diameter and L the edge of a cubic cell.
 """
 
 from __future__ import annotations
@@ -15,9 +13,8 @@ import numpy as np
 from ase import Atoms
 from ase.geometry import minkowski_reduce
 
-from pescape.plugins.structures.contacts import radii_of
-from pescape.plugins.structures.insertion import insert, push_apart
-from pescape.plugins.structures.records import attach_record, generator
+from pescape.plugins.structures.records import builder, generator, note
+from pescape.plugins.structures.spheres import insert, push_apart, radii_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,6 +134,7 @@ class PackingError(ValueError):
     """The atoms asked for do not fit into the cell."""
 
 
+@builder()
 def random_packing(
     cell: float | Sequence[float] | np.ndarray,
     composition: Mapping[str, float | Bounds],
@@ -224,8 +222,7 @@ def random_packing(
         "volume_fraction": float(counts @ _volumes(soft) / volume),
         **packed,
     }
-    attach_record(atoms, "random_packing", seed, arguments, done)
-    return atoms
+    return note(atoms, done, arguments)
 
 
 def _cell_vectors(cell: float | Sequence[float] | np.ndarray) -> np.ndarray:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from pescape.plugins.structures.contacts import overlaps, radii_of
 from pescape.plugins.structures.records import (
-    attach_record,
+    builder,
     generator,
+    note,
+    structure_from_dict,
     structure_name,
-    structure_to_dict,
 )
+from pescape.plugins.structures.spheres import overlaps, radii_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,6 +75,7 @@ class Mutations:
             raise ValueError(f"displacement = {self.displacement} Å is not at least 0")
 
 
+@builder({"parent": structure_from_dict})
 def polymorph_derived(
     parent: Atoms,
     *,
@@ -134,7 +136,7 @@ def polymorph_derived(
     atoms, done = _without_overlaps(parent, repeats, allowed, chosen, hard, tries, rng)
     atoms.info["parent"] = structure_name(parent)
     arguments = {
-        "parent": structure_to_dict(parent),
+        "parent": parent,
         "cutoff": float(cutoff),
         "elements": allowed,
         "hard_radii": hard,
@@ -142,8 +144,7 @@ def polymorph_derived(
         "tries": tries,
         **asdict(chosen),
     }
-    attach_record(atoms, "polymorph_derived", seed, arguments, done)
-    return atoms
+    return note(atoms, done, arguments)
 
 
 def _without_overlaps(

@@ -1,18 +1,23 @@
-"""Records of how a structure was built, from which it can be built again bit by bit."""
+"""Records of how a structure was built, from which it can be built again bit by bit.
+
+A function that builds structures is decorated with `builder`: its arguments go into the record
+of what it builds, and `replay` calls it again with them.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import importlib.metadata
-from typing import TYPE_CHECKING, Any
+import inspect
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 from ase import Atoms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: Key of ``atoms.info`` that holds the record.
 RECORD = "record"
@@ -20,18 +25,95 @@ RECORD = "record"
 #: Form of the records; a builder that comes to draw differently raises it.
 VERSION = 1
 
-_BUILDERS = {
-    "deformed": "pescape.plugins.structures.deformed",
-    "dislocation_dipole": "pescape.plugins.structures.dislocations",
-    "divacancy": "pescape.plugins.structures.point_defects",
-    "interstitial": "pescape.plugins.structures.point_defects",
-    "polymorph_derived": "pescape.plugins.structures.polymorphs",
-    "random_packing": "pescape.plugins.structures.packing",
-    "rattled_crystal": "pescape.plugins.structures.crystals",
-    "stacking_fault": "pescape.plugins.structures.stacking_faults",
-    "surface": "pescape.plugins.structures.surfaces",
-    "vacancy": "pescape.plugins.structures.point_defects",
-}
+_Given = ParamSpec("_Given")
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """A builder, how its arguments are made from what records hold, and whether it is a table."""
+
+    function: Callable[..., Atoms]
+    rebuild: Mapping[str, Callable[[Any], Any]]
+    tabulated: bool
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What a builder tells its record."""
+
+    done: Mapping[str, Any]
+    arguments: Mapping[str, Any] | None
+
+
+_BUILDERS: dict[str, _Builder] = {}
+
+
+def builder(
+    rebuild: Mapping[str, Callable[[Any], Any]] | None = None, *, tabulated: bool = False
+) -> Callable[[Callable[_Given, Atoms]], Callable[_Given, Atoms]]:
+    """Decorate a function so that what it builds has a record, which `replay` builds it from.
+
+    The function's argument ``seed``, where it has one, is all that chance comes from. `note`
+    lets it say more than its arguments.
+
+    Parameters
+    ----------
+    rebuild
+        By argument, makes it from what JSON holds of it; an `Atoms` or a dataclass needs this.
+    tabulated
+        Its arguments after the first, a parent, are the keys of a ``[[structures]]`` table.
+    """
+
+    def decorate(function: Callable[_Given, Atoms]) -> Callable[_Given, Atoms]:
+        signature = inspect.signature(function)
+        name = function.__name__
+
+        @functools.wraps(function)
+        def recorded(*args: _Given.args, **kwargs: _Given.kwargs) -> Atoms:
+            atoms = function(*args, **kwargs)
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            seed = bound.arguments.pop("seed", None)
+            left = atoms.info.get(RECORD)
+            noted = left if isinstance(left, _Note) else _Note({}, None)
+            atoms.info[RECORD] = {
+                "builder": name,
+                "version": VERSION,
+                "seed": None if seed is None else _recorded_seed(seed),
+                "arguments": _plain(noted.arguments or bound.arguments),
+                "done": _plain(noted.done),
+                "made_with": _made_with(),
+                "fingerprint": _fingerprint(atoms),
+            }
+            return atoms
+
+        _BUILDERS[name] = _Builder(recorded, rebuild or {}, tabulated)
+        return recorded
+
+    return decorate
+
+
+def note(
+    atoms: Atoms, done: Mapping[str, Any], arguments: Mapping[str, Any] | None = None
+) -> Atoms:
+    """Tell what else the record of a structure has to hold; `builder` writes it.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    done
+        What chance chose, for people and statistics to read; replaying does not need it.
+    arguments
+        What to replay with, but for the seed, where it is not what the function was given.
+    """
+    atoms.info[RECORD] = _Note(done, arguments)
+    return atoms
+
+
+def tabulated_builders() -> tuple[Callable[..., Atoms], ...]:
+    """List the builders whose arguments are the keys of a ``[[structures]]`` table."""
+    return tuple(one.function for one in _BUILDERS.values() if one.tabulated)
 
 
 def replay(record: Mapping[str, Any], *, check: bool = True) -> Atoms:
@@ -60,18 +142,14 @@ def replay(record: Mapping[str, Any], *, check: bool = True) -> Atoms:
     if name not in _BUILDERS or record.get("version") != VERSION:
         raise ValueError(
             f"record of builder {name!r}, version {record.get('version')!r}: replayed are "
-            f"{', '.join(_BUILDERS)} of version {VERSION}"
+            f"{', '.join(sorted(_BUILDERS))} of version {VERSION}"
         )
+    known = _BUILDERS[name]
     arguments = dict(record["arguments"])
-    if "parent" in arguments:
-        arguments["parent"] = structure_from_dict(arguments["parent"])
-    if "host" in arguments:
-        hosts = importlib.import_module("pescape.plugins.structures.crystals")
-        arguments["host"] = hosts.BulkCrystal(**arguments["host"])
+    arguments |= {key: make(arguments[key]) for key, make in known.rebuild.items()}
     if record["seed"] is not None:
         arguments["seed"] = _seed_from_record(record["seed"])
-    builder = getattr(importlib.import_module(_BUILDERS[name]), name)
-    atoms = builder(**arguments)
+    atoms = known.function(**arguments)
     found = atoms.info[RECORD]["fingerprint"]
     if check and found != record["fingerprint"]:
         raise ValueError(
@@ -81,66 +159,14 @@ def replay(record: Mapping[str, Any], *, check: bool = True) -> Atoms:
     return atoms
 
 
-def attach_record(
-    atoms: Atoms,
-    builder: str,
-    seed: int | np.random.SeedSequence | None,
-    arguments: Mapping[str, Any],
-    done: Mapping[str, Any],
-) -> None:
-    """Put the record of a structure into its ``info``.
+def structure_from_dict(content: Mapping[str, Any]) -> Atoms:
+    """Make the structure that a record holds as a parent.
 
     Parameters
     ----------
-    atoms
-        The finished structure.
-    builder
-        Name of the function that built it.
-    seed
-        What the function was given; None of a function that leaves nothing to chance.
-    arguments
-        All its other arguments, as JSON can hold them.
-    done
-        What chance chose, for people and statistics to read; replaying does not need it.
+    content
+        Numbers, positions (Å), cell (Å), periodicity, name and perhaps magnetic moments.
     """
-    atoms.info[RECORD] = {
-        "builder": builder,
-        "version": VERSION,
-        "seed": None if seed is None else _recorded_seed(seed),
-        "arguments": dict(arguments),
-        "done": dict(done),
-        "made_with": _made_with(),
-        "fingerprint": fingerprint(atoms),
-    }
-
-
-def fingerprint(atoms: Atoms) -> str:
-    """Hash numbers, positions, cell, periodicity and moments, bit by bit."""
-    content = hashlib.sha256()
-    content.update(np.asarray(atoms.numbers, dtype="<i8").tobytes())
-    for values in (atoms.positions, atoms.cell.array, atoms.pbc):
-        content.update(np.asarray(values, dtype="<f8").tobytes())
-    if atoms.has("initial_magmoms"):
-        content.update(np.asarray(atoms.get_initial_magnetic_moments(), dtype="<f8").tobytes())
-    return content.hexdigest()[:32]
-
-
-def structure_to_dict(atoms: Atoms) -> dict[str, Any]:
-    """Describe a structure as JSON can hold it; floats survive bit by bit."""
-    content: dict[str, Any] = {
-        "numbers": atoms.numbers.tolist(),
-        "positions": atoms.positions.tolist(),
-        "cell": atoms.cell.array.tolist(),
-        "pbc": atoms.pbc.tolist(),
-        "name": structure_name(atoms),
-    }
-    if atoms.has("initial_magmoms"):
-        content["magmoms"] = atoms.get_initial_magnetic_moments().tolist()
-    return content
-
-
-def structure_from_dict(content: Mapping[str, Any]) -> Atoms:
-    """Make the structure that `structure_to_dict` described."""
     return Atoms(
         content["numbers"],
         positions=content["positions"],
@@ -152,24 +178,66 @@ def structure_from_dict(content: Mapping[str, Any]) -> Atoms:
 
 
 def structure_name(atoms: Atoms) -> str:
-    """Give the name a structure carries in ``info``, or its formula."""
+    """Look up the name a structure carries in ``info``; its formula if it has none.
+
+    Parameters
+    ----------
+    atoms
+        Any structure.
+    """
     return str(atoms.info.get("name", atoms.get_chemical_formula()))
 
 
 def generator(seed: int | np.random.SeedSequence) -> np.random.Generator:
-    """Start the generator of a builder; the seed itself is left as it is."""
+    """Start the random numbers of a builder.
+
+    Parameters
+    ----------
+    seed
+        It is left as it is: the same one starts the same numbers again.
+    """
     return np.random.Generator(np.random.PCG64(seed))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 (arguments of builders)
+    """Describe an argument as JSON can hold it; floats survive bit by bit."""
+    if isinstance(value, Atoms):
+        content = {
+            "numbers": value.numbers.tolist(),
+            "positions": value.positions.tolist(),
+            "cell": value.cell.array.tolist(),
+            "pbc": value.pbc.tolist(),
+            "name": structure_name(value),
+        }
+        if value.has("initial_magmoms"):
+            content["magmoms"] = value.get_initial_magnetic_moments().tolist()
+        return content
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value
+
+
+def _fingerprint(atoms: Atoms) -> str:
+    """Hash numbers, positions, cell, periodicity and moments, bit by bit."""
+    content = hashlib.sha256()
+    content.update(np.asarray(atoms.numbers, dtype="<i8").tobytes())
+    for values in (atoms.positions, atoms.cell.array, atoms.pbc):
+        content.update(np.asarray(values, dtype="<f8").tobytes())
+    if atoms.has("initial_magmoms"):
+        content.update(np.asarray(atoms.get_initial_magnetic_moments(), dtype="<f8").tobytes())
+    return content.hexdigest()[:32]
 
 
 def _recorded_seed(seed: int | np.random.SeedSequence) -> int | dict[str, Any]:
     if not isinstance(seed, np.random.SeedSequence):
         return int(seed)
-    entropy = seed.entropy
-    if entropy is None or isinstance(entropy, (int, np.integer)):
-        plain: Any = None if entropy is None else int(entropy)
-    else:
-        plain = [int(word) for word in entropy]
-    return {"entropy": plain, "spawn_key": [int(key) for key in seed.spawn_key]}
+    return {"entropy": _plain(seed.entropy), "spawn_key": [int(key) for key in seed.spawn_key]}
 
 
 def _seed_from_record(seed: int | Mapping[str, Any]) -> int | np.random.SeedSequence:

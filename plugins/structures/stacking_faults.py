@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import spglib
 
-from pescape.plugins.structures.crystals import BulkCrystal, enforce_min_distance, finish
+from pescape.plugins.structures.crystals import BulkCrystal, crystal_builder, enforce_min_distance
 from pescape.plugins.structures.surfaces import cut, plane_name, stack
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def displacement_grid(
     return grid[_spread(grid, count)]
 
 
+@crystal_builder
 def stacking_fault(
     host: BulkCrystal,
     plane: Sequence[int],
@@ -123,22 +124,12 @@ def stacking_fault(
         atoms.cell[2] = _untilted(atoms.cell.array[2] + shift, atoms.cell.array[:2])
     if min_distance:
         enforce_min_distance(atoms, min_distance)
-    arguments = {
-        "host": host,
-        "plane": [int(index) for index in plane],
-        "displacement": [float(part) for part in displacement],
-        "layers": layers,
-        "in_plane": list(in_plane),
-        "termination": termination,
-        "vacuum": vacuum,
-        "opening": opening,
-        "min_distance": min_distance,
-    }
     known: dict[tuple[int, ...], str] = {indices: name for name, indices in SLIP_PLANES.items()}
     where = known.get(tuple(plane), plane_name(plane))
     moved = ", ".join(f"{part:.3f}" for part in displacement)
-    name = f"stacking fault {where} ({moved}) {host.lattice} {host.element}{len(atoms)}"
-    return finish(atoms, name, "stacking_fault", arguments)
+    crystal = f"{host.lattice} {host.element}{len(atoms)}"
+    atoms.info["name"] = f"stacking fault {where} ({moved}) {crystal}"
+    return atoms
 
 
 def _untilted(vector: np.ndarray, within: np.ndarray) -> np.ndarray:

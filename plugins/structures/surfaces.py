@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.build import make_supercell
 
-from pescape.plugins.structures.crystals import HEXAGONAL, BulkCrystal, finish, most_compact
+from pescape.plugins.structures.crystals import (
+    HEXAGONAL,
+    BulkCrystal,
+    crystal_builder,
+    most_compact,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,6 +157,7 @@ def stack(
     return _stack(host, miller(host, plane), termination, (first, second, layers)).copy()
 
 
+@crystal_builder
 def surface(
     host: BulkCrystal,
     plane: Sequence[int],
@@ -190,17 +196,10 @@ def surface(
     thickness = layers * chosen.spacing - chosen.gap
     atoms.cell[2] = (0.0, 0.0, thickness + vacuum)
     atoms.positions[:, 2] += vacuum / 2.0
-    arguments = {
-        "host": host,
-        "plane": list(plane),
-        "layers": layers,
-        "in_plane": list(in_plane),
-        "vacuum": vacuum,
-        "termination": termination,
-    }
     which = f" termination {termination}" if len(cuts(host, plane)) > 1 else ""
-    name = f"surface {host.lattice} {plane_name(plane)}{which} {host.element}{len(atoms)}"
-    return finish(atoms, name, "surface", arguments)
+    where = f"{host.lattice} {plane_name(plane)}{which}"
+    atoms.info["name"] = f"surface {where} {host.element}{len(atoms)}"
+    return atoms
 
 
 def plane_name(plane: Sequence[int]) -> str:

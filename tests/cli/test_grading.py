@@ -10,7 +10,8 @@ from pescape.calculators.bpnn.descriptors import SymmetryFunctions
 from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.mtp import MTPotential
 from pescape.data.configurations import write_configurations
-from pescape.plugins.structures import crystal, strained_and_rattled
+from pescape.plugins.structures import crystal
+from tests.conftest import strained_and_rattled
 
 from .conftest import run
 

@@ -24,9 +24,10 @@ from pescape.ensemble.tree import count_satisfied, decision_tree, tree_text
 from pescape.errors import ConfigError, TaskError
 from pescape.files import read_lines
 from pescape.labelling import label, reference_from
-from pescape.plugins.structures import crystal, strained_and_rattled
+from pescape.plugins.structures import crystal
 from pescape.validation.property import PropertyResult, Value
 from pescape.validation.runner import Outcome
+from tests.conftest import strained_and_rattled
 
 TINY = """
 members = 3

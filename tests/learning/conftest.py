@@ -4,7 +4,8 @@ from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp
 from pescape.labelling import label, reference_from
-from pescape.plugins.structures import crystal, strained_and_rattled
+from pescape.plugins.structures import crystal
+from tests.conftest import strained_and_rattled
 
 # Small enough to end within seconds, yet with every kind of task: the data starts so poor
 # that MD meets risky configurations.

@@ -6,7 +6,8 @@ from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.doptimality.novelty import NoveltyFilter
 from pescape.calculators.doptimality.select import graded, select_for_labelling
 from pescape.calculators.mtp import MTPotential
-from pescape.plugins.structures import crystal, strained_and_rattled
+from pescape.plugins.structures import crystal
+from tests.conftest import strained_and_rattled
 
 PARENTS = [crystal("Zr", "hcp", 3.23, c_over_a=1.6), crystal("Zr", "bcc", 3.58, repeat=(2, 1, 1))]
 TRAINING = strained_and_rattled(PARENTS, 40, rattle=(0.0, 0.05), strain=0.01, seed=1)

@@ -5,7 +5,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from pescape.calculators.doptimality.active_set import build_active_set, grades, gradient_rows
 from pescape.calculators.doptimality.subsample import subsample
 from pescape.calculators.mtp import MTPotential
-from pescape.plugins.structures import crystal, strained_and_rattled
+from pescape.plugins.structures import crystal
+from tests.conftest import strained_and_rattled
 
 PARENTS = [crystal("Zr", "hcp", 3.23, c_over_a=1.6), crystal("Zr", "bcc", 3.58, repeat=(2, 1, 1))]
 

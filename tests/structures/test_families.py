@@ -10,8 +10,7 @@ from pescape.config import Strict, load_config, validate
 from pescape.data.configurations import as_stored, read_configurations, write_configurations
 from pescape.errors import ConfigError, DataError
 from pescape.plugins.structures import replay, shortest_distance
-from pescape.structures import StructuresConfig, build_all
-from pescape.structures.families import StartConfig
+from pescape.structures import StartConfig, StructuresConfig, build_all
 
 TABLE_1 = Path(__file__).resolve().parents[2] / "examples" / "zirconium" / "table1.toml"
 HCP = {"element": "Zr", "lattice": "hcp", "a": 3.234, "c_over_a": 1.598}
@@ -280,7 +279,7 @@ files = ["zirconia.cif"]
 """
     )
     settings = load_config(folder / "structures.toml", StructuresConfig)
-    assert [recipe.builder for recipe in settings.structures] == ["vacancy", "rattled", "files"]
+    assert [recipe.kind for recipe in settings.structures] == ["vacancy", "rattled", "files"]
     built = build_all(settings.structures, 1, folder)
     assert [len(atoms) for atoms in built] == [15, 53, 2, 2, 3]
     write_configurations(folder / "start.xyz", built)

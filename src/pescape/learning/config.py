@@ -19,8 +19,7 @@ from pescape.ensemble.config import EnsembleConfig  # noqa: TC001 (pydantic read
 from pescape.fits.config import FitConfig, PotentialConfig
 from pescape.labelling import ReferenceConfig  # noqa: TC001 (pydantic reads it)
 from pescape.sampling.config import Explorer  # noqa: TC001
-from pescape.structures import Recipe  # noqa: TC001
-from pescape.structures.families import StartConfig  # noqa: TC001
+from pescape.structures import Recipe, StartConfig  # noqa: TC001
 from pescape.tasks.cluster import ExecutorConfig
 
 

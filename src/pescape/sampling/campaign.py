@@ -238,7 +238,7 @@ def _limits(
             shutil.rmtree(left, ignore_errors=True)
         watcher.stage("limits", 1, 1)
     write_json(folder / LIMITS_FILE, computed.as_dict())
-    from pescape.plugins.structures import plot_limits
+    from pescape.figures.limits import plot_limits
 
     with atomic(folder / LIMITS_FIGURE_FILE) as path:
         plot_limits(computed, path)

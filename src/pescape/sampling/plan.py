@@ -188,6 +188,6 @@ def _first_of(stratum: int, fraction: float) -> int:
 
 def _builder_name(config: SampleConfig, number: int) -> str:
     """Name a recipe by its builder, with a number where there are several of a kind."""
-    kinds = [recipe.builder for recipe in config.structures]
+    kinds = [recipe.kind for recipe in config.structures]
     kind = kinds[number]
     return kind if kinds.count(kind) == 1 else f"{kind}-{kinds[: number + 1].count(kind)}"

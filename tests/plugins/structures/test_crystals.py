@@ -10,8 +10,8 @@ from pescape.plugins.structures import (
     rattled,
     replay,
     shortest_distance,
-    strained_and_rattled,
 )
+from tests.conftest import strained_and_rattled
 
 
 def neighbours(atoms, within):

@@ -10,10 +10,10 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from pescape.figures.limits import plot_limits
 from pescape.plugins.structures import (
     EnergyForceLimits,
     force_energy_limits,
-    plot_limits,
     split_by_limits,
     violations,
 )

@@ -6,8 +6,8 @@ from ase.cell import Cell
 from ase.neighborlist import neighbor_list
 
 from pescape.plugins.structures import PackingError, packing, random_packing, replay
-from pescape.plugins.structures.insertion import insert
 from pescape.plugins.structures.packing import _draw_composition
+from pescape.plugins.structures.spheres import insert
 
 #: Half the equilibrium distances of the pairs in vacuum, Å.
 RADII = {"O": 0.613, "Zr": 1.123}

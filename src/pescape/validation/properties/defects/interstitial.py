@@ -9,8 +9,8 @@ import numpy as np
 from ase.geometry import find_mic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, model_validator
 
-from pescape.plugins.structures.point_defects import interstitial as interstitial_in
-from pescape.plugins.structures.point_defects import interstitial_sites
+from pescape.plugins.structures.defects import interstitial as interstitial_in
+from pescape.plugins.structures.defects import interstitial_sites
 from pescape.validation.crystals import Repeat  # noqa: TC001 (pydantic reads it)
 from pescape.validation.properties.defects.supercells import (
     SAME_ENERGY,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pescape.plugins.structures.point_defects import divacancy as divacancy_in
-from pescape.plugins.structures.point_defects import vacancy as vacancy_in
+from pescape.plugins.structures.defects import divacancy as divacancy_in
+from pescape.plugins.structures.defects import vacancy as vacancy_in
 from pescape.validation.properties.defects.supercells import (
     DefectConfig,
     Repeats,

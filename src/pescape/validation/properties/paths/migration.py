@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from pescape.plugins.structures.crystals import enforce_min_distance
-from pescape.plugins.structures.point_defects import interstitial as interstitial_in
+from pescape.plugins.structures.defects import interstitial as interstitial_in
 from pescape.validation.crystals import Repeat  # noqa: TC001 (pydantic reads annotations)
 from pescape.validation.properties.defects.supercells import (
     DefectConfig,

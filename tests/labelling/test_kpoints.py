@@ -3,7 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
 
-from pescape.plugins.structures import kpoint_grid
+from pescape.labelling.recipes.common import kpoint_grid
 
 
 @pytest.mark.parametrize("even", [False, True])
