@@ -101,10 +101,10 @@ class Generator(Strict):
 #: Generators by key and name.
 GENERATORS: dict[str, dict[str, type[Generator]]] = {"builder": {}, "family": {}}
 
-_Model = TypeVar("_Model", bound=type[Generator])
+_Model = TypeVar("_Model", bound=Generator)
 
 
-def register(model: _Model) -> _Model:
+def register(model: type[_Model]) -> type[_Model]:
     """Class decorator: let ``[[structures]]`` tables name a generator.
 
     Parameters
