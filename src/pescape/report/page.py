@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from pescape.figures.style import styles
-from pescape.report.tables import (
+from pescape.report.text import (
     breakable,
     duration,
     flattened,
@@ -23,17 +23,19 @@ from pescape.report.tables import (
     sort_key,
 )
 from pescape.report.verdict import is_beyond, scores, title_of, totals
+from pescape.validation.study import structures_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pescape.report.tables import Download
     from pescape.validation.runner import Outcome
     from pescape.validation.study import Row, Standard, Study
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # SVG files that are larger (bytes) are shown as PNG.
-_LARGE = 200_000
+_MAX_SVG = 200_000
+# Structures in larger files (bytes) are linked alone; that many of them would make a page heavy.
+_MAX_INLINE = 24_000
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,28 @@ class Picture:
     width: int
     png: str
     svg: str
+
+
+@dataclass(frozen=True)
+class Download:
+    """Structures of one property of one potential.
+
+    Parameters
+    ----------
+    count
+        How many there are.
+    address
+        Of the file, from the page on.
+    file
+        What the copy in the page is called.
+    data
+        The copy as a ``data:`` address; None where it would be large.
+    """
+
+    count: int
+    address: str
+    file: str
+    data: str | None
 
 
 @dataclass(frozen=True)
@@ -161,12 +185,36 @@ def picture(
         Whether to show the PNG, however small the SVG is.
     """
     png, svg = files
-    large = raster or svg.stat().st_size > _LARGE
+    large = raster or svg.stat().st_size > _MAX_SVG
     file, kind = (png, "png") if large else (svg, "svg+xml")
     content = base64.b64encode(file.read_bytes()).decode()
     addresses = (quote(one.relative_to(base).as_posix()) for one in files)
     data = f"data:image/{kind};base64,{content}"
     return Picture(caption, data, round(96 * width), *addresses)
+
+
+def download(outcome: Outcome, folder: Path) -> Download | None:
+    """Link the structures of a property; None without any.
+
+    Parameters
+    ----------
+    outcome
+        Of the property.
+    folder
+        Of the study, its structures written.
+    """
+    if outcome.result is None or not outcome.result.structures:
+        return None
+    relative = structures_file(outcome.source, outcome.title)
+    path = folder / relative
+    small = path.stat().st_size <= _MAX_INLINE
+    content = path.read_text(encoding="utf-8") if small else ""
+    return Download(
+        len(outcome.result.structures),
+        quote(relative),
+        relative.removeprefix("structures/").replace("/", "-"),
+        f"data:chemical/x-xyz;charset=utf-8,{quote(content)}" if small else None,
+    )
 
 
 def section_of(
@@ -175,19 +223,31 @@ def section_of(
     pictures: Sequence[Picture],
     downloads: Mapping[str, Download],
 ) -> Section:
-    """Gather what the page tells about a property."""
+    """Gather what the page tells about a property.
+
+    Parameters
+    ----------
+    study
+        What was found.
+    title
+        Name of the property in the study.
+    pictures
+        Its figures.
+    downloads
+        Its structures, by whoever has some.
+    """
     outcomes = study.outcomes(title)
     rows = tuple(row for row in study.rows() if title_of(row.name) == title)
-    failed = ((one.failure, one.source) for one in outcomes if one.failure is not None)
-    told = ((text, o.source) for o in outcomes if o.result for text in o.result.warnings)
+    failures = ((one.failure, one.source) for one in outcomes if one.failure is not None)
+    warnings = ((text, o.source) for o in outcomes if o.result for text in o.result.warnings)
     return Section(
         title,
         heading(title, *(one.result.kind for one in outcomes if one.result)),
         rows,
         tuple(pictures),
         outcomes,
-        _shared(failed),
-        _shared(told),
+        _shared(failures),
+        _shared(warnings),
         tuple(s for s in study.standards if any(s.name in row.references for row in rows)),
         _settings(outcomes),
         downloads,
@@ -195,7 +255,7 @@ def section_of(
 
 
 def _shared(texts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Give texts once, with all they are about."""
+    """Group equal texts: each once, with all whom it is about."""
     found: dict[str, list[str]] = {}
     for text, about in texts:
         found.setdefault(text, []).append(about)
@@ -205,7 +265,7 @@ def _shared(texts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 def _settings(
     outcomes: Iterable[Outcome],
 ) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """Give settings once for all who share them."""
+    """Group equal settings: each once, with all who share them."""
     shared: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for one in outcomes:
         if one.result is not None:
@@ -281,7 +341,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _cited(standard: Standard) -> dict[str, list[str]]:
-    """Give the sources of single values, each with the values that are from there."""
+    """List the sources of single values, each with the values that are from there."""
     found: dict[str, list[str]] = {}
     for name, value in standard.values.items():
         if value.source:

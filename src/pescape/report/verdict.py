@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 # Values that tell how good others are, or how a run went: differences in them are no errors.
 _DIAGNOSTIC = re.compile(
-    r"(^|[._])(rmse|asymmetry|moved|spread|bulk_difference|error|uncertainty)$|^(physicality|cost|nve_drift)\."
+    r"(^|[._])(rmse|asymmetry|moved|spread|bulk_difference|error|uncertainty)$"
+    r"|^(physicality|sanity|cost|nve_drift)\."
 )
 
 
@@ -90,23 +91,40 @@ class Total:
 
 
 def title_of(name: str) -> str:
-    """Give the property that a value belongs to."""
+    """Name the property that a value belongs to.
+
+    Parameters
+    ----------
+    name
+        Full name of the value.
+    """
     return name.split(".", 1)[0]
 
 
-def judged_by(study: Study, row: Row) -> str | None:
-    """Name the reference that a threshold is about: the first that knows the value."""
+def _judging_reference(study: Study, row: Row) -> str | None:
+    """Name of the reference that a threshold is about: the first that knows the value."""
     return next((one.name for one in study.standards if one.name in row.references), None)
 
 
-def is_diagnostic(row: Row) -> bool:
+def _is_diagnostic(row: Row) -> bool:
     """Whether differences in a value are no errors: it tells how good others are, or counts."""
     counts = not row.unit and "_over_" not in row.name
     return counts or _DIAGNOSTIC.search(row.name) is not None
 
 
 def scores(study: Study) -> dict[tuple[str, str], Score]:
-    """Sum up every property of every potential, by property and potential."""
+    """Sum up every property of every potential.
+
+    Parameters
+    ----------
+    study
+        What was found.
+
+    Returns
+    -------
+    dict
+        By the property's and the potential's name.
+    """
     rows: dict[str, list[Row]] = {title: [] for title in study.titles}
     for row in study.rows():
         rows.setdefault(title_of(row.name), []).append(row)
@@ -115,7 +133,7 @@ def scores(study: Study) -> dict[tuple[str, str], Score]:
             outcome.title,
             subject.name,
             *_counts(study, rows[outcome.title], subject.name),
-            mean_errors(study, rows[outcome.title], subject.name),
+            _mean_errors(study, rows[outcome.title], subject.name),
             outcome.failure,
             len(outcome.result.warnings) if outcome.result else 0,
         )
@@ -125,7 +143,15 @@ def scores(study: Study) -> dict[tuple[str, str], Score]:
 
 
 def totals(study: Study, found: Mapping[tuple[str, str], Score]) -> dict[str, Total]:
-    """Sum up scores by potential."""
+    """Sum up scores by potential.
+
+    Parameters
+    ----------
+    study
+        What was found.
+    found
+        As from `scores`.
+    """
     summed = {}
     for subject in study.subjects:
         own = [one for (_, name), one in found.items() if name == subject.name]
@@ -141,8 +167,16 @@ def totals(study: Study, found: Mapping[tuple[str, str], Score]) -> dict[str, To
 
 
 def is_beyond(study: Study, row: Row) -> bool:
-    """Whether any potential is beyond the value's threshold or lacks the value."""
-    standard = judged_by(study, row)
+    """Tell whether any potential is beyond the value's threshold or lacks the value.
+
+    Parameters
+    ----------
+    study
+        What was found.
+    row
+        The value.
+    """
+    standard = _judging_reference(study, row)
     return any(
         row.values[one.name] is None
         or (standard is not None and row.holds(one.name, standard) is False)
@@ -153,7 +187,7 @@ def is_beyond(study: Study, row: Row) -> bool:
 def _counts(study: Study, rows: Iterable[Row], subject: str) -> tuple[int, int]:
     within = judged = 0
     for row in rows:
-        standard = judged_by(study, row)
+        standard = _judging_reference(study, row)
         if row.threshold is None or standard is None:
             continue
         judged += 1
@@ -161,15 +195,15 @@ def _counts(study: Study, rows: Iterable[Row], subject: str) -> tuple[int, int]:
     return within, judged
 
 
-def mean_errors(study: Study, rows: Iterable[Row], subject: str) -> tuple[MeanError, ...]:
-    """Take the mean of absolute differences from the first reference, unit by unit."""
+def _mean_errors(study: Study, rows: Iterable[Row], subject: str) -> tuple[MeanError, ...]:
+    """Mean absolute differences from the first reference, unit by unit."""
     if not study.standards:
         return ()
     standard = study.standards[0].name
     found: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         error = row.error(subject, standard)
-        if error is not None and not is_diagnostic(row):
+        if error is not None and not _is_diagnostic(row):
             found.setdefault(row.unit, []).append((abs(error), abs(row.references[standard])))
     return tuple(_mean(unit, pairs) for unit, pairs in found.items())
 
