@@ -63,7 +63,7 @@ def measure(element: str, frames: list[Any], start: BPNNPotential) -> None:
     settings = FitSettings()
     print(
         f"{element}: {len(data)} configurations, {len(data.positions)} atoms, "
-        f"{len(data.indices) / len(data.positions):.0f} neighbours within {start.cutoff:g} Å"
+        f"{len(data.indices) / len(data.positions):.0f} neighbors within {start.cutoff:g} Å"
     )
     for precision in ("double", "single"):
         stored = CacheSettings(precision=precision)  # type: ignore[arg-type]

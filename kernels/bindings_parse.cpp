@@ -1,4 +1,4 @@
-// The Python face of the potential file parser.
+// The parsers of potential files in Python.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bpnn/parse.hpp"
 #include "mtp/parse.hpp"
 
 namespace nb = nanobind;
@@ -50,14 +51,17 @@ nb::dict active_set(pescape::mtp::ActiveSetBlock set) {
   return d;
 }
 
+template <class Parse>
+auto parsed(const nb::bytes& data, const Parse& parse) {
+  try {
+    return parse(std::string_view(data.c_str(), data.size()));
+  } catch (const pescape::ParseError& error) {
+    throw nb::value_error(error.what());
+  }
+}
+
 nb::dict parse_mtp(const nb::bytes& data) {
-  auto file = [&] {
-    try {
-      return pescape::mtp::parse(std::string_view(data.c_str(), data.size()));
-    } catch (const pescape::ParseError& error) {
-      throw nb::value_error(error.what());
-    }
-  }();
+  auto file = parsed(data, pescape::mtp::parse);
   auto& m = file.model;
   const std::size_t s = std::size_t(m.species_count);
   std::vector<std::int32_t> basic, products;
@@ -90,10 +94,93 @@ nb::dict parse_mtp(const nb::bytes& data) {
   return d;
 }
 
+nb::dict scaling(pescape::bpnn::Scaling s) {
+  nb::dict d;
+  d["kind"] = name_of(pescape::bpnn::parsing::scalings, s.kind);
+  d["low"] = s.low;
+  d["high"] = s.high;
+  d["tolerance"] = s.tolerance;
+  const auto put = [&](const char* name, std::vector<double>& column) {
+    const std::size_t size = column.size();
+    if (size > 0) d[name] = array(std::move(column), {size});
+  };
+  put("minimum", s.minimum);
+  put("maximum", s.maximum);
+  put("mean", s.mean);
+  put("sigma", s.sigma);
+  return d;
+}
+
+nb::dict element(pescape::bpnn::Element e, pescape::bpnn::ElementNotes notes, bool trained) {
+  std::vector<double> functions;
+  for (const auto& f : e.functions)
+    functions.insert(
+        functions.end(),
+        {double(int(f.kind)), double(f.neighbor1), double(f.neighbor2), f.eta, f.shift, f.lambda,
+         f.zeta, f.cutoff.radius, double(int(f.cutoff.kind)), f.cutoff.parameter});
+  nb::list layers;
+  for (auto& layer : e.layers) {
+    const std::size_t inputs = std::size_t(layer.inputs), outputs = std::size_t(layer.outputs);
+    nb::dict d;
+    d["inputs"] = inputs;
+    d["outputs"] = outputs;
+    d["activation"] = name_of(pescape::bpnn::parsing::activations, layer.activation);
+    if (trained) {
+      d["weights"] = array(std::move(layer.weights), {inputs, outputs});
+      d["bias"] = array(std::move(layer.bias), {outputs});
+    }
+    layers.append(d);
+  }
+  nb::dict d;
+  d["functions"] = array(std::move(functions), {e.functions.size(), 10});
+  d["scaling"] = scaling(std::move(notes.scaling));
+  d["layers"] = layers;
+  d["slope"] = e.slope;
+  d["intercept"] = notes.intercept;
+  d["atom_energy"] = notes.atom_energy;
+  return d;
+}
+
+nb::dict active_set(pescape::bpnn::ActiveSetBlock set) {
+  const std::size_t n = std::size_t(set.size);
+  nb::dict d;
+  d["parameters"] = set.all_weights ? "all" : "output";
+  d["mode"] = set.neighborhood_mode ? "neighborhood" : "configuration";
+  d["weight_scaling"] = set.weight_scaling;
+  d["matrix"] = array(std::move(set.matrix), {n, n});
+  d["inverse"] = array(std::move(set.inverse), {n, n});
+  d["origins"] = array(std::move(set.origins), {n, 2});
+  d["configuration_count"] = set.configuration_count;
+  d["configurations"] = nb::make_tuple(set.configurations_begin, set.configurations_end);
+  d["configurations_line"] = set.configurations_line;
+  return d;
+}
+
+nb::dict parse_bpnn(const nb::bytes& data) {
+  auto file = parsed(data, pescape::bpnn::parse);
+  nb::list elements;
+  for (std::size_t n = 0; n < file.notes.size(); ++n)
+    elements.append(
+        element(std::move(file.model.elements[n]), std::move(file.notes[n]), file.trained));
+  nb::dict d;
+  d["name"] = decode(file.name);
+  d["species"] = file.species_names;
+  d["units"] = nb::make_tuple(file.length_unit, file.energy_unit);
+  if (!file.normalization.empty()) d["normalization"] = file.normalization;
+  d["elements"] = elements;
+  if (file.active_set) d["active_set"] = active_set(std::move(*file.active_set));
+  return d;
+}
+
 }  // namespace
 
 void bind_parse(nb::module_& m) {
   m.def("parse_mtp", &parse_mtp, "data"_a,
         "Read the bytes of an .mtp or .almtp file into a dictionary of numbers and arrays.\n\n"
         "Raises ValueError('line N: ...') when anything about the file is wrong.");
+  m.def(
+      "parse_bpnn", &parse_bpnn, "data"_a,
+      "Read the bytes of a .bpnn file into a dictionary of numbers and arrays; symmetry functions\n"
+      "are rows as BPNNKernel takes them.\n\n"
+      "Raises ValueError('line N: ...') when anything about the file is wrong.");
 }

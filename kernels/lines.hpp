@@ -20,9 +20,10 @@ class Lines {
 
   explicit Lines(std::string_view text) : text_(text) {}
 
-  [[noreturn]] void fail(const std::string& message) const {
-    throw ParseError(std::max<std::size_t>(line_, 1), message);
-  }
+  /// Number of the line taken last.
+  std::size_t line() const { return std::max<std::size_t>(line_, 1); }
+
+  [[noreturn]] void fail(const std::string& message) const { throw ParseError(line(), message); }
 
   /// The words of the next line; none at the end of the file. The line is not left behind.
   const Words& peek() {
@@ -57,7 +58,7 @@ class Lines {
   double real(std::string_view word, const std::string& what) const {
     const auto value = number_from<double>(word);
     if (!value) fail(what + " must be a number, not " + quoted(word));
-    if (!std::isfinite(*value)) fail(what + " must be a finite number, not " + quoted(word));
+    if (!std::isfinite(*value)) fail(what + " must be a finite number, not " + std::string(word));
     return *value;
   }
 
@@ -69,20 +70,22 @@ class Lines {
     return *value;
   }
 
-  /// Adds the next line's numbers to `out`.
-  void row(std::size_t count, const std::string& what, std::vector<double>& out) {
-    const Words words = take(what);
-    if (words.size() != count)
-      fail(std::to_string(count) + " numbers expected for " + what + ", found " +
-           std::to_string(words.size()));
-    for (const std::string_view word : words) out.push_back(real(word, what));
-  }
-
+  /// The numbers of the next lines, row by row.
   std::vector<double> table(std::size_t rows, std::size_t columns, const std::string& what) {
     std::vector<double> values;
-    for (std::size_t r = 0; r < rows; ++r) row(columns, what, values);
+    for (std::size_t r = 1; r <= rows; ++r) {
+      const Words words =
+          take("row " + std::to_string(r) + " of " + std::to_string(rows) + " of " + what);
+      if (words.size() != columns)
+        fail(std::to_string(columns) + " numbers expected for " + what + ", found " +
+             std::to_string(words.size()));
+      for (const std::string_view word : words) values.push_back(real(word, what));
+    }
     return values;
   }
+
+  /// Where the next line begins, in bytes.
+  std::size_t position() const { return std::min(at_, text_.size()); }
 
   /// Passes over lines of another format, comments and all.
   void skip(std::size_t count, const std::string& what) {

@@ -60,6 +60,11 @@ class SymmetryFunctions:
         """Return the functions, (natoms, D), and their derivatives, (natoms, D, natoms, 3).
 
         The derivative of function d of atom i by the position of atom j, in 1/Å.
+
+        Parameters
+        ----------
+        atoms
+            The configuration.
         """
         *geometry, offsets, indices, shifts, threads = self._arguments(atoms)
         functions, by_pair = self.potential.kernel().symmetry_function_derivatives(
@@ -67,9 +72,9 @@ class SymmetryFunctions:
         )
         count, width = functions.shape
         derivatives = np.zeros((count, count, width, 3))
-        centres = np.repeat(np.arange(count), np.diff(offsets))
-        np.add.at(derivatives, (centres, indices), by_pair)
-        np.subtract.at(derivatives, (centres, centres), by_pair)
+        centers = np.repeat(np.arange(count), np.diff(offsets))
+        np.add.at(derivatives, (centers, indices), by_pair)
+        np.subtract.at(derivatives, (centers, centers), by_pair)
         return functions, derivatives.transpose(0, 2, 1, 3)
 
     def _arguments(self, atoms: Atoms) -> tuple[Any, ...]:

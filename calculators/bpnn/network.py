@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from pescape.calculators.bpnn.symmetry import SymmetryFunction, row, typical_value
+from pescape.calculators.bpnn.symmetry import SymmetryFunction, kernel_row, typical_value
 from pescape.calculators.checks import checked_elements, frozen
 
 if TYPE_CHECKING:
@@ -138,7 +138,13 @@ class Scaling:
         return ~(width > self.tolerance)
 
     def coefficients(self, size: int) -> tuple[Floats, Floats]:
-        """Return scale and offset (D,), so that the input is ``scale * G + offset``."""
+        """Return scale and offset (D,), so that the input is ``scale * G + offset``.
+
+        Parameters
+        ----------
+        size
+            D, the number of functions.
+        """
         if self.size not in (None, size):
             raise ValueError(f"the scaling is for {self.size} functions, not {size}")
         if self.kind == "none":
@@ -153,7 +159,13 @@ class Scaling:
         return np.where(flat, 1.0, scale), np.where(flat, 0.0, offset)
 
     def reordered(self, order: NDArray[np.int64]) -> Scaling:
-        """Return the scaling of the functions in another order."""
+        """Return the scaling of the functions in another order.
+
+        Parameters
+        ----------
+        order
+            Indices of the functions in the new order, shape (D,).
+        """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in STATISTICS:
             if values[name] is not None:
@@ -218,7 +230,15 @@ class Layer:
 
     @classmethod
     def of(cls, weights: Floats, bias: Floats, activation: str) -> Layer:
-        """Make a layer of the size of its weights."""
+        """Make a layer of the size of its weights.
+
+        Parameters
+        ----------
+        weights, bias
+            (inputs, outputs) and (outputs,).
+        activation
+            One of ``ACTIVATIONS``.
+        """
         weights = np.asarray(weights, dtype=float)
         if weights.ndim != 2:
             raise ValueError(f"weights have shape {weights.shape}, not (inputs, outputs)")
@@ -308,7 +328,13 @@ class ElementModel:
         return np.concatenate([part.ravel() for layer in self.layers for part in layer.trained])
 
     def with_parameters(self, theta: Floats) -> ElementModel:
-        """Replace all weights and biases."""
+        """Replace all weights and biases.
+
+        Parameters
+        ----------
+        theta
+            As in `parameters`.
+        """
         layers, start = [], 0
         for layer in self.layers:
             part = theta[start : start + layer.parameter_count]
@@ -318,7 +344,13 @@ class ElementModel:
         return dataclasses.replace(self, layers=tuple(layers))
 
     def randomized(self, rng: np.random.Generator) -> ElementModel:
-        """Draw weights and biases; where functions are not scaled, estimate their scale."""
+        """Draw weights and biases; where functions are not scaled, estimate their scale.
+
+        Parameters
+        ----------
+        rng
+            Source of randomness.
+        """
         layers = []
         for layer in self.layers:
             spread = 1 / math.sqrt(layer.inputs)
@@ -333,10 +365,16 @@ class ElementModel:
         return dataclasses.replace(self, layers=tuple(layers), scaling=scaling)
 
     def kernel_arguments(self, species: Sequence[str]) -> dict[str, Any]:
-        """Return what the kernel is made of for this element."""
+        """Return what the kernel is made of for this element.
+
+        Parameters
+        ----------
+        species
+            The potential's elements.
+        """
         scale, offset = self.scaling.coefficients(len(self.functions))
         return {
-            "functions": np.array([row(f, species) for f in self.functions], dtype=float),
+            "functions": np.array([kernel_row(f, species) for f in self.functions], dtype=float),
             "scale": np.ascontiguousarray(scale),
             "offset": np.ascontiguousarray(offset),
             "layers": [(*layer.trained, ACTIVATIONS[layer.activation]) for layer in self.layers],
@@ -347,7 +385,7 @@ class ElementModel:
 
 @dataclass(frozen=True)
 class Normalization:
-    """n2p2's normalisation of a data set, in units of its files.
+    """n2p2's normalization of a data set, in units of its files.
 
     A network's output o means the energy o / conv_energy + mean_energy.
     """
@@ -389,15 +427,33 @@ class Units:
                 raise ValueError(f"the unit of {name} must be a positive number, not {value}")
 
     def eta(self, value: float) -> float:
-        """Convert an exponent to 1/Å²."""
+        """Convert an exponent to 1/Å².
+
+        Parameters
+        ----------
+        value
+            In units of the file.
+        """
         return value / (self.length * self.length)
 
     def distance(self, value: float) -> float:
-        """Convert a length to Å."""
+        """Convert a length to Å.
+
+        Parameters
+        ----------
+        value
+            In units of the file.
+        """
         return value * self.length
 
     def ev(self, value: float) -> float:
-        """Convert an energy to eV."""
+        """Convert an energy to eV.
+
+        Parameters
+        ----------
+        value
+            In units of the file.
+        """
         return value * self.energy
 
 

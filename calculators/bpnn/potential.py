@@ -124,7 +124,13 @@ class BPNNPotential(BPNNData):
         write_data(path, self, format)
 
     def element(self, name: str) -> ElementModel:
-        """Return what belongs to an element."""
+        """Return what belongs to an element.
+
+        Parameters
+        ----------
+        name
+            The element.
+        """
         return self.elements[self.species.index(name)]
 
     @property
@@ -185,11 +191,23 @@ class BPNNPotential(BPNNData):
         return self
 
     def with_elements(self, elements: Sequence[ElementModel]) -> BPNNPotential:
-        """Replace the models of all elements; an active set, which belongs to them, goes."""
+        """Replace the models of all elements; an active set, which belongs to them, goes.
+
+        Parameters
+        ----------
+        elements
+            One model for each of the species.
+        """
         return dataclasses.replace(self, elements=tuple(elements), active_set=None)
 
     def with_parameters(self, parameters: ArrayLike) -> BPNNPotential:
-        """Replace all weights and biases (P,); an active set, which belongs to them, goes."""
+        """Replace all weights and biases (P,); an active set, which belongs to them, goes.
+
+        Parameters
+        ----------
+        parameters
+            As in `parameters`, shape (P,).
+        """
         theta = np.asarray(parameters, dtype=float)
         if theta.shape != (self.parameter_count,):
             raise ValueError(f"{self.parameter_count} parameters wanted, not shape {theta.shape}")
@@ -200,7 +218,13 @@ class BPNNPotential(BPNNData):
         )
 
     def with_scaling(self, scaling: Mapping[str, Scaling]) -> BPNNPotential:
-        """Replace the scaling of some elements; an active set, which belongs to it, goes."""
+        """Replace the scaling of some elements; an active set, which belongs to it, goes.
+
+        Parameters
+        ----------
+        scaling
+            By element.
+        """
         return self._with_each("scaling", scaling)
 
     def with_output(
@@ -209,7 +233,13 @@ class BPNNPotential(BPNNData):
         intercept: Mapping[str, float] | None = None,
         atom_energy: Mapping[str, float] | None = None,
     ) -> BPNNPotential:
-        """Replace what turns the networks' outputs into energies (eV) of some elements."""
+        """Replace what turns the networks' outputs into energies (eV) of some elements.
+
+        Parameters
+        ----------
+        slope, intercept, atom_energy
+            By element, eV.
+        """
         changed = self._with_each("slope", slope or {})
         changed = changed._with_each("intercept", intercept or {})  # noqa: SLF001
         return changed._with_each("atom_energy", atom_energy or {})  # noqa: SLF001
@@ -228,17 +258,37 @@ class BPNNPotential(BPNNData):
     def with_active_set(
         self, active_set: ActiveSet | None, parameters: ActiveParameters | None = None
     ) -> BPNNPotential:
-        """Replace the active set, and say which parameters its rows are about."""
+        """Replace the active set, and say which parameters its rows are about.
+
+        Parameters
+        ----------
+        active_set
+            Of rows as `site_gradients` makes them; None for a potential without.
+        parameters
+            Which ones the rows are about; by default as before.
+        """
         which = parameters or self.active_parameters
         return dataclasses.replace(self, active_set=active_set, active_parameters=which)
 
     def randomized(self, seed: int | np.random.SeedSequence | np.random.Generator) -> BPNNPotential:
-        """Draw all weights at random, and scale functions by an estimate if nothing else does."""
+        """Return the potential with random weights, and an estimated scaling where it has none.
+
+        Parameters
+        ----------
+        seed
+            Of the random numbers.
+        """
         rng = np.random.default_rng(seed)
         return self.with_elements([element.randomized(rng) for element in self.elements])
 
     def types_of(self, numbers: ArrayLike) -> Integers:
-        """Return the species (n,) of atoms given by their atomic numbers (n,)."""
+        """Return the species of atoms, shape (n,).
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers, shape (n,).
+        """
         return types_among(self.species, numbers, self._called)
 
     def site_gradients(self, *arguments: Any) -> Floats:  # noqa: ANN401

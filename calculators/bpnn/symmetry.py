@@ -1,6 +1,6 @@
-"""Atom-centred symmetry functions and their cut-off functions, as data.
+"""Atom-centered symmetry functions and their cut-off functions, as data.
 
-With r_ij the distance of a neighbour, θ the angle at the central atom and f_c the cut-off
+With r_ij the distance of a neighbor, θ the angle at the central atom and f_c the cut-off
 function [1]_:
 
 =====  ======================================================================================
@@ -54,7 +54,7 @@ KINDS = {
     "C4W": 24,
     "C5W": 25,
 }
-#: How many neighbour elements a function of each kind names.
+#: How many neighbor elements a function of each kind names.
 NEIGHBORS = {kind: 0 if kind.endswith("W") else 1 if kind[1] == "2" else 2 for kind in KINDS}
 #: Kinds with powers of 1 + λ cos θ, and with windows of angles.
 ANGULAR = ("G4", "G5", "G4W")
@@ -81,6 +81,8 @@ CUTOFFS = {
     "skewed3": 16,
     "skewed4": 17,
 }
+KIND_NAMES = {number: kind for kind, number in KINDS.items()}
+CUTOFF_NAMES = {number: kind for kind, number in CUTOFFS.items()}
 WINDOWS = tuple(kind for kind, number in CUTOFFS.items() if number >= 10)
 
 
@@ -90,11 +92,11 @@ class Cutoff:
 
     With x = (r - αR)/(R - αR) beyond the inner radius αR, and 1 within it: cosine is
     (1 + cos πx)/2, exp is exp(1 - 1/(1-x²)), poly1 to poly4 are the polynomials of degree 3, 5,
-    7, 9 with 1 to 4 vanishing derivatives at both ends. tanh3 is tanh³(1 - r/R), its normalised
+    7, 9 with 1 to 4 vanishing derivatives at both ends. tanh3 is tanh³(1 - r/R), its normalized
     form is 1 at r = 0; amp-polynomial is 1 + γ (r/R)^(γ+1) - (γ+1) (r/R)^γ.
 
     Compact functions have windows: window1 to window4 are poly1 to poly4 of x = |r - c|/w with c
-    the centre and w the half width of the interval from the inner radius to R, zero beyond;
+    the center and w the half width of the interval from the inner radius to R, zero beyond;
     skewed1 to skewed4 are those of x (2 - x). A window of angles is never skewed.
 
     Parameters
@@ -159,7 +161,7 @@ class SymmetryFunction:
         λ in [-1, 1] and ζ >= 1 of G4, G5 and G4W; ignored in the others.
     angles
         Degrees: where the window of angles of C4, C5, C4W and C5W begins and ends; ignored in the
-        others. It may reach beyond 0 or 180 if that is its centre.
+        others. It may reach beyond 0 or 180 if that is its center.
     """
 
     kind: str
@@ -180,7 +182,7 @@ class SymmetryFunction:
         wanted = NEIGHBORS[self.kind]
         if len(self.neighbors) != wanted:
             raise ValueError(
-                f"{self.kind} has {wanted} neighbour elements, not {len(self.neighbors)}"
+                f"{self.kind} has {wanted} neighbor elements, not {len(self.neighbors)}"
             )
         unknown = [name for name in self.neighbors if atomic_numbers.get(name, 0) < 1]
         if unknown:
@@ -224,41 +226,75 @@ class SymmetryFunction:
 
     def _check_angles(self) -> None:
         left, right = self.angles
-        centre = (left + right) / 2
+        center = (left + right) / 2
         if not (
             left < right <= left + 360
-            and (left >= 0 or centre == 0)
-            and (right <= 180 or centre == 180)
+            and (left >= 0 or center == 0)
+            and (right <= 180 or center == 180)
         ):
             raise ValueError(
                 f"the angles of {self.kind} must rise, and stay within 0 and 180 unless one of "
-                f"these is their centre, not {left} to {right}"
+                f"these is their center, not {left} to {right}"
             )
 
 
-def row(function: SymmetryFunction, species: Sequence[str]) -> list[float]:
+def kernel_row(function: SymmetryFunction, species: Sequence[str]) -> list[float]:
     """Return the ten numbers that describe a function to the kernel.
 
-    They are the kind, two neighbours (indices in `species`, -1 where there is none), η (1/Å²),
-    r_s (Å), λ and ζ, or the angles where a window of angles begins and ends (degrees), and the
-    cut-off's radius (Å), kind and parameter.
+    Parameters
+    ----------
+    function
+        The function.
+    species
+        The potential's elements.
+
+    Returns
+    -------
+    list
+        The kind, two neighbors (indices in `species`, -1 where there is none), η (1/Å²), r_s (Å),
+        λ and ζ, or the angles where a window of angles begins and ends (degrees), and the
+        cut-off's radius (Å), kind and parameter.
     """
-    angular = angular_numbers(function)
     neighbors = [species.index(name) for name in function.neighbors] + [-1, -1]
     cutoff = function.cutoff
     return [
         KINDS[function.kind],
         *neighbors[:2],
         *((0.0, 0.0) if function.is_compact else (function.eta, function.shift)),
-        *angular,
+        *angular_numbers(function),
         cutoff.radius,
         CUTOFFS[cutoff.kind],
         cutoff.parameter,
     ]
 
 
+def from_kernel_row(row: Sequence[float], species: Sequence[str]) -> SymmetryFunction:
+    """Return the function that ten numbers describe, see `kernel_row`.
+
+    Parameters
+    ----------
+    row
+        The numbers.
+    species
+        The potential's elements.
+    """
+    code, *neighbors, eta, shift, first, second, radius, cutoff_code, parameter = row
+    kind = KIND_NAMES[int(code)]
+    cutoff = Cutoff(CUTOFF_NAMES[int(cutoff_code)], radius, parameter)
+    names = tuple(species[int(index)] for index in neighbors if index >= 0)
+    if kind in ANGLE_WINDOWS:
+        return SymmetryFunction(kind, names, eta, cutoff, shift, angles=(first, second))
+    return SymmetryFunction(kind, names, eta, cutoff, shift, first, second)
+
+
 def angular_numbers(function: SymmetryFunction) -> tuple[float, float]:
-    """Return λ and ζ, or the window of angles (degrees) where there is one instead."""
+    """Return λ and ζ, or the window of angles (degrees) where there is one instead.
+
+    Parameters
+    ----------
+    function
+        The function.
+    """
     if function.kind in ANGLE_WINDOWS:
         return function.angles
     return function.lambda_, function.zeta
@@ -301,9 +337,16 @@ def waters_rondinelli_functions(
 
 
 def typical_value(function: SymmetryFunction, density: float = 0.05) -> float:
-    """Estimate a function's value in disordered matter of some density (atoms/Å³).
+    """Estimate a function's value in disordered matter.
 
     Good to a factor of a few: it sets the scale of networks that have seen no data.
+
+    Parameters
+    ----------
+    function
+        The function.
+    density
+        Atoms/Å³.
     """
     closest, count = 2.0, 100
     step = (function.cutoff.radius - closest) / count
@@ -322,7 +365,7 @@ def typical_value(function: SymmetryFunction, density: float = 0.05) -> float:
 
 
 def _typical_decay(function: SymmetryFunction, r: float) -> float:
-    """Estimate what a neighbour at a distance (Å) counts."""
+    """Estimate what a neighbor at a distance (Å) counts."""
     cutoff = function.cutoff
     if cutoff.is_window:
         middle, half = (
@@ -349,7 +392,7 @@ def default_functions(
 ) -> tuple[SymmetryFunction, ...]:
     """Make a set that resolves distances and angles evenly, the same for all elements.
 
-    Half of the G2 are centred on the atom as in [1]_: with R the cut-off and n + 1 functions,
+    Half of the G2 are centered on the atom as in [1]_: with R the cut-off and n + 1 functions,
     η_m = (n^(m/n) / R)². The others are shifted, from max(`closest`, R/5) to 0.85 R in a geometric
     row, each as wide as the distance to the next. The G5 have λ = ±1 and ζ = 1, 4, 2, 16 for each
     of some widths η = (s/R)², s from 1 to 3.
@@ -361,7 +404,7 @@ def default_functions(
     cutoff
         R in Å.
     radial, angular
-        Functions of one neighbour element and of one pair of them; `angular` is even.
+        Functions of one neighbor element and of one pair of them; `angular` is even.
     closest
         Å; shifts do not go below it.
     kind
@@ -377,7 +420,7 @@ def default_functions(
             f"not {radial} and {angular}"
         )
     fc = Cutoff(kind, float(cutoff))
-    widths = [(eta, 0.0) for eta in _centred(fc.radius, radial - radial // 2)]
+    widths = [(eta, 0.0) for eta in _centered(fc.radius, radial - radial // 2)]
     widths += _shifted(fc.radius, radial // 2, closest)
     functions = [
         SymmetryFunction("G2", (name,), eta, fc, shift=shift)
@@ -392,8 +435,8 @@ def default_functions(
     return tuple(functions)
 
 
-def _centred(radius: float, count: int) -> list[float]:
-    """η of functions centred on the atom, the widest as wide as the cut-off."""
+def _centered(radius: float, count: int) -> list[float]:
+    """η of functions centered on the atom, the widest as wide as the cut-off."""
     steps = np.arange(count) / max(count - 1, 1)
     return [float((max(count - 1, 1) ** step / radius) ** 2) for step in steps]
 

@@ -18,18 +18,43 @@
 
 namespace pescape::bpnn {
 
+enum class ScalingKind { none, range, range_centered, centered, sigma };
+
+/// How symmetry functions become inputs, and their statistics in the training data, which are
+/// empty where the file has none.
+struct Scaling {
+  ScalingKind kind;
+  double low, high, tolerance;
+  std::vector<double> minimum, maximum, mean, sigma;
+};
+
+/// What the file says about an element besides the model.
+struct ElementNotes {
+  double atom_energy, intercept;  ///< eV; the model has their sum
+  Scaling scaling;
+};
+
 /// The rows that extrapolation grades are measured against.
 struct ActiveSetBlock {
   bool all_weights = false;       ///< rows are by all weights, not by those of the output layers
   bool neighborhood_mode = true;  ///< rows are of atoms; otherwise of whole configurations
   double weight_scaling = 2.0;    ///< a configuration of N atoms is divided by N^(scaling/2)
   int size = 0;                   ///< number of rows and of parameters
+  std::vector<double> matrix;     ///< A, row-major (size, size)
   std::vector<double> inverse;    ///< A^-1, row-major (size, size)
+  std::vector<double> origins;    ///< (size, 2): configuration and atom of each row
+  int configuration_count = 0;
+  std::size_t configurations_begin = 0, configurations_end = 0;  ///< bytes of their text
+  std::size_t configurations_line = 0;                           ///< number of its first line
 };
 
 struct PotentialFile {
-  Model model;  ///< without layers when untrained
+  std::string name;
+  Model model;  ///< with layers that have no weights when untrained
   std::vector<std::string> species_names;
+  std::vector<ElementNotes> notes;
+  double length_unit = 1.0, energy_unit = 1.0;  ///< of the original file, Å and eV
+  std::vector<double> normalization;            ///< mean, energy and length, or empty
   std::optional<ActiveSetBlock> active_set;
   bool trained = true;
 };
@@ -76,13 +101,19 @@ inline constexpr Named<Activation> activations[] = {
     {"cosine", Activation::cosine},     {"exp", Activation::exponential},
     {"harmonic", Activation::harmonic}, {"reverse-sigmoid", Activation::reverse_logistic}};
 
-enum class ScalingKind { none, range, range_centered, centered, sigma };
-
 inline constexpr Named<ScalingKind> scalings[] = {{"none", ScalingKind::none},
                                                   {"range", ScalingKind::range},
                                                   {"range-centered", ScalingKind::range_centered},
                                                   {"centered", ScalingKind::centered},
                                                   {"sigma", ScalingKind::sigma}};
+
+/// The name a table gives to a value.
+template <class Value, std::size_t n>
+std::string name_of(const Named<Value> (&table)[n], Value value) {
+  for (const Named<Value>& entry : table)
+    if (entry.value == value) return std::string(entry.name);
+  return {};
+}
 
 /// The value a table gives to a name.
 template <class Value, std::size_t n>
@@ -95,13 +126,6 @@ Value named(const Lines& in, const Named<Value> (&table)[n], std::string_view na
     all += (all.empty() ? "" : ", ") + std::string(entry.name);
   in.fail(std::string("unknown ") + what + " " + quoted(name) + ": it must be one of " + all);
 }
-
-/// Statistics of the symmetry functions in the training data; empty where the file has none.
-struct Scaling {
-  ScalingKind kind;
-  double low, high, tolerance;
-  std::vector<double> minimum, maximum, mean, sigma;
-};
 
 /// Reads one part of the file after the other.
 class Reader {
@@ -122,7 +146,8 @@ class Reader {
     const auto version = in_.keyword("pescape-bpnn", 1)[0];
     if (version != "1")
       in_.fail("version 1 expected, found " + quoted(version) + ": a newer pescape reads it");
-    in_.keyword("name");
+    for (const std::string_view word : in_.keyword("name"))
+      file_.name += (file_.name.empty() ? "" : " ") + std::string(word);
     for (const std::string_view name : in_.keyword("species")) {
       const int number = atomic_number(name);
       if (number == 0) in_.fail("unknown element " + quoted(name) + " among the species");
@@ -131,11 +156,20 @@ class Reader {
       file_.model.atomic_numbers.push_back(number);
     }
     if (file_.species_names.empty()) in_.fail("a potential needs at least one species");
-    for (const std::string_view word : in_.keyword("units", 2))
-      if (!(in_.real(word, "a unit") > 0.0)) in_.fail("a unit must be positive");
-    if (const auto& next = in_.peek(); !next.empty() && next[0] == "normalization")
-      for (const std::string_view word : in_.keyword("normalization", 3))
-        in_.real(word, "the normalization");
+    const auto units = in_.keyword("units", 2);
+    file_.length_unit = positive(units[0], "the unit of length");
+    file_.energy_unit = positive(units[1], "the unit of energy");
+    if (const auto& next = in_.peek(); !next.empty() && next[0] == "normalization") {
+      const auto words = in_.keyword("normalization", 3);
+      file_.normalization = {in_.real(words[0], "mean_energy"), positive(words[1], "conv_energy"),
+                             positive(words[2], "conv_length")};
+    }
+  }
+
+  double positive(std::string_view word, const std::string& what) const {
+    const double value = in_.real(word, what);
+    if (!(value > 0.0)) in_.fail(what + " must be a positive number, not " + std::string(word));
+    return value;
   }
 
   int species_of(std::string_view name) const {
@@ -149,15 +183,18 @@ class Reader {
     const auto found = in_.keyword("element", 1)[0];
     if (found != name) in_.fail("element " + name + " expected, found " + quoted(found));
     Element& element = file_.model.elements.emplace_back();
-    const double atom = quantity("atom_energy");
+    ElementNotes& notes = file_.notes.emplace_back();
+    notes.atom_energy = quantity("atom_energy");
     element.slope = quantity("slope");
-    element.intercept = quantity("intercept") + atom;
+    notes.intercept = quantity("intercept");
+    element.intercept = notes.intercept + notes.atom_energy;
     const int count =
         in_.integer(in_.keyword("functions", 1)[0], "the number of functions", 1, max_functions);
     for (int k = 0; k < count; ++k)
       element.functions.push_back(
           function("symmetry function " + std::to_string(k + 1) + " of " + std::to_string(count)));
-    scale(element, scaling(std::size_t(count)));
+    notes.scaling = scaling(std::size_t(count));
+    scale(element, notes.scaling);
     layers(element, number == 0);
   }
 
@@ -169,8 +206,9 @@ class Reader {
       in_.fail("10 words expected for a symmetry function, found " + std::to_string(words.size()));
     SymmetryFunction f{};
     f.kind = named(in_, kinds, words[0], "symmetry function");
-    f.neighbor1 = neighbor(words[1], !is_weighted(f.kind));
-    f.neighbor2 = neighbor(words[2], !is_weighted(f.kind) && !is_radial(f.kind));
+    const int wanted = is_weighted(f.kind) ? 0 : is_radial(f.kind) ? 1 : 2;
+    f.neighbor1 = neighbor(words[1], words[0], 1, wanted);
+    f.neighbor2 = neighbor(words[2], words[0], 2, wanted);
     f.eta = in_.real(words[3], "eta");
     f.shift = in_.real(words[4], "shift");
     f.lambda = in_.real(words[5], "lambda");
@@ -183,21 +221,24 @@ class Reader {
     return f;
   }
 
-  int neighbor(std::string_view word, bool wanted) const {
-    if (!wanted) {
+  /// The species of one of a function's neighbor elements, of which its kind has `wanted`.
+  int neighbor(std::string_view word, std::string_view kind, int number, int wanted) const {
+    if (number > wanted) {
       if (word != "-")
-        in_.fail("'-' expected in place of a neighbour element, found " + quoted(word));
+        in_.fail("'-' expected, found " + quoted(word) + ": " + std::string(kind) + " has " +
+                 std::to_string(wanted) + " neighbor elements");
       return -1;
     }
     const int species = species_of(word);
     if (species < 0)
-      in_.fail("the neighbour element " + quoted(word) + " is not one of the species");
+      in_.fail("the neighbor element " + quoted(word) + " is not one of the species");
     return species;
   }
 
   void check_cutoff(const SymmetryFunction& f) const {
     const auto [kind, radius, parameter] = f.cutoff;
-    if (!(radius > 0.0)) in_.fail("a cut-off radius must be positive");
+    if (!(radius > 0.0))
+      in_.fail("a cut-off radius must be positive, not " + std::to_string(radius));
     if (is_window(kind) != is_compact(f.kind))
       in_.fail("windows belong to compact functions, and to them alone");
     if (is_window(kind)) {
@@ -212,10 +253,10 @@ class Reader {
 
   void check_angle(const SymmetryFunction& f) const {
     if (is_compact(f.kind)) {
-      const double left = f.lambda, right = f.zeta, centre = (left + right) / 2.0;
-      if (!(left < right && right <= left + 360.0 && (left >= 0.0 || centre == 0.0) &&
-            (right <= 180.0 || centre == 180.0)))
-        in_.fail("angles must rise, and stay within 0 and 180 unless one of these is their centre");
+      const double left = f.lambda, right = f.zeta, center = (left + right) / 2.0;
+      if (!(left < right && right <= left + 360.0 && (left >= 0.0 || center == 0.0) &&
+            (right <= 180.0 || center == 180.0)))
+        in_.fail("angles must rise, and stay within 0 and 180 unless one of these is their center");
       return;
     }
     if (!(std::fabs(f.lambda) <= 1.0)) in_.fail("lambda must be in [-1, 1]");
@@ -246,6 +287,7 @@ class Reader {
         columns.push_back(column);
     if (columns.size() + 4 != words.size())
       in_.fail("columns must be among minimum, maximum, mean, sigma, in this order");
+    scaling_line_ = in_.line();
     if (columns.empty()) return scaling;
     const std::vector<double> values = in_.table(count, columns.size(), "the scaling");
     for (std::size_t k = 0; k < values.size(); ++k)
@@ -255,6 +297,7 @@ class Reader {
 
   /// Turns what the training data had into the network inputs' scale and offset.
   void scale(Element& element, const Scaling& s) const {
+    const std::string kind = "scaling '" + name_of(scalings, s.kind) + "'";
     const std::size_t count = element.functions.size();
     element.scale.assign(count, 1.0);
     element.offset.assign(count, 0.0);
@@ -262,7 +305,7 @@ class Reader {
     const bool range = s.kind == ScalingKind::range || s.kind == ScalingKind::range_centered;
     const auto need = [&](const std::vector<double>& column, const char* name) {
       if (column.empty())
-        in_.fail(std::string("this scaling needs the ") + name + " of all functions");
+        throw ParseError(scaling_line_, kind + " needs the " + name + " of all functions");
     };
     if (range) need(s.minimum, "minimum"), need(s.maximum, "maximum");
     if (s.kind != ScalingKind::range) need(s.mean, "mean");
@@ -275,9 +318,9 @@ class Reader {
       const double width = range ? s.maximum[k] - s.minimum[k] : s.sigma[k];
       if (s.tolerance != 0.0 && !(width > s.tolerance)) continue;  // stays as it is
       if (!(width > 0.0))
-        in_.fail("symmetry function " + std::to_string(k + 1) + " has a " +
-                 (range ? "maximum - minimum" : "sigma") + " of " + std::to_string(width) +
-                 ", which the scaling divides by");
+        throw ParseError(scaling_line_, "symmetry function " + std::to_string(k + 1) + " has " +
+                                            (range ? "maximum - minimum" : "sigma") + " = " +
+                                            std::to_string(width) + ": " + kind + " divides by it");
       const double origin = s.kind == ScalingKind::range ? s.minimum[k] : s.mean[k];
       element.scale[k] = (s.high - s.low) / width;
       element.offset[k] = s.low - element.scale[k] * origin;
@@ -306,10 +349,11 @@ class Reader {
         in_.fail(which + " has " + std::to_string(layer.inputs) + " inputs, not " +
                  std::to_string(width));
       width = layer.outputs;
-      if (!trained) continue;
-      layer.weights =
-          in_.table(std::size_t(layer.inputs), std::size_t(width), "the weights of " + which);
-      layer.bias = in_.table(1, std::size_t(width), "the biases of " + which);
+      if (trained) {
+        layer.weights =
+            in_.table(std::size_t(layer.inputs), std::size_t(width), "the weights of " + which);
+        layer.bias = in_.table(1, std::size_t(width), "the biases of " + which);
+      }
       element.layers.push_back(std::move(layer));
     }
     if (width != 1) in_.fail("the network has " + std::to_string(width) + " outputs, not 1");
@@ -337,18 +381,21 @@ class Reader {
       return std::size_t(in_.integer(word, what, 0, 1000000000));
     };
     const std::size_t n = count(words[3], "the number of rows");
-    count(words[4], "the number of configurations");
+    set.configuration_count = int(count(words[4], "the number of configurations"));
     const std::size_t lines = count(words[5], "the number of lines");
     if (n != wanted || n > max_rows)
       in_.fail(std::to_string(n) + " rows, but the potential has " + std::to_string(wanted) +
                " parameters of the kind " + quoted(words[0]));
     set.size = int(n);
-    const auto matrix = in_.table(n, n, "the active set's matrix");
+    set.matrix = in_.table(n, n, "the active set's matrix");
     set.inverse = in_.table(n, n, "the active set's inverse");
-    if (!are_inverse(n, matrix.data(), set.inverse.data()))
+    if (!are_inverse(n, set.matrix.data(), set.inverse.data()))
       in_.fail("the active set's matrices are not each other's inverse: is the file damaged?");
-    in_.table(n, 2, "the origins");
+    set.origins = in_.table(n, 2, "the origins");
+    set.configurations_begin = in_.position();
+    set.configurations_line = in_.line() + 1;
     in_.skip(lines, "the active set's configurations");
+    set.configurations_end = in_.position();
     file_.active_set = std::move(set);
   }
 
@@ -361,6 +408,7 @@ class Reader {
 
   Lines in_;
   PotentialFile file_;
+  std::size_t scaling_line_ = 0;  ///< of the scaling read last
 };
 
 }  // namespace parsing

@@ -73,7 +73,17 @@ _ARRAYS = ("theta", "best", "history")
 
 
 def save(path: Path | str | None, state: State, identity: str) -> None:
-    """Write a state; the file appears as a whole."""
+    """Write a state; the file appears as a whole.
+
+    Parameters
+    ----------
+    path
+        The file; None: nothing is written.
+    state
+        The state.
+    identity
+        Tells this fit from others, see `identity`.
+    """
     if path is None:
         return
     arrays: dict[str, Any] = {name: getattr(state, name) for name in (*_NUMBERS, *_ARRAYS)}
@@ -84,7 +94,17 @@ def save(path: Path | str | None, state: State, identity: str) -> None:
 
 
 def restored(path: Path | str | None, identity: str, size: int) -> State | None:
-    """Read the state of the same fit, if the file is there."""
+    """Read the state of the same fit; None if the file is not there.
+
+    Parameters
+    ----------
+    path
+        The file, if there is one.
+    identity
+        Of the fit that goes on.
+    size
+        P, the number of its parameters.
+    """
     if path is None or not Path(path).exists():
         return None
     try:
@@ -108,7 +128,17 @@ def restored(path: Path | str | None, identity: str, size: int) -> State | None:
 def identity(
     start: BPNNPotential, data: TrainingSet, weights: Floats, settings: FitSettings, precision: str
 ) -> str:
-    """Tell one fit from another."""
+    """Return a fingerprint that tells one fit from another.
+
+    Parameters
+    ----------
+    start
+        The potential it starts from.
+    data, weights
+        What it is fitted to, and how much each configuration counts.
+    settings, precision
+        How it is done.
+    """
     digest = hashlib.sha256(repr((sorted(asdict(settings).items()), precision)).encode())
     arrays = [data.first, *data.geometry, data.energies, data.forces, data.virials, weights]
     for element in start.elements:

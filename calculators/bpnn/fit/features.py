@@ -22,7 +22,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from pescape.calculators.bpnn.descriptors import SymmetryFunctions
-from pescape.calculators.bpnn.symmetry import row
+from pescape.calculators.bpnn.symmetry import kernel_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +57,7 @@ class Layout:
         D, the number of its symmetry functions.
     atoms
         The element's atoms as indices into the data, shape (n,).
-    centres
+    centers
         For each block of derivatives the central atom, an index into `atoms`, shape (m,).
     moved
         The atom whose position the derivative is by, an index into the data, shape (m,).
@@ -69,7 +69,7 @@ class Layout:
 
     functions: int
     atoms: Integers
-    centres: Integers
+    centers: Integers
     moved: Integers
     first: Integers
     first_block: Integers
@@ -77,7 +77,7 @@ class Layout:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the tables: functions, derivatives and strains."""
-        n, m, D = len(self.atoms), len(self.centres), self.functions
+        n, m, D = len(self.atoms), len(self.centers), self.functions
         return {"functions": (n, D), "derivatives": (m, 3, D), "strains": (n, 6, D)}
 
 
@@ -92,7 +92,7 @@ class Tables:
     derivatives
         ∂G/∂R, shape (m, 3, D), 1/Å.
     strains
-        -Σ r ∂G/∂r over the neighbours in Voigt order, shape (n, 6, D): with dE/dG it gives the
+        -Σ r ∂G/∂r over the neighbors in Voigt order, shape (n, 6, D): with dE/dG it gives the
         virial.
     """
 
@@ -103,19 +103,27 @@ class Tables:
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """Neighbour lists sorted by neighbour, and the sums over images that they make."""
+    """Neighbour lists sorted by neighbor, and the sums over images that they make."""
 
     geometry: tuple[NDArray[Any], ...]
     offsets: Integers
     counts: Integers  # of pairs in each group
-    centres: Integers  # of the groups
+    centers: Integers  # of the groups
     moved: Integers
 
 
 def layouts(potential: BPNNPotential, data: TrainingSet) -> tuple[_Pairs, tuple[Layout, ...]]:
-    """Say what the tables of all elements hold, and sort the neighbour lists for them."""
+    """Return what the tables of all elements hold, and the neighbor lists sorted for them.
+
+    Parameters
+    ----------
+    potential
+        Whose functions are meant.
+    data
+        With neighbors up to the potential's cut-off.
+    """
     pairs = _sorted_pairs(data)
-    species = data.species[pairs.centres]
+    species = data.species[pairs.centers]
     found = []
     for index, element in enumerate(potential.elements):
         atoms = np.flatnonzero(data.species == index)
@@ -125,10 +133,10 @@ def layouts(potential: BPNNPotential, data: TrainingSet) -> tuple[_Pairs, tuple[
             Layout(
                 functions=len(element.functions),
                 atoms=atoms,
-                centres=np.searchsorted(atoms, pairs.centres[groups]),
+                centers=np.searchsorted(atoms, pairs.centers[groups]),
                 moved=pairs.moved[groups],
                 first=first,
-                first_block=np.searchsorted(pairs.centres[groups], data.first),
+                first_block=np.searchsorted(pairs.centers[groups], data.first),
                 groups=groups,
             )
         )
@@ -137,10 +145,10 @@ def layouts(potential: BPNNPotential, data: TrainingSet) -> tuple[_Pairs, tuple[
 
 def _sorted_pairs(data: TrainingSet) -> _Pairs:
     count = len(data.positions)
-    centres = np.repeat(np.arange(count), np.diff(data.offsets))
-    keys = centres * count + data.indices
+    centers = np.repeat(np.arange(count), np.diff(data.offsets))
+    keys = centers * count + data.indices
     order = np.argsort(keys, kind="stable")
-    # Every atom's own place is among them, whether it is its own neighbour or not.
+    # Every atom's own place is among them, whether it is its own neighbor or not.
     groups = np.sort(np.concatenate((keys[order], np.arange(count) * (count + 1))))
     groups = groups[np.diff(groups, prepend=-1) > 0]
     counts = np.bincount(np.searchsorted(groups, keys), minlength=len(groups))
@@ -236,15 +244,15 @@ def _fill_part(
 
 def _sums(pairs: _Pairs, by_pair: Floats, a: int, b: int, i: int, j: int) -> tuple[Floats, int]:
     """Sum derivatives over images; the central atom's is minus the sum of all others'."""
-    low, high = np.searchsorted(pairs.centres, [a, b])
-    centres, moved = pairs.centres[low:high], pairs.moved[low:high]
-    own = np.flatnonzero(centres == moved)
+    low, high = np.searchsorted(pairs.centers, [a, b])
+    centers, moved = pairs.centers[low:high], pairs.moved[low:high]
+    own = np.flatnonzero(centers == moved)
     columns, offsets = np.arange(j - i), pairs.offsets[a : b + 1] - i
     # A row for each group: its pairs. Those of the central atom and its own images cancel, so
     # that row takes what is left of all its pairs, with a minus sign.
     counts = pairs.counts[low:high]
     rows = np.repeat(np.arange(high - low), counts)
-    others = ~(centres == moved)[rows]
+    others = ~(centers == moved)[rows]
     back = np.repeat(own, np.diff(offsets))[others]
     matrix = csr_array(
         (
@@ -332,7 +340,7 @@ def features(
     settings: CacheSettings | None = None,
     *,
     threads: int = 1,
-    tell: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Features:
     """Compute the symmetry functions of a data set and their derivatives, or find them.
@@ -342,12 +350,12 @@ def features(
     potential
         Whose functions are meant; it need not be trained.
     data
-        With neighbours up to the potential's cut-off.
+        With neighbors up to the potential's cut-off.
     settings
         Where to keep the result.
     threads
         OpenMP threads.
-    tell
+    report
         Called with a line of text about what is kept where, if there is something to know.
     on_progress
         Called with the number of configurations done.
@@ -358,7 +366,6 @@ def features(
         The result exceeds the memory limit and there is no folder for it.
     """
     settings = settings or CacheSettings()
-    say = tell or (lambda _: None)
     pairs, found = layouts(potential, data)
     size = _size(found, settings)
     large = size > settings.memory_limit * _GB
@@ -379,8 +386,8 @@ def features(
     folder = Path(settings.folder) / _fingerprint(potential, data, settings)
     if not folder.is_dir():
         _make(folder, found, settings, compute)
-    if large:
-        say(
+    if large and report is not None:
+        report(
             f"symmetry functions and derivatives take {size / _GB:.2f} GB, more than the memory "
             f"limit of {settings.memory_limit:g} GB: they are read from {folder} in every iteration"
         )
@@ -467,7 +474,7 @@ def _fingerprint(potential: BPNNPotential, data: TrainingSet, settings: CacheSet
     digest = hashlib.sha256(_VERSION)
     digest.update(f"{settings.precision} {potential.species}".encode())
     for element in potential.elements:
-        rows = [row(function, potential.species) for function in element.functions]
+        rows = [kernel_row(function, potential.species) for function in element.functions]
         digest.update(repr(rows).encode())
     for array in (data.first, *data.geometry):
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -46,7 +46,7 @@ _CHECKPOINT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Progress:
-    """What a fit tells of itself after each iteration.
+    """What a fit reports after each iteration.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def fit_bpnn(
     cache: CacheSettings | None = None,
     checkpoint: Path | str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
-    tell: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> FitResult:
     """Fit a network potential to energies, forces and stresses.
 
@@ -159,7 +159,7 @@ def fit_bpnn(
         same fit, the fit goes on from it and ends as if it had never stopped.
     on_progress
         Called after each iteration.
-    tell
+    report
         Called with lines of text worth knowing.
 
     Returns
@@ -180,7 +180,7 @@ def fit_bpnn(
         cache=cache,
         checkpoint=checkpoint,
         on_progress=on_progress,
-        tell=tell,
+        report=report,
     )
     return results[0]
 
@@ -195,7 +195,7 @@ def fit_ensemble(
     cache: CacheSettings | None = None,
     checkpoint: Path | str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
-    tell: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> tuple[FitResult, ...]:
     """Fit several networks that differ in first weights and validation configurations.
 
@@ -211,7 +211,7 @@ def fit_ensemble(
     if members < 1:
         raise ValueError(f"members {members} is not at least 1")
     with _threads(settings.threads):
-        prepared = prepare(potential, configurations, settings, structure_weights, cache, tell)
+        prepared = prepare(potential, configurations, settings, structure_weights, cache, report)
         return tuple(
             _Member(prepared, settings, k, _of_member(checkpoint, k), on_progress).run()
             for k in range(members)
@@ -248,7 +248,7 @@ class _Member:
     ) -> None:
         self.prepared, self.settings, self.member = prepared, settings, member
         self.checkpoint = checkpoint
-        self.tell = on_progress or (lambda _: None)
+        self.on_progress = on_progress or (lambda _: None)
         data = prepared.data
         first, *seeds = np.random.SeedSequence([settings.seed, member]).spawn(3)
         start = starting_point(prepared.potential, data, prepared.features, settings, first)
@@ -281,11 +281,11 @@ class _Member:
         """Make one iteration, and go to the next stage if it was the last one of its stage."""
         stage = self.stages[state.stage]
         now = Iterate(state.theta, state.loss, state.memory)
-        with np.errstate(over="ignore", invalid="ignore"):  # told below, with what may help
+        with np.errstate(over="ignore", invalid="ignore"):  # the error below says what may help
             now = advance(self._task(stage), now, state.iteration)
         record, value = self._record(now.theta, now.loss)
         iteration = state.iteration + 1
-        self._tell(stage, iteration, record)
+        self._show(stage, iteration, record)
         better = value < state.best_value * (1.0 - self.settings.tolerance)
         new = replace(
             state,
@@ -320,7 +320,7 @@ class _Member:
             self.model,
             self.prepared.batches,
             self.scales.times(fitted),
-            stage.penalty * self.model.penalised(),
+            stage.penalty * self.model.penalized(),
             self.prepared.device,
         )
 
@@ -357,10 +357,10 @@ class _Member:
             return [*record, value, *found.rmse(kept)], value
         return [*record, np.nan, np.nan, np.nan], loss
 
-    def _tell(self, stage: Stage, iteration: int, record: list[float]) -> None:
+    def _show(self, stage: Stage, iteration: int, record: list[float]) -> None:
         loss, energy, force, _, kept_energy, kept_force = record
         known = self.kept_out.any()
-        self.tell(
+        self.on_progress(
             Progress(
                 member=self.member,
                 stage=stage.method,

@@ -148,11 +148,11 @@ def _dense(atoms: ElementBatch, c: int, i: int, j: int, first_atom: int, count: 
     D = atoms.derivatives.shape[1]
     if (i, j) == (atoms.first[c], atoms.first[c + 1]) and q - p == (j - i) * count:
         return atoms.derivatives[3 * p : 3 * q].view(j - i, 3 * count, D).double()
-    centres = atoms.centres[p:q]
-    here = (centres >= i) & (centres < j)
+    centers = atoms.centers[p:q]
+    here = (centers >= i) & (centers < j)
     dense = torch.zeros(j - i, count, 3, D, dtype=torch.float64, device=atoms.derivatives.device)
     blocks = atoms.derivatives[3 * p : 3 * q].view(q - p, 3, D)
-    dense[centres[here] - i, atoms.moved[p:q][here] - first_atom] = blocks[here].double()
+    dense[centers[here] - i, atoms.moved[p:q][here] - first_atom] = blocks[here].double()
     return dense.view(j - i, 3 * count, D)
 
 
@@ -281,7 +281,13 @@ class Scales:
     virials: Floats
 
     def times(self, factors: Floats) -> Scales:
-        """Multiply the rows of each configuration by a factor (C,)."""
+        """Multiply the rows of each configuration by a factor (C,).
+
+        Parameters
+        ----------
+        factors
+            Shape (C,).
+        """
         return Scales(
             self.energies * factors, self.forces * factors, self.virials * factors[:, None]
         )
@@ -312,7 +318,13 @@ class LeastSquares:
     device: str = "cpu"
 
     def value(self, theta: Floats) -> float:
-        """L(θ)."""
+        """Return L(θ).
+
+        Parameters
+        ----------
+        theta
+            θ, shape (P,).
+        """
         vector = self._vector(theta)
         with torch.no_grad():
             total = sum(float(self._squares(vector, batch)) for batch in self.batches)
@@ -321,7 +333,15 @@ class LeastSquares:
     def value_and_gradient(
         self, theta: Floats, batches: Sequence[Batch] | None = None
     ) -> tuple[float, Floats]:
-        """L(θ) and dL/dθ; of some batches alone if they are given."""
+        """Return L(θ) and dL/dθ, shape (P,).
+
+        Parameters
+        ----------
+        theta
+            θ, shape (P,).
+        batches
+            Those to sum over; by default all.
+        """
         vector = self._vector(theta).requires_grad_()
         total = 0.0
         for batch in self.batches if batches is None else batches:
@@ -333,7 +353,13 @@ class LeastSquares:
         return total, gradient + 2.0 * self.penalty * theta
 
     def gauss_newton(self, theta: Floats) -> tuple[float, Floats, Floats]:
-        """L(θ), Aᵀr (P,) and AᵀA (P, P), of the rows r and their Jacobian A."""
+        """Return L(θ), Aᵀr (P,) and AᵀA (P, P), of the rows r and their Jacobian A.
+
+        Parameters
+        ----------
+        theta
+            θ, shape (P,).
+        """
         vector = self._vector(theta)
         matrix = vector.new_zeros(len(theta), len(theta))
         slope = vector.new_zeros(len(theta))

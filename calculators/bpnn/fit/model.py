@@ -46,7 +46,7 @@ class ElementBatch:
         Each atom's configuration in the batch, shape (n,).
     derivatives
         ∂G/∂R of m blocks, shape (3 m, D).
-    centres, moved
+    centers, moved
         Each block's central atom (of these n) and moved atom (of the batch's), shape (m,).
     strains
         -Σ r ∂G/∂r, shape (6 n, D).
@@ -57,7 +57,7 @@ class ElementBatch:
     functions: Tensor
     configurations: Tensor
     derivatives: Tensor
-    centres: Tensor
+    centers: Tensor
     moved: Tensor
     strains: Tensor
     first: tuple[int, ...]
@@ -161,7 +161,7 @@ def _element(
         functions=_tensor(tables.functions[i:j], device),
         configurations=_tensor(np.repeat(np.arange(stop - start), np.diff(first)), device),
         derivatives=_tensor(tables.derivatives[p:q].reshape(3 * (q - p), D), device),
-        centres=_tensor(layout.centres[p:q] - i, device),
+        centers=_tensor(layout.centers[p:q] - i, device),
         moved=_tensor(layout.moved[p:q] - first_atom, device),
         strains=_tensor(tables.strains[i:j].reshape(6 * (j - i), D), device),
         first=tuple((first - i).tolist()),
@@ -216,7 +216,13 @@ class ElementNetwork:
     part: slice
 
     def layers(self, theta: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Weights (inputs, outputs) and biases (outputs,) of all layers, as views of θ."""
+        """Return weights (inputs, outputs) and biases (outputs,) of all layers, as views of θ.
+
+        Parameters
+        ----------
+        theta
+            θ of all elements, shape (P,).
+        """
         found, start = [], self.part.start
         for inputs, outputs in zip(self.sizes[:-1], self.sizes[1:], strict=True):
             table = theta[start : start + (inputs + 1) * outputs].view(inputs + 1, outputs)
@@ -234,7 +240,15 @@ class Model:
 
     @classmethod
     def of(cls, potential: BPNNPotential, device: str = "cpu") -> Model:
-        """Take over architecture, scaling and output of a potential."""
+        """Take over architecture, scaling and output of a potential.
+
+        Parameters
+        ----------
+        potential
+            Trained, or given random weights.
+        device
+            "cpu" or "cuda".
+        """
         networks, start = [], 0
         for element in potential.elements:
             network = _network(element, start, device)
@@ -257,7 +271,13 @@ class Model:
         return np.concatenate(parts)
 
     def with_theta(self, theta: Floats) -> BPNNPotential:
-        """Give the potential that parameters make."""
+        """Return the potential with other parameters.
+
+        Parameters
+        ----------
+        theta
+            θ, shape (P,).
+        """
         parts, slopes, intercepts = [], {}, {}
         names, elements = self.potential.species, self.potential.elements
         for name, element, network in zip(names, elements, self.networks, strict=True):
@@ -269,7 +289,7 @@ class Model:
         fitted = self.potential.with_parameters(np.concatenate(parts))
         return fitted.with_output(slopes, intercepts)
 
-    def penalised(self) -> Floats:
+    def penalized(self) -> Floats:
         """1 for the weights, which a penalty keeps small, 0 for biases and output, shape (P,)."""
         mask = np.zeros(self.size)
         for element, network in zip(self.potential.elements, self.networks, strict=True):
@@ -318,7 +338,15 @@ class Predictions:
 
 
 def predict(model: Model, theta: Tensor, batch: Batch) -> Predictions:
-    """Evaluate the networks on a batch; differentiable with respect to θ."""
+    """Evaluate the networks on a batch; differentiable with respect to θ.
+
+    Parameters
+    ----------
+    model, theta
+        The networks and their parameters θ, shape (P,).
+    batch
+        The data.
+    """
     energies = theta.new_zeros(len(batch))
     forces = theta.new_zeros(batch.atoms, 3)
     virials = theta.new_zeros(len(batch), 6)
@@ -333,7 +361,7 @@ def predict(model: Model, theta: Tensor, batch: Batch) -> Predictions:
         # Small products, one for each block, are several times faster than ∂G/∂R times the
         # weights at once, whose derivative is a tall and thin product.
         pull = (delta @ weights.T).to(atoms.derivatives.dtype)
-        by_block = _times(atoms.derivatives.view(len(atoms.centres), 3, -1), pull[atoms.centres])
+        by_block = _times(atoms.derivatives.view(len(atoms.centers), 3, -1), pull[atoms.centers])
         forces = forces.index_add(0, atoms.moved, -by_block.to(theta.dtype))
         by_atom = _times(atoms.strains.view(len(pull), 6, -1), pull)
         virials = virials.index_add(0, atoms.configurations, by_atom.to(theta.dtype))
@@ -365,7 +393,17 @@ def _site_energies(
 def all_predictions(
     model: Model, theta: Floats, data: Sequence[Batch], device: str = "cpu"
 ) -> tuple[Floats, Floats, Floats]:
-    """Energies, forces and virials of a whole data set, as arrays."""
+    """Return energies (C,), forces (n, 3) and virials (C, 6) of a whole data set.
+
+    Parameters
+    ----------
+    model, theta
+        The networks and their parameters θ, shape (P,).
+    data
+        All batches.
+    device
+        Where they are.
+    """
     vector = torch.tensor(theta, device=device)
     with torch.no_grad():
         found = [predict(model, vector, batch) for batch in data]

@@ -56,7 +56,13 @@ class Prepared:
         return batches(self.data, self.features, device=self.device)
 
     def small_batches(self, configurations: int) -> list[Batch]:
-        """All of the data, in batches of a few configurations."""
+        """Return all of the data, in batches of a few configurations.
+
+        Parameters
+        ----------
+        configurations
+            How many in each.
+        """
         return batches(self.data, self.features, configurations=configurations, device=self.device)
 
 
@@ -66,16 +72,32 @@ def prepare(
     settings: FitSettings,
     structure_weights: ArrayLike | None,
     cache: CacheSettings | None,
-    tell: Callable[[str], None] | None,
+    report: Callable[[str], None] | None,
 ) -> Prepared:
-    """Check the data, put it into arrays and compute its symmetry functions."""
+    """Check the data, put it into arrays and compute its symmetry functions.
+
+    Parameters
+    ----------
+    potential
+        Its symmetry functions are computed.
+    configurations
+        With energy, forces and perhaps stress.
+    settings
+        Limits of the data, threads, device.
+    structure_weights
+        How much each configuration counts (C,).
+    cache
+        Where symmetry functions are kept.
+    report
+        Called with lines of text worth knowing.
+    """
     cache = cache or CacheSettings()
     weights = configuration_weights(configurations, structure_weights)
-    chosen = np.array(_chosen(configurations, settings, tell), dtype=np.int64)
+    chosen = np.array(_chosen(configurations, settings, report), dtype=np.int64)
     order = chosen[np.random.default_rng(0).permutation(len(chosen))]
     shuffled = [_named(configurations[index], int(index)) for index in order]
     data = training_set(shuffled, potential.species, potential.cutoff)
-    found = features(potential, data, cache, threads=settings.threads, tell=tell)
+    found = features(potential, data, cache, threads=settings.threads, report=report)
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -85,7 +107,7 @@ def prepare(
 def _chosen(
     configurations: Sequence[Atoms],
     settings: FitSettings,
-    tell: Callable[[str], None] | None,
+    report: Callable[[str], None] | None,
 ) -> Sequence[int]:
     """Leave out what is beyond the limits."""
     force, energy = settings.force_limit, settings.energy_limit
@@ -99,8 +121,8 @@ def _chosen(
             f"none of the {len(configurations)} configurations keeps the limits "
             f"(force {force} eV/Å, energy {energy} eV/atom)"
         )
-    if tell is not None and len(kept) < len(configurations):
-        tell(f"{len(configurations) - len(kept)} configurations beyond the limits are left out")
+    if report is not None and len(kept) < len(configurations):
+        report(f"{len(configurations) - len(kept)} configurations beyond the limits are left out")
     return kept
 
 
@@ -113,7 +135,22 @@ def _named(atoms: Atoms, index: int) -> Atoms:
 
 
 def validation_set(count: int, fraction: float, seed: np.random.SeedSequence) -> Flags:
-    """Choose configurations to keep out, at least one if any, never all."""
+    """Choose configurations to keep out, at least one if any, never all.
+
+    Parameters
+    ----------
+    count
+        C, the number of configurations.
+    fraction
+        How many of them to keep out.
+    seed
+        Of the choice.
+
+    Returns
+    -------
+    array
+        Whether each configuration is kept out, shape (C,).
+    """
     chosen = np.zeros(count, dtype=bool)
     if fraction > 0.0 and count > 1:
         number = min(max(round(fraction * count), 1), count - 1)
@@ -122,7 +159,15 @@ def validation_set(count: int, fraction: float, seed: np.random.SeedSequence) ->
 
 
 def row_factors(data: TrainingSet, settings: FitSettings) -> Scales:
-    """Factors of the residuals' rows, as the loss of the settings has them."""
+    """Return the factors of the residuals' rows in the loss.
+
+    Parameters
+    ----------
+    data
+        The labels.
+    settings
+        Say which loss, with which weights.
+    """
     if settings.loss == "mean":
         energies, forces, virials = row_scales(data, settings.weights)
         return Scales(energies, forces, virials * data.has_virial[:, None])
@@ -144,7 +189,13 @@ class Squares:
     sizes: NDArray[np.int64]
 
     def rmse(self, chosen: Flags) -> tuple[float, float]:
-        """Of energies in meV/atom and of force components in eV/Å."""
+        """Return the errors of energies in meV/atom and of force components in eV/Å.
+
+        Parameters
+        ----------
+        chosen
+            Which configurations count, shape (C,).
+        """
         energy = 1000.0 * float(np.sqrt(self.energies[chosen].mean()))
         components = 3 * int(self.sizes[chosen].sum())
         return energy, float(np.sqrt(self.forces[chosen].sum() / components))
@@ -153,7 +204,17 @@ class Squares:
 def squares(
     data: TrainingSet, scales: Scales, energies: Floats, forces: Floats, virials: Floats
 ) -> Squares:
-    """Square residuals, and sum them up by configuration."""
+    """Square residuals, and sum them up by configuration.
+
+    Parameters
+    ----------
+    data
+        The configurations.
+    scales
+        Factors in the loss.
+    energies, forces, virials
+        Residuals (C,), (n, 3) and (C, 6) in eV and eV/Å.
+    """
     by_configuration = np.add.reduceat((forces**2).sum(axis=1), data.first[:-1])
     loss = (scales.energies * energies) ** 2 + scales.forces**2 * by_configuration
     loss += ((scales.virials * virials) ** 2).sum(axis=1)

@@ -19,7 +19,7 @@ _FIRST_PENALTY, _LAST_PENALTY = 1e-3, 1e-5
 
 @dataclass(frozen=True)
 class Stage:
-    """One minimiser and how long it goes.
+    """One minimizer and how long it goes.
 
     Parameters
     ----------
@@ -130,7 +130,15 @@ class FitSettings:
             raise ValueError("fit: there are no stages")
 
     def stages_for(self, parameters: int, rows: int) -> tuple[Stage, ...]:
-        """Give the stages for a number of parameters and of residuals."""
+        """Return the stages of a fit.
+
+        Parameters
+        ----------
+        parameters
+            Number of weights and biases.
+        rows
+            Number of residuals.
+        """
         if self.stages is not None:
             return self.stages
         most = self.most_iterations or 1000

@@ -102,7 +102,13 @@ class Lines:
         return self._current + self.first
 
     def fail(self, message: str) -> NoReturn:
-        """Raise an error about the line given last."""
+        """Raise an error about the line given last.
+
+        Parameters
+        ----------
+        message
+            What is wrong.
+        """
         raise ValueError(f"{self.name}, line {self.number}: {message}")
 
     def peek(self) -> list[str]:
@@ -116,7 +122,13 @@ class Lines:
         return []
 
     def words(self, expected: str) -> list[str]:
-        """Return the words of the next line; `expected` says what for the error at the end."""
+        """Return the words of the next line.
+
+        Parameters
+        ----------
+        expected
+            What an error says should follow where the file ends.
+        """
         words = self.peek()
         self._current = min(self._next, len(self.raw) - 1)
         if not words:
@@ -124,18 +136,16 @@ class Lines:
         self._next += 1
         return words
 
-    def raw_lines(self, count: int, expected: str) -> list[str]:
-        """Return the next lines as they are, comments and all."""
-        if not 0 <= count <= len(self.raw) - self._next:
-            self._current = len(self.raw) - 1
-            self.fail(f"the file ends, but {count} lines of {expected} should follow")
-        taken = self.raw[self._next : self._next + count]
-        self._next += count
-        self._current = self._next - 1
-        return taken
-
     def keyword(self, keyword: str, count: int | None = None) -> list[str]:
-        """Return what follows a keyword on the next line, which must begin with it."""
+        """Return what follows a keyword on the next line, which must begin with it.
+
+        Parameters
+        ----------
+        keyword
+            The first word.
+        count
+            How many words must follow it; None: any number.
+        """
         words = self.words(repr(keyword))
         if words[0] != keyword:
             self.fail(f"{keyword!r} expected, found {shortened(words[0])!r}")
@@ -144,7 +154,15 @@ class Lines:
         return words[1:]
 
     def real(self, word: str, what: str) -> float:
-        """Return a finite number."""
+        """Return a finite number.
+
+        Parameters
+        ----------
+        word
+            The number as text.
+        what
+            What errors call it.
+        """
         try:
             value = float(word)
         except ValueError:
@@ -154,14 +172,34 @@ class Lines:
         return value
 
     def integer(self, word: str, what: str, least: int = 0) -> int:
-        """Return a whole number."""
+        """Return a whole number.
+
+        Parameters
+        ----------
+        word
+            The number as text.
+        what
+            What errors call it.
+        least
+            Lowest value allowed.
+        """
         # A longer word is no count of anything, and Python refuses to convert a very long one.
         if not (word.isascii() and word.isdigit()) or len(word) > 12 or int(word) < least:
             self.fail(f"{what} must be a whole number from {least} on, not {shortened(word)!r}")
         return int(word)
 
     def reals(self, words: list[str], count: int, what: str) -> Floats:
-        """Return a given count of finite numbers."""
+        """Return finite numbers, shape (count,).
+
+        Parameters
+        ----------
+        words
+            The numbers as text.
+        count
+            How many there must be.
+        what
+            What errors call them.
+        """
         if len(words) != count:
             self.fail(f"{count} numbers expected for {what}, found {len(words)}")
         try:
@@ -172,15 +210,6 @@ class Lines:
             values = np.array([self.real(word, what) for word in words])
         return values
 
-    def rows(self, rows: int, columns: int, what: str) -> Floats:
-        """Return the next lines as a table of numbers."""
-        return np.array(
-            [
-                self.reals(self.words(f"row {row + 1} of {rows} of {what}"), columns, what)
-                for row in range(rows)
-            ]
-        ).reshape(rows, columns)
-
     def end(self) -> None:
         """See to it that nothing follows."""
         words = self.peek()
@@ -190,5 +219,13 @@ class Lines:
 
 
 def shortened(word: str, length: int = 40) -> str:
-    """Return a word that fits into a message."""
+    """Return a word that fits into a message.
+
+    Parameters
+    ----------
+    word
+        The word.
+    length
+        Most characters.
+    """
     return word if len(word) <= length else word[:length] + "…"

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ase.data import atomic_numbers
 
 from pescape.calculators.bpnn.formats.common import Lines, decoded, shortened
-from pescape.calculators.bpnn.symmetry import CUTOFFS, KINDS, NEIGHBORS, Cutoff, SymmetryFunction
+from pescape.calculators.bpnn.symmetry import (
+    CUTOFFS,
+    KIND_NAMES,
+    KINDS,
+    NEIGHBORS,
+    Cutoff,
+    SymmetryFunction,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,20 +74,46 @@ class Settings:
     units: tuple[float, float] | None = None
 
     def fail(self, message: str, number: int | None = None) -> NoReturn:
-        """Raise an error about the file or one of its lines."""
+        """Raise an error about the file or one of its lines.
+
+        Parameters
+        ----------
+        message
+            What is wrong.
+        number
+            Of the line.
+        """
         where = "" if number is None else f", line {number}"
         raise ValueError(f"{self.path}{where}: {message}")
 
     def has(self, keyword: str) -> bool:
-        """Whether a keyword is there."""
+        """Whether a keyword is there.
+
+        Parameters
+        ----------
+        keyword
+            First word of the line.
+        """
         return keyword in self.lines
 
     def all(self, keyword: str) -> list[tuple[int, list[str]]]:
-        """Return number and words of all lines with a keyword."""
+        """Return number and words of all lines with a keyword.
+
+        Parameters
+        ----------
+        keyword
+            First word of the lines.
+        """
         return self.lines.get(keyword, [])
 
     def one(self, keyword: str) -> tuple[int, list[str]]:
-        """Return number and words of the line with a keyword, which must be there."""
+        """Return number and words of the line with a keyword, which must be there.
+
+        Parameters
+        ----------
+        keyword
+            First word of the line.
+        """
         if keyword not in self.lines:
             self.fail(f"the keyword {keyword} is missing")
         number, words = self.lines[keyword][0]
@@ -89,15 +122,45 @@ class Settings:
         return number, words
 
     def real(self, word: str, what: str, number: int) -> float:
-        """Return a finite number that stands in a line."""
+        """Return a finite number that stands in a line.
+
+        Parameters
+        ----------
+        word
+            The number as text.
+        what
+            What errors call it.
+        number
+            Of the line.
+        """
         return self._reader(number).real(word, what)
 
     def integer(self, word: str, what: str, number: int, least: int = 0) -> int:
-        """Return a whole number that stands in a line."""
+        """Return a whole number that stands in a line.
+
+        Parameters
+        ----------
+        word
+            The number as text.
+        what
+            What errors call it.
+        number
+            Of the line.
+        least
+            Lowest value allowed.
+        """
         return self._reader(number).integer(word, what, least)
 
     def number(self, keyword: str, default: float | None = None) -> float:
-        """Return the number behind a keyword."""
+        """Return the number behind a keyword.
+
+        Parameters
+        ----------
+        keyword
+            First word of the line.
+        default
+            Its value where the keyword is missing; None: it must be there.
+        """
         if default is not None and keyword not in self.lines:
             return default
         number, words = self.one(keyword)
@@ -108,7 +171,13 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """Read ``input.nn``; what changes the energy and is not supported is an error."""
+    """Read ``input.nn``; what changes the energy and is not supported is an error.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
     settings = Settings(path)
     text = decoded(path)
     for number, line in enumerate(text.split("\n"), start=1):
@@ -160,8 +229,7 @@ def read_cutoff(settings: Settings) -> tuple[str, float]:
     return _CUTOFF_KINDS[code], alpha
 
 
-_KINDS = {number: kind for kind, number in KINDS.items()}
-# The words of a function's line behind its neighbours; that in brackets may be left out.
+# The words of a function's line behind its neighbors; that in brackets may be left out.
 _RADIAL = ("eta", "shift", "radius")
 _POWER = ("eta", "lambda_", "zeta", "radius", "[shift]")
 _COLUMNS = {
@@ -183,19 +251,29 @@ _LETTERS = {kind: form for form, kind in _FORMS.items()}
 def parse_function(
     settings: Settings, number: int, words: list[str], cutoff_kind: str, alpha: float
 ) -> SymmetryFunction:
-    """Read what follows ``symfunction_short ELEMENT`` in a line of ``input.nn``."""
+    """Return the symmetry function of a line of ``input.nn``, in units of the file.
+
+    Parameters
+    ----------
+    settings, number
+        The settings and the line's number, for errors.
+    words
+        What follows ``symfunction_short ELEMENT``.
+    cutoff_kind, alpha
+        Kind and inner fraction of all cut-off functions but windows.
+    """
     code = settings.integer(words[0], "the kind of a symmetry function", number)
-    if code not in _KINDS:
-        known = ", ".join(map(str, _KINDS))
+    if code not in KIND_NAMES:
+        known = ", ".join(map(str, KIND_NAMES))
         settings.fail(f"symmetry functions of kind {code} cannot be read, only {known}", number)
-    kind = _KINDS[code]
+    kind = KIND_NAMES[code]
     count = NEIGHBORS[kind]
     needed = [name for name in _COLUMNS[kind] if not name.startswith("[")]
     neighbors, values = words[1 : 1 + count], words[1 + count :]
     if not len(needed) <= len(values) <= len(_COLUMNS[kind]):
         names = ", ".join(name.rstrip("_") for name in needed)
         settings.fail(
-            f"a symmetry function of kind {code} needs {count} neighbours and {names}, found "
+            f"a symmetry function of kind {code} needs {count} neighbors and {names}, found "
             f"{len(words) - 1} words",
             number,
         )
@@ -220,7 +298,13 @@ def parse_function(
 
 
 def sorting_key(function: SymmetryFunction) -> tuple[float, ...]:
-    """Return what n2p2 sorts the functions of an element by (all have the same cut-off kind)."""
+    """Return what n2p2 sorts the functions of an element by.
+
+    Parameters
+    ----------
+    function
+        In units of the file; all have the same kind of cut-off function.
+    """
     kind, cutoff = KINDS[function.kind], function.cutoff
     neighbors = sorted(atomic_numbers[name] for name in function.neighbors)
     if function.is_compact:
@@ -233,7 +317,15 @@ def sorting_key(function: SymmetryFunction) -> tuple[float, ...]:
 
 
 def function_line(element: str, function: SymmetryFunction) -> str:
-    """Return the line of ``input.nn`` for a function in units of the file."""
+    """Return the line of ``input.nn`` for a function.
+
+    Parameters
+    ----------
+    element
+        The central atom's.
+    function
+        In units of the file.
+    """
     cutoff = function.cutoff
     values = {
         "eta": function.eta,
@@ -258,6 +350,11 @@ def function_line(element: str, function: SymmetryFunction) -> str:
 
 def cutoff_number(function: SymmetryFunction) -> tuple[int, float] | None:
     """Return number and inner fraction of a cut-off function; None for windows.
+
+    Parameters
+    ----------
+    function
+        The symmetry function.
 
     Raises
     ------

@@ -144,9 +144,16 @@ def _in_units(function: SymmetryFunction, units: Units) -> SymmetryFunction:
 
 
 def shortest_before(value: float, convert: Callable[[float], float], guess: float) -> float:
-    """Return the shortest number that a conversion takes to `value` exactly.
+    """Return the shortest number that a conversion takes to a value exactly.
 
-    `guess` is the inverse of `convert` but for rounding; given back if no number is exact.
+    Parameters
+    ----------
+    value
+        What `convert` has to give.
+    convert
+        The conversion.
+    guess
+        Its inverse but for rounding; returned if no number is exact.
     """
     for digits in range(_DOUBLE_DIGITS):
         candidate = float(f"{guess:.{digits}e}")
@@ -204,7 +211,7 @@ def _networks(potential: BPNNData) -> list[list[Layer]]:
 
 
 def _is_normalized(potential: BPNNData) -> bool:
-    """Whether slopes and intercepts are those of the normalisation of the file it came from."""
+    """Whether slopes and intercepts are those of the normalization of the file it came from."""
     units = potential.units
     if units.normalization is None:
         return False

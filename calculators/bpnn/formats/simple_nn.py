@@ -39,11 +39,11 @@ def _parse(text: str, name: str) -> BPNNData:
 def _element(lines: Lines, species: tuple[str, ...]) -> ElementModel:
     count = lines.integer(lines.keyword("SYM", 1)[0], "the number of functions", 1)
     functions = tuple(_function(lines, number, count, species) for number in range(1, count + 1))
-    centre = lines.reals(lines.keyword("scale1"), count, "scale1")
+    center = lines.reals(lines.keyword("scale1"), count, "scale1")
     width = lines.reals(lines.keyword("scale2"), count, "scale2")
     here = lines.number
     try:
-        scaling = Scaling("sigma", mean=centre, sigma=width)
+        scaling = Scaling("sigma", mean=center, sigma=width)
     except ValueError as error:
         raise ValueError(f"{lines.name}, line {here}: {error}") from None
     layers = _layers(lines, count)

@@ -307,7 +307,7 @@ def _fit_with_progress(
             cache=cache,
             checkpoint=checkpoint,
             on_progress=report,
-            tell=say,
+            report=say,
         )
     for file in files:
         file.unlink(missing_ok=True)

@@ -129,7 +129,7 @@ def network(element, descriptors):
 
 
 class Neighborhood:
-    """The neighbours of an atom, and all unordered pairs of them."""
+    """The neighbors of an atom, and all unordered pairs of them."""
 
     def __init__(self, vectors, types, numbers):
         self.vectors, self.types, self.charges = vectors, types, numbers[types].astype(float)
@@ -139,7 +139,7 @@ class Neighborhood:
         self.c = np.linalg.norm(self.across, axis=1)
 
     def pair_term(self, row):
-        """Value of a radial function and its gradient by the neighbours' positions (m, 3)."""
+        """Value of a radial function and its gradient by the neighbors' positions (m, 3)."""
         kind, neighbor, _, eta, shift, _, _, radius, cut, parameter = row
         weight = self.charges if kind in WEIGHTED else (self.types == neighbor).astype(float)
         f, df = cutoff(cut, radius, parameter, self.r)
@@ -149,7 +149,7 @@ class Neighborhood:
         return (e * f).sum(), (slope / self.r)[:, None] * self.vectors
 
     def triple_term(self, row):
-        """Value of an angular function and its gradient by the neighbours' positions (m, 3)."""
+        """Value of an angular function and its gradient by the neighbors' positions (m, 3)."""
         kind, first, second, eta, shift, lam, zeta, radius, cut, parameter = row
         sj, sk = self.types[self.j], self.types[self.k]
         if kind in WEIGHTED:
@@ -190,7 +190,7 @@ class Neighborhood:
         return value, gradient
 
     def descriptors(self, functions):
-        """Values (D,) and gradients (D, m, 3) by the neighbours' positions."""
+        """Values (D,) and gradients (D, m, 3) by the neighbors' positions."""
         terms = [
             self.pair_term(row) if row[0] in RADIAL else self.triple_term(row) for row in functions
         ]
@@ -198,7 +198,7 @@ class Neighborhood:
 
 
 def neighborhoods(arguments, atoms, types):
-    """Indices (m,) of every atom's neighbours, and its ``Neighborhood``."""
+    """Indices (m,) of every atom's neighbors, and its ``Neighborhood``."""
     radius = max(element["functions"][:, 7].max() for element in arguments["elements"])
     i, j, vectors = neighbor_list("ijD", atoms, radius)
     numbers = np.array(arguments["atomic_numbers"])
@@ -226,7 +226,7 @@ def evaluate(potential, atoms):
         element = arguments["elements"][types[i]]
         value, gradients = around.descriptors(element["functions"])
         energies[i], slopes = network(element, value)
-        pull = np.tensordot(slopes, gradients, 1)  # dE_i by the neighbours' positions (m, 3)
+        pull = np.tensordot(slopes, gradients, 1)  # dE_i by the neighbors' positions (m, 3)
         np.add.at(forces, j, -pull)
         forces[i] += pull.sum(axis=0)
         virial -= around.vectors.T @ pull

@@ -101,7 +101,7 @@ def test_forces_and_stress_are_derivatives_of_the_energy(potential, crystal):
 
 
 def test_perfect_crystals_have_finite_forces():
-    # Rounding pushes the cosines of collinear neighbours beyond ±1.
+    # Rounding pushes the cosines of collinear neighbors beyond ±1.
     potential = BPNNPotential.untrained(["Zr", "O"]).randomized(seed=1)
     for a in np.linspace(4.9, 5.2, 7):
         atoms = bulk("ZrO2", "fluorite", a=a)

@@ -53,7 +53,7 @@ def problem(potential, frames, settings=None, batch=None, penalty=0.0, precision
     model = Model.of(potential)
     scales = row_factors(data, settings or FitSettings(weights=WEIGHTS))
     parts = batches(data, found, configurations=batch)
-    return LeastSquares(model, parts, scales, penalty * model.penalised()), data
+    return LeastSquares(model, parts, scales, penalty * model.penalized()), data
 
 
 def small():
@@ -353,7 +353,7 @@ def test_configurations_beyond_limits_are_left_out(morse):
     limit = sorted(largest)[3] + 1e-9
     settings = FitSettings(stages=(Stage("levenberg", 1),), validation=0.0, force_limit=limit)
     told = []
-    result = fit_bpnn(small(), frames, settings, tell=told.append)
+    result = fit_bpnn(small(), frames, settings, report=told.append)
     assert result.errors.configurations == 4
     assert told == ["2 configurations beyond the limits are left out"]
     with pytest.raises(ValueError, match="none of the 6 configurations keeps the limits"):

@@ -27,8 +27,8 @@ def dense(found, data, c):
         D = layout.functions
         functions[layout.atoms[mine] - a, :D] = table.functions[mine]
         blocks = slice(layout.first_block[c], layout.first_block[c + 1])
-        centres = layout.atoms[layout.centres[blocks]] - a
-        derivatives[centres, layout.moved[blocks] - a, :D] = table.derivatives[blocks].swapaxes(
+        centers = layout.atoms[layout.centers[blocks]] - a
+        derivatives[centers, layout.moved[blocks] - a, :D] = table.derivatives[blocks].swapaxes(
             1, 2
         )
     return functions, derivatives.swapaxes(1, 2)
@@ -83,7 +83,7 @@ def test_files_hold_what_memory_does_and_are_used_again(potential, data, tmp_pat
     held = features(potential, data)
     told = []
     settings = CacheSettings(tmp_path, memory_limit=0.0)
-    mapped = features(potential, data, settings, tell=told.append)
+    mapped = features(potential, data, settings, report=told.append)
     assert mapped.mapped
     assert "more than the memory limit of 0 GB" in told[0]
     assert str(mapped.folder) in told[0]

@@ -30,7 +30,7 @@ symfunction_short O 2 O 0.1 0.0 7.0
 symfunction_short Zr 13 0.01 0.0 -1.0 3.0 8.0
 symfunction_short Zr 12 0.2 0.5 8.0
 """
-# The programs' order: by kind, radius, η, shift, and neighbours by atomic number.
+# The programs' order: by kind, radius, η, shift, and neighbors by atomic number.
 ORDER_O = [
     (2, 7.0, 0.1, ("O",)),
     (2, 8.0, 0.1, ("O",)),
@@ -317,7 +317,7 @@ def test_compact_functions(folder):
     zr, o = potential.elements
     assert [f.kind for f in zr.functions] == ["C2W", "C4W"]
     assert [f.cutoff.kind for f in zr.functions] == ["window4", "window3"]
-    # By kind, form, neighbours, outer and inner radius, and angles.
+    # By kind, form, neighbors, outer and inner radius, and angles.
     assert [(f.neighbors, round(f.cutoff.radius / Bohr), f.angles[0]) for f in o.functions] == [
         (("O",), 7, 0),
         (("O",), 8, 0),

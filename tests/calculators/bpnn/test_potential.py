@@ -168,7 +168,7 @@ def test_types_of_atoms(potential):
         (lambda: Cutoff("cosine", 0.0), "radius must be positive"),
         (lambda: Cutoff("cosine", 5.0, 1.0), r"inner fraction .* must be in \[0, 1\)"),
         (lambda: SymmetryFunction("G3", (), 1.0, Cutoff("hard", 5.0)), "unknown symmetry"),
-        (lambda: SymmetryFunction("G2", (), 1.0, Cutoff("hard", 5.0)), "1 neighbour elements"),
+        (lambda: SymmetryFunction("G2", (), 1.0, Cutoff("hard", 5.0)), "1 neighbor elements"),
         (lambda: SymmetryFunction("G2", ("Xx",), 1.0, Cutoff("hard", 5.0)), "'Xx'"),
         (lambda: SymmetryFunction("G2", ("O",), np.nan, Cutoff("hard", 5.0)), "eta of G2"),
         (
