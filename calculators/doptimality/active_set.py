@@ -290,11 +290,14 @@ class Selection:
         shape (candidates,); NaN for those not accepted.
     configurations
         The selected candidates themselves.
+    rows
+        Their rows ∂E/∂θ, shape (m, parameters) of each.
     """
 
     indices: tuple[int, ...]
     grades: Floats
     configurations: tuple[Atoms, ...] = ()
+    rows: tuple[Floats, ...] = ()
 
 
 def select(
@@ -304,6 +307,7 @@ def select(
     *,
     training: Iterable[Atoms] = (),
     accept: Callable[[Atoms], bool] | None = None,
+    observe: Callable[[RowBlock], None] | None = None,
     threshold: float = SWAP_THRESHOLD,
     threads: int = 1,
     memory: int = ROW_MEMORY,
@@ -328,6 +332,8 @@ def select(
         of the active set may.
     accept
         Candidates for which this is false are left out.
+    observe
+        Called with each block of rows of the training data, in the first pass.
     threshold
         Where swaps stop; larger selects fewer.
     threads
@@ -358,7 +364,7 @@ def select(
         "threads": threads,
         "memory": memory,
     }
-    known = DesignRows(potential, training, **settings)
+    known = DesignRows(potential, training, observe=observe, **settings)
     stream = DesignRows(potential, candidates, accept=accept, observe=graded, **settings)
     start = _started(active_set, threshold)
     result = find_max_volume([known, stream], start=start, known=1, progress=progress)
@@ -367,7 +373,19 @@ def select(
     found = np.full(len(stream.accepted), np.nan)
     found[list(largest)] = list(largest.values())
     frames = tuple(result.configurations[1, index] for index in chosen)
-    return Selection(tuple(chosen), found, frames)
+    rows = []
+    for index, frame in zip(chosen, frames, strict=True):
+        kept = stream.kept_rows(index)
+        if kept is None:
+            kept, _ = gradient_rows(
+                potential,
+                [frame],
+                active_set.mode,
+                weight_scaling=active_set.weight_scaling,
+                threads=threads,
+            )
+        rows.append(kept)
+    return Selection(tuple(chosen), found, frames, tuple(rows))
 
 
 def _started(start: ActiveSet, threshold: float) -> MaxVol:

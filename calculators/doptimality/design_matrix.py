@@ -284,6 +284,23 @@ class DesignRows:
         except ValueError as error:
             raise ValueError(f"{frame_name(atoms, index)}: {error}") from error
 
+    def kept_rows(self, index: int) -> Floats | None:
+        """Return the rows of a configuration if they were kept between passes.
+
+        Parameters
+        ----------
+        index
+            Of the configuration.
+        """
+        if self._kept is None:
+            return None
+        parts = [
+            block.rows[block.origins[:, 0] == index]
+            for block in self._kept
+            if index in block.configurations
+        ]
+        return np.concatenate(parts)
+
     def fetch(self, indices: Iterable[int]) -> dict[int, Atoms]:
         """Give configurations by index, reading them again if need be.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.neighborlist import neighbor_list
 
-from pescape.calculators.doptimality.active_set import ROW_MEMORY, grades, gradient_rows, select
+from pescape.calculators.doptimality.active_set import ROW_MEMORY, grades, select
 from pescape.calculators.doptimality.design_matrix import PART_ATOMS, site_gradient_blocks
 from pescape.calculators.doptimality.novelty import NoveltyFilter
 from pescape.errors import frame_name
@@ -116,22 +116,21 @@ def select_for_labelling(
         raise TypeError("training is gone through several times, an iterator allows but one")
     if seen is not None and seen.active_set is not active:
         raise ValueError("what was seen is told in points of another active set: make it anew")
+    labelled = NoveltyFilter(active, similarity)
     selection = select(
         potential,
         active,
         candidates,
         training=training,
         accept=lambda atoms: _is_physical(atoms, min_distance),
+        observe=lambda block: labelled.add(block.rows @ active.inverse),
         threads=threads,
         memory=memory,
         progress=progress,
     )
     unphysical = int(np.isnan(selection.grades).sum())
-    if seen is None:
-        seen = NoveltyFilter.of(
-            potential, training if selection.indices else (), similarity, threads=threads
-        )
-    chosen, similar, known = _dissimilar(potential, active, selection, seen, similarity, threads)
+    labelled = labelled if seen is None else seen
+    chosen, similar, known = _dissimilar(active, selection, labelled, similarity)
     return LabelSelection(
         indices=tuple(selection.indices[place] for place in chosen),
         grades=selection.grades,
@@ -153,12 +152,7 @@ def _is_physical(atoms: Atoms, min_distance: float) -> bool:
 
 
 def _dissimilar(
-    potential: Potential,
-    active: ActiveSet,
-    selection: Selection,
-    seen: NoveltyFilter,
-    similarity: float,
-    threads: int,
+    active: ActiveSet, selection: Selection, seen: NoveltyFilter, similarity: float
 ) -> tuple[list[int], int, int]:
     """Go through a selection by falling grade and leave out what is no news.
 
@@ -173,14 +167,7 @@ def _dissimilar(
     similar = known = 0
     selected = NoveltyFilter(active, similarity)
     for place in order:
-        rows, _ = gradient_rows(
-            potential,
-            [selection.configurations[place]],
-            active.mode,
-            weight_scaling=active.weight_scaling,
-            threads=threads,
-        )
-        points = rows @ active.inverse
+        points = selection.rows[place] @ active.inverse
         new = points[np.abs(points).max(axis=1) > 1.0]
         if not len(new):
             continue
