@@ -55,7 +55,7 @@ PUBLISHED = {
 #: Ways to fit that --curve compares.
 METHODS = {
     "BFGS, all parameters": {"method": "bfgs", "ladder": False},
-    "variable projection": {"method": "variable projection", "ladder": False},
+    "variable projection": {"method": "projection", "ladder": False},
     "default": {},
 }
 

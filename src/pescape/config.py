@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import Self
 
 from pescape.errors import ConfigError, did_you_mean
 
@@ -23,6 +24,16 @@ class Strict(BaseModel):
     """Base of every configuration model: immutable, and nothing unknown is let through."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def replace(self, **changes: object) -> Self:
+        """Make a copy with other values, which are validated.
+
+        Parameters
+        ----------
+        **changes
+            Values by field.
+        """
+        return type(self).model_validate({**dict(self), **changes})
 
 
 Model = TypeVar("Model", bound=Strict)

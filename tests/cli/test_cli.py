@@ -9,7 +9,7 @@ from ase.build import bulk
 
 from pescape.calculators.mtp import MTPotential
 from pescape.cli import main
-from pescape.cli.app import app
+from pescape.cli.app import build_app
 from pescape.files import read_lines
 
 from .conftest import run
@@ -256,8 +256,8 @@ def test_the_version_is_printed(capsys):
 
 
 def test_the_commands_are_those_of_the_documentation():
-    names = {command.name for command in app.registered_commands}
-    groups = {group.name for group in app.registered_groups}
+    names = {command.name for command in build_app([]).registered_commands}
+    groups = {group.name for group in build_app([]).registered_groups}
     assert names == {
         *("learn", "structures", "sample", "diversity", "label", "evaluate", "grade"),
         *("select", "convert", "info", "lammps", "ensemble", "learning-curve"),

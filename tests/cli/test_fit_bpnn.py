@@ -111,7 +111,7 @@ def test_the_papers_preset_has_its_functions_and_network(capsys, data, tmp_path)
     ("arguments", "message"),
     [
         (("-o", "cu.amp"), "a network is written to a .bpnn file"),
-        (("-o", "cu.bpnn", "--hidden", "8-8"), "--hidden 8-8: numbers of nodes expected"),
+        (("-o", "cu.bpnn", "--hidden", "8-8"), "--hidden 8-8: input should be a valid integer"),
         (("-o", "cu.bpnn", "--limits", "bad.json"), "bad.json holds no limits"),
         (("-o", "cu.bpnn", "--memory-limit", "-1"), "memory_limit must be a number"),
     ],

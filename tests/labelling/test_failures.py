@@ -11,7 +11,7 @@ import pytest
 from ase.build import bulk
 from typer.testing import CliRunner
 
-from pescape.cli.app import app
+from pescape.cli.app import build_app
 from pescape.data.configurations import read_configurations, write_configurations
 from pescape.errors import ConfigError, DataError, PescapeError, TaskError
 from pescape.labelling import LabelError, LabelFailure, label, reference_from
@@ -270,7 +270,7 @@ def test_the_command_tells_how_many_labels_failed(moody, copper, tmp_path):
     moody("nan")
     write_configurations(tmp_path / "in.xyz", [bulk("Cu", "fcc", a=3.6), copper])
     arguments = ["label", str(tmp_path / "in.xyz"), "-o", str(tmp_path / "out.xyz")]
-    result = CliRunner().invoke(app, [*arguments, "-r", str(tmp_path / "moody.toml")])
+    result = CliRunner().invoke(build_app(), [*arguments, "-r", str(tmp_path / "moody.toml")])
     assert result.exit_code == 0
     assert "1 configurations labelled" in result.output
     assert "1 label failed: 1 not finite" in result.output

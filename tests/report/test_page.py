@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pescape.cli.app import app
+from pescape.cli.app import build_app
 from pescape.errors import ConfigError, DataError, TaskError
 from pescape.report import write_report
 from pescape.report.verdict import scores, totals
@@ -151,7 +151,7 @@ def test_the_command_makes_the_report_again_with_what_lies_beside(
     (tmp_path / "study.json").write_bytes((folder / "study.json").read_bytes())
     command = ["report", str(tmp_path), "--title", "Anew", "--ensemble", str(ensemble)]
     command += ["--campaign", str(campaign), "--learning-curve", str(curve)]
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    result = CliRunner().invoke(build_app(), command, catch_exceptions=False)
     assert result.exit_code == 0
     page = (tmp_path / "report.html").read_text()
     assert "<h1>Anew</h1>" in page
@@ -167,7 +167,7 @@ def test_the_command_makes_the_report_again_with_what_lies_beside(
 
 def test_what_is_not_there_or_not_right_is_told(study, tmp_path):
     with pytest.raises(ConfigError, match="validate"):
-        CliRunner().invoke(app, ["report", str(tmp_path)], catch_exceptions=False)
+        CliRunner().invoke(build_app(), ["report", str(tmp_path)], catch_exceptions=False)
     (tmp_path / "ensemble.json").write_text('{"values": 1}')
     with pytest.raises(DataError, match="not what `pescape ensemble` leaves"):
         write_report(study, tmp_path, ensemble=tmp_path)

@@ -9,7 +9,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
-from pescape.cli.app import app
+from pescape.cli.app import build_app
 from pescape.data.configurations import write_configurations
 from pescape.errors import DataError
 from pescape.sampling.diversity.data import paper_descriptors
@@ -50,7 +50,9 @@ def test_samplers_of_one_file_and_files_by_name_give_the_same(tmp_path):
     }
     found = {}
     for name, given in ways.items():
-        result = runner.invoke(app, ["diversity", *given, "-o", str(tmp_path / name), *options])
+        result = runner.invoke(
+            build_app(), ["diversity", *given, "-o", str(tmp_path / name), *options]
+        )
         assert result.exit_code == 0, result.output
         found[name] = json.loads((tmp_path / name / "diversity.json").read_text())
         assert (tmp_path / name / "diversity.png").stat().st_size > 10_000
@@ -67,10 +69,10 @@ def test_one_data_set_alone_or_half_named_files_get_one_clear_error(tmp_path):
     write_configurations(tmp_path / "a.xyz", images("md", 0.05, 1))
     runner = CliRunner()
     file, out = str(tmp_path / "a.xyz"), str(tmp_path / "out")
-    alone = runner.invoke(app, ["diversity", file, "-o", out])
+    alone = runner.invoke(build_app(), ["diversity", file, "-o", out])
     assert isinstance(alone.exception, DataError)
     assert "all images are of one data set, 'md'" in str(alone.exception)
-    mixed = runner.invoke(app, ["diversity", file, f"b={file}", "-o", out])
+    mixed = runner.invoke(build_app(), ["diversity", file, f"b={file}", "-o", out])
     assert isinstance(mixed.exception, DataError)
     assert "NAME=FILE, or none" in str(mixed.exception)
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from pescape.calculators.bpnn.potential import BPNNPotential
+from pescape.calculators.bpnn.symmetry import default_functions, waters_rondinelli_functions
 from pescape.calculators.fit.loss import Weights
+from pescape.config import Strict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Method = Literal["levenberg", "bfgs", "lbfgs", "adam"]
+Preset = Literal["default", "paper"]
 METHODS = ("levenberg", "bfgs", "lbfgs", "adam")
 
 # Products of a Levenberg-Marquardt iteration up to which it is the method of choice: some ten
@@ -169,3 +178,106 @@ def waters_rondinelli_settings(**changes: Any) -> FitSettings:  # noqa: ANN401
         "tolerance": 0.0,
     }
     return FitSettings(**(given | changes))
+
+
+class BPNNArchitecture(Strict):
+    """What a Behler-Parrinello network is made of, before it is fitted."""
+
+    species: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, description="elements, such as Zr,O; those of the data if unset"
+    )
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = Field(
+        None, description="nodes of the hidden layers; 8,8 if unset, 8 with the paper's preset"
+    )
+    cutoff: PositiveFloat | None = Field(
+        None, description="Å; 5 if unset, 7 with the paper's preset"
+    )
+    radial: PositiveInt = Field(8, description="G2 functions for each neighbor element")
+    angular: NonNegativeInt = Field(16, description="G5 functions for each pair of elements")
+
+    def untrained(self, species: Sequence[str], preset: Preset = "default") -> BPNNPotential:
+        """Make the network, without weights.
+
+        Parameters
+        ----------
+        species
+            Elements, where the architecture names none.
+        preset
+            "paper" for the functions and the activations of Waters and Rondinelli.
+        """
+        names = list(self.species or species)
+        if preset == "paper":
+            functions = waters_rondinelli_functions(names, self.cutoff or 7.0)
+            return BPNNPotential.untrained(
+                names, functions, hidden=list(self.hidden or (8,)), output_activation="tanh"
+            )
+        functions = default_functions(
+            names, self.cutoff or 5.0, radial=self.radial, angular=self.angular
+        )
+        return BPNNPotential.untrained(names, functions, hidden=list(self.hidden or (8, 8)))
+
+
+class BPNNFitOptions(Strict):
+    """What files and command lines change in the settings of a preset."""
+
+    energy_weight: NonNegativeFloat | None = Field(
+        None, description="of energies in the loss, 1/eV²; 3 if unset, 1 with the paper's preset"
+    )
+    force_weight: NonNegativeFloat | None = Field(
+        None, description="of forces, Å²/eV²; 0.01 if unset, 0.1 with the paper's preset"
+    )
+    stress_weight: NonNegativeFloat | None = Field(
+        None, description="of virials, 1/eV²; 0.001 if unset, 0 with the paper's preset"
+    )
+    method: Method | None = Field(None, description="one method in place of the preset's stages")
+    iterations: PositiveInt | None = Field(None, description="most iterations of each stage")
+    penalty: NonNegativeFloat = Field(
+        0.0, description="on the sum of squared weights, where a method is given"
+    )
+    validation: float | None = Field(
+        None,
+        ge=0.0,
+        lt=1.0,
+        description="fraction of the data that says when to stop; 0.1 if unset, 0 with the "
+        "paper's preset",
+    )
+    patience: PositiveInt | None = Field(
+        None, description="iterations without a gain that end a stage; 20 if unset"
+    )
+    force_limit: PositiveFloat | None = Field(
+        None, description="eV/Å; configurations with larger forces are left out"
+    )
+    seed: int = Field(0, description="of first weights and of the data for validation")
+    threads: PositiveInt = Field(1, description="OpenMP threads; last digits depend on them")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where to compute; auto takes a GPU if torch sees one"
+    )
+
+    def settings(self, preset: Preset = "default") -> FitSettings:
+        """Make the settings of a fit.
+
+        Parameters
+        ----------
+        preset
+            What holds where an option is unset.
+        """
+        base = waters_rondinelli_settings() if preset == "paper" else FitSettings()
+        named = ("validation", "patience", "force_limit", "seed", "threads", "device")
+        given = {name: getattr(self, name) for name in named}
+        weights = {name: getattr(self, f"{name}_weight") for name in ("energy", "force", "stress")}
+        changes: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
+        changes["weights"] = replace(
+            base.weights, **{name: one for name, one in weights.items() if one is not None}
+        )
+        if self.method is not None:
+            stage = Stage(self.method, self.iterations or 500, penalty=self.penalty)
+            changes["stages"] = (stage,)
+        elif self.iterations is not None:
+            most = self.iterations
+            changes["most_iterations"] = most
+            if base.stages is not None:
+                shorter = (
+                    replace(one, iterations=min(one.iterations, most)) for one in base.stages
+                )
+                changes["stages"] = tuple(shorter)
+        return replace(base, **changes)

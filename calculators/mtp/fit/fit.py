@@ -312,7 +312,7 @@ class _Fit:
         last = state.rung == len(self.rungs) - 1
         iterations = min(self.settings.cycle, most - state.made)
         stage = "fit" if last else f"level {level_of(self.rungs[state.rung])}"
-        projecting = self.settings.method == "variable projection"
+        projecting = self.settings.method == "projection"
         new = self._cycle(state, iterations, stage, most, projecting=projecting)
         gain = 1.0 - new.loss / state.loss if state.loss > 0.0 else 0.0
         return dataclasses.replace(new, converged=gain < self.settings.tolerance)

@@ -2,61 +2,111 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pescape.calculators.fit.loss import Weights
+from ase.data import atomic_numbers
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from pescape.calculators.fit.loss import Weighting, Weights
+from pescape.calculators.mtp.contraction import LEVELS
+from pescape.calculators.zbl import ZBL
+from pescape.config import Strict
 
 if TYPE_CHECKING:
     from pescape.calculators.fit.errors import Errors
     from pescape.calculators.mtp import MTPotential
 
-Method = Literal["auto", "bfgs", "variable projection"]
-METHODS = ("auto", "bfgs", "variable projection")
+Method = Literal["auto", "bfgs", "projection"]
+_SYNONYMS = {"variable projection": "projection"}
+_WEIGHTS = ("energy_weight", "force_weight", "stress_weight", "weighting")
 
 
-@dataclass(frozen=True)
-class FitSettings:
-    """How a fit goes about it.
+def _check_level(level: int) -> int:
+    if level not in LEVELS:
+        raise ValueError(f"level {level} is not an even number from {LEVELS[0]} to {LEVELS[-1]}")
+    return level
 
-    Parameters
-    ----------
-    weights
-        Of energies, forces and virials in the loss. MLIP's are 1, 0.01 and 0.001. Ours nearly
-        halve errors of the energy for 2 % of the force, and bear stresses that do not belong to
-        the energies: those of plane waves lack the Pulay stress, 1 GPa in the copper of Zuo et
-        al. (J. Phys. Chem. A 124, 731 (2020)), where MLIP's weights double errors of the energy.
-    method
-        "bfgs": BFGS in all parameters, from a fresh Gauss-Newton matrix in every cycle, with a
-        linear solve after it. "variable projection": the linear coefficients are solved for at
-        each step of Levenberg-Marquardt in the radial ones [1]_, in the approximation of
-        Kaufman [2]_. "auto": variable projection from random starts, where its first steps gain
-        most; then BFGS, twenty of whose steps cost one of those.
-    ladder
-        Fit lower levels first and raise them: radial functions are found where a step is cheap.
-        Only for untrained potentials of this program's own levels.
-    iterations
-        Most iterations on the last level.
-    rung_iterations
-        Most iterations on each lower level.
-    cycle
-        Iterations between linear solves, from each of which a fit can be continued.
-    tolerance
-        A level is done when a whole cycle lowers the loss by less than this fraction.
-    starts
-        Random starts of an untrained potential; the best is carried on.
-    start_iterations
-        Steps of variable projection each start is given before they are compared; of BFGS, 15
-        times as many.
-    ridge
-        Regularization of the linear solve, relative to its largest singular value.
-    seed
-        Of the random starts.
-    threads
-        OpenMP threads; the result depends on them in the last digits.
+
+def _check_symbols(species: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    unknown = [symbol for symbol in species or () if symbol not in atomic_numbers]
+    if unknown:
+        raise ValueError(f"species: {unknown[0]!r} is no chemical symbol")
+    return species
+
+
+Level = Annotated[int, AfterValidator(_check_level)]
+Species = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_check_symbols)]
+
+
+class MTPBasis(Strict):
+    """What moment tensor potentials of all levels have: elements, distances, radial functions."""
+
+    species: Species | None = Field(
+        None, description="elements in order, such as Zr,O; those of the data if unset"
+    )
+    cutoff: PositiveFloat = Field(5.0, description="Å")
+    min_dist: PositiveFloat | None = Field(
+        None, description="Å; just below the shortest distance in the data if unset"
+    )
+    radial_basis_size: PositiveInt = Field(8, description="Chebyshev polynomials")
+
+
+class MTPArchitecture(MTPBasis):
+    """What a moment tensor potential is made of, before it is fitted."""
+
+    level: Level = Field(16, description="even, 2 to 28: how flexible the potential is")
+
+
+class Repulsion(Strict):
+    """A short-range repulsion (ZBL) beside the potential."""
+
+    zbl: tuple[float, float] | None = Field(
+        None,
+        description="Å: add a short-range (ZBL) repulsion, switched off between two distances, to "
+        "the potential and subtract it from the labels; best where the data ends, e.g. 0.8 1.8",
+        json_schema_extra={"metavar": "INNER OUTER"},
+    )
+
+    @field_validator("zbl")
+    @classmethod
+    def _check_distances(cls, zbl: tuple[float, float] | None) -> tuple[float, float] | None:
+        if zbl is not None:
+            ZBL(*zbl)  # which refuses distances that make no sense
+        return zbl
+
+    @property
+    def potential(self) -> ZBL | None:
+        """The repulsion, if there is one."""
+        return None if self.zbl is None else ZBL(*self.zbl)
+
+
+class FitOptions(Strict):
+    """How a moment tensor potential is fitted, whatever the random start.
+
+    The weights are those of MLIP-3's loss (`pescape.calculators.fit.loss.Weights`). MLIP's are
+    1, 0.01 and 0.001. Ours nearly halve errors of the energy for 2 % of the force, and bear
+    stresses that do not belong to the energies: those of plane waves lack the Pulay stress, 1 GPa
+    in the copper of Zuo et al. (J. Phys. Chem. A 124, 731 (2020)), where MLIP's weights double
+    errors of the energy.
 
     Notes
     -----
+    "bfgs" is BFGS in all parameters, from a fresh Gauss-Newton matrix in every cycle, with a
+    linear solve after it. "projection" is variable projection: the linear coefficients are solved
+    for at each step of Levenberg-Marquardt in the radial ones [1]_, in the approximation of
+    Kaufman [2]_. "auto" is variable projection from random starts, where its first steps gain
+    most; then BFGS, twenty of whose steps cost one of those.
+
     The size of radial functions (MLIP's ``scaling`` and its search for the best one) makes no
     difference: basis functions are homogeneous in them, and columns of the linear solve are
     scaled to length one.
@@ -67,34 +117,74 @@ class FitSettings:
     .. [2] L. Kaufman, BIT 15, 49 (1975).
     """
 
-    weights: Weights = field(default_factory=lambda: Weights(10.0, 0.01, 1e-4))
-    method: Method = "auto"
-    ladder: bool = True
-    iterations: int = 2000
-    rung_iterations: int = 180
-    cycle: int = 60
-    tolerance: float = 1e-3
-    starts: int = 4
-    start_iterations: int = 4
-    ridge: float = 1e-6
-    seed: int = 0
-    threads: int = 1
+    energy_weight: NonNegativeFloat = Field(10.0, description="of energies in the loss, 1/eV²")
+    force_weight: NonNegativeFloat = Field(0.01, description="of forces in the loss, Å²/eV²")
+    stress_weight: NonNegativeFloat = Field(1e-4, description="of virials in the loss, 1/eV²")
+    weighting: Weighting = Field(
+        "vibrations",
+        description="how configurations of N atoms count: errors of energy and stress are squared "
+        "and divided by N, 1 or N² (vibrations, molecules or structures), those of forces by 1, "
+        "1 or N",
+    )
+    method: Annotated[Method, BeforeValidator(lambda name: _SYNONYMS.get(name, name))] = Field(
+        "auto",
+        description="bfgs: all parameters; projection: the linear ones solved for at each step",
+    )
+    ladder: bool = Field(
+        True,
+        description="fit lower levels first and raise them, where the potential is untrained and "
+        "of a level of this program",
+    )
+    iterations: PositiveInt = Field(2000, description="most iterations on the last level")
+    rung_iterations: PositiveInt = Field(180, description="most iterations on each lower level")
+    cycle: PositiveInt = Field(
+        60, description="iterations between linear solves, from which a fit can be continued"
+    )
+    tolerance: NonNegativeFloat = Field(
+        1e-3, description="a level is done when a cycle lowers the loss by less, relative"
+    )
+    starts: PositiveInt = Field(4, description="random starts; the best goes on")
+    start_iterations: PositiveInt = Field(
+        4, description="steps of projection of each start before they are compared; bfgs: 15 times"
+    )
+    ridge: NonNegativeFloat = Field(
+        1e-6,
+        description="regularization of linear solves, relative to the largest singular value",
+    )
+    threads: PositiveInt = Field(1, description="OpenMP threads; last digits depend on them")
 
-    def __post_init__(self) -> None:
-        for name in (
-            "iterations",
-            "rung_iterations",
-            "cycle",
-            "starts",
-            "start_iterations",
-            "threads",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"fit: {name} {getattr(self, name)} is not at least 1")
-        if not self.tolerance >= 0.0 or not self.ridge >= 0.0:
-            raise ValueError("fit: tolerance and ridge must not be negative")
-        if self.method not in METHODS:
-            raise ValueError(f"fit: method {self.method!r} is none of {', '.join(METHODS)}")
+    @model_validator(mode="before")
+    @classmethod
+    def _unpack_weights(cls, given: Any) -> Any:  # noqa: ANN401 (whatever the caller gave)
+        """Take ``weights=Weights(…)`` in place of the four fields."""
+        if isinstance(given, dict) and isinstance(given.get("weights"), Weights):
+            given = dict(given)
+            weights = given.pop("weights")
+            for name in ("energy", "force", "stress"):
+                given[f"{name}_weight"] = getattr(weights, name)
+            given["weighting"] = weights.weighting
+        return given
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> FitOptions:
+        _ = self.weights
+        return self
+
+    @property
+    def weights(self) -> Weights:
+        """Weights of the loss."""
+        return Weights(self.energy_weight, self.force_weight, self.stress_weight, self.weighting)
+
+
+class FitSettings(FitOptions):
+    """Settings of one fit."""
+
+    seed: int = Field(0, description="of the random starts")
+
+    def as_record(self) -> dict[str, Any]:
+        """Values as result files hold them, and as names of tasks are made of them."""
+        record = self.model_dump(exclude={*_WEIGHTS})
+        return {"weights": asdict(self.weights), **record}
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ def main(argv: list[str] | None = None) -> None:
     debug = "--debug" in own
     if debug:
         arguments.remove("--debug")
-    from pescape.cli.app import app
+    from pescape.cli.app import build_app
 
     try:
-        app(arguments, prog_name="pescape")
+        build_app(arguments)(arguments, prog_name="pescape")
     except KeyboardInterrupt:
         _say("stopped")
         sys.exit(_INTERRUPTED)

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from pescape.cli.options import ConfigFile  # noqa: TC001 (typer reads the annotations)
+
 
 def structures(
-    config: Annotated[Path, typer.Argument(help="TOML file with [[structures]] tables.")],
+    config: Annotated[ConfigFile, typer.Argument(help="TOML file with [[structures]] tables.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="extxyz file to write.")],
     seed: Annotated[int | None, typer.Option(help="Instead of the seed in CONFIG.")] = None,
 ) -> None:
@@ -48,12 +50,11 @@ def structures(
     ```
     """
     from pescape.cli.output import say
-    from pescape.config import load_config
     from pescape.data.configurations import write_configurations
     from pescape.structures import StructuresConfig, build_all
 
-    settings = load_config(config, StructuresConfig)
-    built = build_all(settings.structures, settings.seed if seed is None else seed, config.parent)
+    settings = config.load(StructuresConfig, seed=seed)
+    built = build_all(settings.structures, settings.seed, config.folder)
     write_configurations(output, built)
     say(f"{output}: {len(built)} structures, {sum(map(len, built))} atoms")
 

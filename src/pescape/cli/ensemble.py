@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pescape.cli.options import ConfigFile  # noqa: TC001 (typer reads the annotations)
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,7 +23,9 @@ _LINES = 40
 
 def ensemble(
     training: Annotated[Path, typer.Argument(metavar="TRAIN", help="Labelled configurations.")],
-    config: Annotated[Path, typer.Argument(help="TOML file with [potential], [[properties]].")],
+    config: Annotated[
+        ConfigFile, typer.Argument(help="TOML file with [potential], [[properties]].")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
     reference: Annotated[
         str | None,
@@ -77,15 +81,10 @@ def ensemble(
     ```
     """
     from pescape.cli.output import say
-    from pescape.config import load_config
     from pescape.ensemble.config import EnsembleRunConfig
     from pescape.labelling import reference_from
 
-    settings = load_config(config, EnsembleRunConfig)
-    changes = {"members": members, "seed": seed, "workers": workers}
-    settings = settings.model_copy(
-        update={key: value for key, value in changes.items() if value is not None}
-    )
+    settings = config.load(EnsembleRunConfig, members=members, seed=seed, workers=workers)
     known = None if reference is None else reference_from(reference)
     if status:
         _print_status(settings, training, output, known)

@@ -9,106 +9,42 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pescape.calculators.bpnn.fit.settings import (  # noqa: TC001 (they become options)
+    BPNNArchitecture,
+    BPNNFitOptions,
+    Preset,
+)
+
 if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.calculators.bpnn import BPNNPotential
     from pescape.calculators.bpnn.fit import CacheSettings, FitResult, FitSettings
-    from pescape.calculators.fit.loss import Weights
-
-_GIVEN = "Loss and stages"
-_NETWORK = "Network"
-_DATA = "Data"
 
 
 def fit_bpnn(
     train: Annotated[Path, typer.Argument(help="Labelled configurations, any ASE format.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .bpnn file to write.")],
+    architecture: BPNNArchitecture,
+    options: BPNNFitOptions,
     preset: Annotated[
-        Literal["default", "paper"],
+        Preset,
         typer.Option(help="paper: as Waters and Rondinelli trained (Amp's loss, BFGS, table I)."),
     ] = "default",
-    species: Annotated[
-        str | None,
-        typer.Option(help="Elements, e.g. Zr,O (those of TRAIN).", rich_help_panel=_NETWORK),
-    ] = None,
-    hidden: Annotated[
-        str | None,
-        typer.Option(
-            help="Nodes of the hidden layers (8,8; paper: 8).",
-            rich_help_panel=_NETWORK,
-        ),
-    ] = None,
-    cutoff: Annotated[
-        float | None, typer.Option(help="Å (5; paper: 7).", rich_help_panel=_NETWORK)
-    ] = None,
-    radial: Annotated[
-        int, typer.Option(help="G2 for each neighbour element.", rich_help_panel=_NETWORK)
-    ] = 8,
-    angular: Annotated[
-        int, typer.Option(help="G5 for each pair of elements.", rich_help_panel=_NETWORK)
-    ] = 16,
-    start: Annotated[
-        Path | None,
-        typer.Option(help="Go on from this trained network.", rich_help_panel=_NETWORK),
-    ] = None,
+    start: Annotated[Path | None, typer.Option(help="Go on from this trained network.")] = None,
     members: Annotated[
         int,
         typer.Option(min=1, help="Networks with other first weights: POT.bpnn, POT-1.bpnn, …"),
     ] = 1,
-    test: Annotated[
-        Path | None, typer.Option(help="Labelled data to test on.", rich_help_panel=_DATA)
-    ] = None,
-    validation: Annotated[
-        float | None,
-        typer.Option(
-            help="Fraction of TRAIN that says when to stop (0.1; paper: 0).", rich_help_panel=_DATA
-        ),
-    ] = None,
-    force_limit: Annotated[
-        float | None,
-        typer.Option(help="eV/Å; leave out what exceeds it.", rich_help_panel=_DATA),
-    ] = None,
+    test: Annotated[Path | None, typer.Option(help="Labelled data to test the result on.")] = None,
     limits: Annotated[
         Path | None,
-        typer.Option(
-            help="limits.json of `pescape sample`: leave out what exceeds them.",
-            rich_help_panel=_DATA,
-        ),
+        typer.Option(help="limits.json of `pescape sample`: leave out what exceeds them."),
     ] = None,
-    energy_weight: Annotated[
-        float | None, typer.Option(help="(3; paper: 1)", rich_help_panel=_GIVEN)
-    ] = None,
-    force_weight: Annotated[
-        float | None, typer.Option(help="(0.01; paper: 0.1)", rich_help_panel=_GIVEN)
-    ] = None,
-    stress_weight: Annotated[
-        float | None, typer.Option(help="(0.001; paper: none)", rich_help_panel=_GIVEN)
-    ] = None,
-    method: Annotated[
-        Literal["levenberg", "bfgs", "lbfgs", "adam"] | None,
-        typer.Option(help="In place of the preset's stages.", rich_help_panel=_GIVEN),
-    ] = None,
-    iterations: Annotated[
-        int | None,
-        typer.Option(min=1, help="At most, of each stage.", rich_help_panel=_GIVEN),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(min=1, help="Iterations without a gain (20).", rich_help_panel=_GIVEN),
-    ] = None,
-    penalty: Annotated[
-        float, typer.Option(help="With --method: on squared weights.", rich_help_panel=_GIVEN)
-    ] = 0.0,
     active_set: Annotated[
         Literal["output", "all", "none"],
         typer.Option(help="What grades are about: the output layer, all weights."),
     ] = "output",
-    seed: Annotated[int, typer.Option(help="Of first weights and validation.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="OpenMP threads.")] = 1,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if torch sees one.")
-    ] = "auto",
     precision: Annotated[
         Literal["double", "single"], typer.Option(help="single: half the memory for derivatives.")
     ] = "double",
@@ -136,25 +72,19 @@ def fit_bpnn(
     mo.bpnn --members 4` for a committee:
     `Committee([BPNN("mo.bpnn"), BPNN("mo-1.bpnn"), …])` in Python tells where they disagree.
     """
+    from pescape.calculators.bpnn import BPNNPotential
     from pescape.calculators.bpnn.fit import CacheSettings
-    from pescape.data.configurations import read_configurations
+    from pescape.data.configurations import read_configurations, species_of
 
     if output.suffix != ".bpnn":
         raise ValueError(f"{output}: a network is written to a .bpnn file (then pescape convert)")
-    changes = {
-        "validation": validation,
-        "patience": patience,
-        "seed": seed,
-        "threads": threads,
-        "device": device,
-    }
-    weights = (energy_weight, force_weight, stress_weight)
-    settings = _settings(preset, changes, weights, method, iterations, penalty)
-    settings = dataclasses.replace(settings, **_limits(limits, force_limit))
+    settings = dataclasses.replace(options.settings(preset), **_limits(limits, options.force_limit))
     frames = read_configurations(train)
     tested = None if test is None else read_configurations(test)
-    elements = None if species is None else [part.strip() for part in species.split(",")]
-    potential = _starting_point(frames, start, preset, elements, hidden, cutoff, radial, angular)
+    if start is not None:
+        potential = BPNNPotential.read(start)
+    else:
+        potential = architecture.untrained(species_of(frames), preset)
     folder = cache or output.with_name(f"{output.name}.cache")
     stored = CacheSettings(folder, memory_limit, precision)
     results = _fit_with_progress(
@@ -165,49 +95,8 @@ def fit_bpnn(
     inputs = [path for path in (train, test, start) if path is not None]
     for member, result in enumerate(results):
         path = output.with_stem(f"{output.stem}-{member}") if member else output
-        one_seed = {"seed": seed, "member": member}
+        one_seed = {"seed": options.seed, "member": member}
         _finish(result, frames, tested, path, active_set, settings, one_seed, inputs, plot)
-
-
-def _settings(
-    preset: str,
-    changes: dict[str, Any],
-    weights: tuple[float | None, float | None, float | None],
-    method: Any,  # noqa: ANN401 (a name that Stage checks)
-    iterations: int | None,
-    penalty: float,
-) -> FitSettings:
-    """Take a preset and change what the user gave."""
-    from pescape.calculators.bpnn.fit import FitSettings, Stage, waters_rondinelli_settings
-
-    settings = waters_rondinelli_settings() if preset == "paper" else FitSettings()
-    changes = {name: value for name, value in changes.items() if value is not None}
-    changes["weights"] = _reweighted(settings.weights, *weights)
-    if method is not None:
-        changes["stages"] = (Stage(method, iterations or 500, penalty=penalty),)
-    elif iterations is not None:
-        changes["stages"] = (
-            None
-            if settings.stages is None
-            else tuple(
-                dataclasses.replace(stage, iterations=min(stage.iterations, iterations))
-                for stage in settings.stages
-            )
-        )
-        changes["most_iterations"] = iterations
-    return dataclasses.replace(settings, **changes)
-
-
-def _reweighted(
-    weights: Weights, energy: float | None, force: float | None, stress: float | None
-) -> Weights:
-    """Change those weights that are given."""
-    return dataclasses.replace(
-        weights,
-        energy=weights.energy if energy is None else energy,
-        force=weights.force if force is None else force,
-        stress=weights.stress if stress is None else stress,
-    )
 
 
 def _limits(path: Path | None, force: float | None) -> dict[str, Any]:
@@ -228,39 +117,6 @@ def _limits(path: Path | None, force: float | None) -> dict[str, Any]:
         "energy_limit": found.energy_limit(),
         "atom_energies": found.atom_energies,
     }
-
-
-def _starting_point(
-    frames: list[Atoms],
-    start: Path | None,
-    preset: str,
-    species: list[str] | None,
-    hidden: str | None,
-    cutoff: float | None,
-    radial: int,
-    angular: int,
-) -> BPNNPotential:
-    from pescape.calculators.bpnn import BPNNPotential, waters_rondinelli_functions
-    from pescape.calculators.bpnn.fit import default_functions
-    from pescape.data.configurations import species_of
-
-    if start is not None:
-        return BPNNPotential.read(start)
-    names = species or species_of(frames)
-    if preset == "paper":
-        functions = waters_rondinelli_functions(names, cutoff or 7.0)
-        return BPNNPotential.untrained(
-            names, functions, hidden=_nodes(hidden or "8"), output_activation="tanh"
-        )
-    functions = default_functions(names, cutoff or 5.0, radial=radial, angular=angular)
-    return BPNNPotential.untrained(names, functions, hidden=_nodes(hidden or "8,8"))
-
-
-def _nodes(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"--hidden {text}: numbers of nodes expected, e.g. 8,8") from None
 
 
 def _fit_with_progress(

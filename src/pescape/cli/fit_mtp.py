@@ -1,4 +1,4 @@
-"""``pescape fit``."""
+"""``pescape fit mtp``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pescape.cli.fit_bpnn import fit_bpnn
+from pescape.calculators.mtp.fit.settings import (  # noqa: TC001 (they become options)
+    FitSettings,
+    MTPArchitecture,
+    Repulsion,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -16,75 +20,25 @@ if TYPE_CHECKING:
     from pescape.calculators.doptimality.design_matrix import Mode
     from pescape.calculators.fit.shards import Communicator
     from pescape.calculators.mtp import MTPotential
-    from pescape.calculators.mtp.fit import FitResult, FitSettings
-
-app = typer.Typer(
-    help="Fit a potential to labelled configurations.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
+    from pescape.calculators.mtp.fit import FitResult
 
 
-@app.callback()
-def _group() -> None:
-    """Fit a potential to labelled configurations."""
-
-
-@app.command("mtp")
 def fit_mtp(
     train: Annotated[Path, typer.Argument(help="Labelled configurations, any ASE format.")],
     output: Annotated[
         Path,
         typer.Option("-o", "--output", help=".almtp (with its active set) or .mtp (without)."),
     ],
-    level: Annotated[int, typer.Option(help="Even, 2 to 28: how flexible the potential is.")] = 16,
-    species: Annotated[
-        str | None, typer.Option(help="Elements in order, e.g. Zr,O (those of TRAIN).")
-    ] = None,
-    cutoff: Annotated[float, typer.Option(help="Å")] = 5.0,
-    min_dist: Annotated[
-        float | None, typer.Option(help="Å (just below the shortest distance in TRAIN).")
-    ] = None,
-    radial_basis_size: Annotated[int, typer.Option(help="Chebyshev polynomials.")] = 8,
-    zbl: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar="INNER OUTER",
-            help="Å: add a short-range (ZBL) repulsion, switched off from INNER to OUTER, to the "
-            "potential and subtract it from the labels; best where the data ends, e.g. 0.8 1.8 "
-            "(that of --start).",
-        ),
-    ] = None,
+    architecture: MTPArchitecture,
+    repulsion: Repulsion,
+    settings: FitSettings,
     start: Annotated[
         Path | None, typer.Option(help="Start from this potential, of this level or a lower one.")
     ] = None,
     test: Annotated[Path | None, typer.Option(help="Labelled data to test the result on.")] = None,
-    energy_weight: Annotated[float, typer.Option(help="In the loss; MLIP has 1.")] = 10.0,
-    force_weight: Annotated[float, typer.Option(help="In the loss; MLIP has 0.01.")] = 0.01,
-    stress_weight: Annotated[float, typer.Option(help="In the loss; MLIP has 0.001.")] = 1e-4,
-    weighting: Annotated[
-        Literal["vibrations", "molecules", "structures"],
-        typer.Option(
-            help="How configurations of N atoms count. Errors of energy and stress are squared "
-            "and divided by N, 1, N²; those of forces by 1, 1, N."
-        ),
-    ] = "vibrations",
-    method: Annotated[
-        Literal["auto", "bfgs", "projection"],
-        typer.Option(help="All parameters, or the linear ones solved for at each step."),
-    ] = "auto",
-    ladder: Annotated[bool, typer.Option(help="Fit lower levels first and raise them.")] = True,
-    iterations: Annotated[int, typer.Option(help="Most iterations on the last level.")] = 2000,
-    tolerance: Annotated[float, typer.Option(help="Least relative gain of 60 iterations.")] = 1e-3,
-    ridge: Annotated[
-        float, typer.Option(help="Of linear solves, relative to the largest singular value.")
-    ] = 1e-6,
-    starts: Annotated[int, typer.Option(help="Random starts; the best goes on.")] = 4,
     mode: Annotated[
         Literal["neighborhood", "configuration"], typer.Option(help="Of the active set.")
     ] = "neighborhood",
-    seed: Annotated[int, typer.Option(help="Of the random starts.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="OpenMP threads.")] = 1,
     plot: Annotated[bool, typer.Option(help="Draw POT.almtp.png.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after a kill.")] = False,
 ) -> None:
@@ -99,41 +53,25 @@ def fit_mtp(
     `pescape fit mtp train.xyz -o zr20.almtp --level 20 --start zr.almtp`
     """
     from pescape.calculators.fit.shards import agreed, ending_together, world
-    from pescape.calculators.mtp.fit import FitSettings, Weights
-    from pescape.calculators.zbl import ZBL
     from pescape.data.configurations import read_configurations
 
     ranks = world()
 
-    def prepared() -> tuple[MTPotential, FitSettings, list[Atoms], list[Atoms] | None]:
-        settings = FitSettings(
-            weights=Weights(energy_weight, force_weight, stress_weight, weighting),
-            method="variable projection" if method == "projection" else method,
-            ladder=ladder,
-            iterations=iterations,
-            tolerance=tolerance,
-            ridge=ridge,
-            starts=starts,
-            seed=seed,
-            threads=threads,
-        )
+    def prepared() -> tuple[MTPotential, list[Atoms], list[Atoms] | None]:
         frames = read_configurations(train)
         tested = None if test is None else read_configurations(test)
-        given = None if species is None else tuple(part.strip() for part in species.split(","))
-        potential = _starting_point(
-            frames, start, level, given, cutoff, min_dist, radial_basis_size, seed
-        )
-        if zbl is not None:
-            potential = potential.with_repulsion(ZBL(*zbl))
-        return potential, settings, frames, tested
+        potential = _starting_point(frames, start, architecture, settings.seed)
+        if repulsion.potential is not None:
+            potential = potential.with_repulsion(repulsion.potential)
+        return potential, frames, tested
 
     with ending_together(ranks):
-        potential, settings, frames, tested = agreed(ranks, prepared)
+        potential, frames, tested = agreed(ranks, prepared)
         result = _fit_with_progress(potential, frames, settings, output, ranks, resume=resume)
     if ranks.rank:
         return
     inputs = [path for path in (train, test, start) if path is not None]
-    _finish(result, frames, tested, output, settings, level, mode, inputs, plot=plot)
+    _finish(result, frames, tested, output, settings, architecture.level, mode, inputs, plot=plot)
 
 
 def _finish(
@@ -170,43 +108,39 @@ def _finish(
         "level": level,
         "parameters": potential.parameter_count,
         "history": list(result.history),
-        "settings": dataclasses.asdict(settings),
+        "settings": settings.as_record(),
         "errors": {name: dataclasses.asdict(one) for name, one in errors.items()},
     }
     save_json(output.with_name(f"{output.name}.json"), content, inputs)
 
 
 def _starting_point(
-    frames: list[Atoms],
-    start: Path | None,
-    level: int,
-    species: tuple[str, ...] | None,
-    cutoff: float,
-    min_dist: float | None,
-    radial_basis_size: int,
-    seed: int,
+    frames: list[Atoms], start: Path | None, wanted: MTPArchitecture, seed: int
 ) -> MTPotential:
     from pescape.calculators.mtp import MTPotential
     from pescape.calculators.mtp.fit import raised
     from pescape.data.configurations import species_of
 
+    level, species = wanted.level, wanted.species or species_of(frames)
     if start is None:
-        return MTPotential.untrained(
-            level,
-            species or species_of(frames),
-            cutoff,
-            _min_dist(frames, cutoff) if min_dist is None else min_dist,
-            radial_basis_size,
+        shortest = wanted.min_dist or _min_dist(frames, wanted.cutoff)
+        potential = MTPotential.untrained(
+            level, species, wanted.cutoff, shortest, wanted.radial_basis_size
         )
-    potential = MTPotential.read(start)
-    if not potential.species:
-        potential = potential.with_species(species or species_of(frames))
-    wanted = MTPotential.untrained(
-        level, potential.species, potential.cutoff, potential.min_dist, potential.radial_basis_size
-    )
-    if wanted.parameter_count == potential.parameter_count:
-        return potential
-    return raised(potential, level, seed=seed)
+    else:
+        potential = MTPotential.read(start)
+        if not potential.species:
+            potential = potential.with_species(species)
+        same = MTPotential.untrained(
+            level,
+            potential.species,
+            potential.cutoff,
+            potential.min_dist,
+            potential.radial_basis_size,
+        )
+        if same.parameter_count != potential.parameter_count:
+            potential = raised(potential, level, seed=seed)
+    return potential
 
 
 def _min_dist(frames: list[Atoms], cutoff: float) -> float:
@@ -275,6 +209,3 @@ def _write(result: FitResult, frames: list[Atoms], output: Path, mode: Mode, thr
             f"from {len(active.configurations)} of {len(frames)} configurations"
         )
     potential.write(output)
-
-
-app.command("bpnn")(fit_bpnn)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pescape.cli.options import ConfigFile  # noqa: TC001 (typer reads the annotations)
 from pescape.cli.output import say, table
 
 if TYPE_CHECKING:
@@ -158,7 +159,9 @@ def _fixed(value: float | None, digits: int) -> str:
 
 
 def learn(
-    config: Annotated[Path, typer.Argument(help="TOML file; see examples/zirconium/learn.toml.")],
+    config: Annotated[
+        ConfigFile, typer.Argument(help="TOML file; see examples/zirconium/learn.toml.")
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder, instead of the one in CONFIG.")
     ] = None,
@@ -193,19 +196,14 @@ def learn(
     """
     from pescape.cli.ensemble import print_report
     from pescape.cli.output import say, warn
-    from pescape.config import load_config
     from pescape.errors import TaskError
     from pescape.learning.config import LearnConfig
     from pescape.learning.records import read_levels
 
-    settings = load_config(config, LearnConfig)
-    changes = {"seed": seed, "workers": workers}
-    settings = settings.model_copy(
-        update={key: value for key, value in changes.items() if value is not None}
-    )
-    folder = output or config.parent / settings.output
+    settings = config.load(LearnConfig, seed=seed, workers=workers)
+    folder = output or config.folder / settings.output
     if dry_run:
-        describe(settings, folder, config.parent, label_seconds)
+        describe(settings, folder, config.folder, label_seconds)
         return
     if (status or resume) and not (folder / "rounds.json").exists():
         raise TaskError(f"{folder}: nothing has been learned here yet")
@@ -213,7 +211,7 @@ def learn(
         print_status(folder)
         return
     begin = time.perf_counter()
-    result = _learn_with_progress(settings, folder, config.parent, retry_failed=retry_failed)
+    result = _learn_with_progress(settings, folder, config.folder, retry_failed=retry_failed)
     print_rounds(result.rounds)
     print_levels(read_levels(result.folder))
     say(f"{result.potential}  ({time.perf_counter() - begin:.0f} s)")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pescape.cli.options import ConfigFile  # noqa: TC001 (typer reads the annotations)
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,7 +24,9 @@ _ROWS, _BAR = 40, 56
 
 
 def sample(
-    config: Annotated[Path, typer.Argument(help="TOML file with [[structures]], [[samplers]].")],
+    config: Annotated[
+        ConfigFile, typer.Argument(help="TOML file with [[structures]], [[samplers]].")
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder, instead of the one in CONFIG.")
     ] = None,
@@ -72,26 +76,21 @@ def sample(
     ```
     """
     from pescape.cli.output import say
-    from pescape.config import load_config
     from pescape.sampling.config import SampleConfig
 
-    settings = load_config(config, SampleConfig)
-    changes = {"seed": seed, "workers": workers}
-    settings = settings.model_copy(
-        update={key: value for key, value in changes.items() if value is not None}
-    )
-    folder = output or config.parent / settings.output
+    settings = config.load(SampleConfig, seed=seed, workers=workers)
+    folder = output or config.folder / settings.output
     if dry_run or status:
         from pescape.sampling.plan import make_plan
 
-        plan = make_plan(settings, folder.resolve(), config.parent)
+        plan = make_plan(settings, folder.resolve(), config.folder)
         if dry_run:
             _describe(settings, plan, folder)
         if status:
             _print_progress(plan, folder)
         return
     begin = time.perf_counter()
-    result = _sample_with_progress(settings, folder, config, retry_failed=retry_failed)
+    result = _sample_with_progress(settings, folder, config.path, retry_failed=retry_failed)
     _print_records(result.records)
     say(
         f"{result.train} images to train, {result.test} to test, {result.rejected} rejected  "

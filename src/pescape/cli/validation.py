@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic_core import PydanticUndefined
 
+from pescape.cli.options import ConfigFile  # noqa: TC001 (typer reads the annotations)
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -90,7 +92,7 @@ def validate(
         ),
     ],
     config: Annotated[
-        Path, typer.Argument(help="TOML file with [suite] or [[properties]], [thresholds].")
+        ConfigFile, typer.Argument(help="TOML file with [suite] or [[properties]], [thresholds].")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
     reference: Annotated[
@@ -180,17 +182,11 @@ def validate(
     ```
     """
     from pescape.cli.output import say, warn
-    from pescape.config import load_config
-    from pescape.errors import ConfigError
     from pescape.validation.config import ValidationConfig
     from pescape.validation.references import source_from, standard_from
     from pescape.validation.study_run import plan_validation
 
-    settings = load_config(config, ValidationConfig)
-    if workers is not None:
-        if settings.executor is not None:
-            raise ConfigError(f"--workers: the table executor of {config} says where tasks run")
-        settings = settings.model_copy(update={"workers": workers})
+    settings = config.load(ValidationConfig, workers=workers)
     elements = tuple(species.split(",")) if species else ()
     plan = plan_validation(
         settings,
@@ -205,7 +201,7 @@ def validate(
     for text in plan.warnings:
         warn(text)
     begin = time.perf_counter()
-    study = _run_with_progress(plan, settings, output, config.parent, retry_failed=retry_failed)
+    study = _run_with_progress(plan, settings, output, config.folder, retry_failed=retry_failed)
     print_study(study)
     say(f"{_reported(study, output)}  ({time.perf_counter() - begin:.0f} s)")
     _exit(study, strict=strict)

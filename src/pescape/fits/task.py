@@ -22,7 +22,7 @@ from pescape.tasks.store import Task
 
 if TYPE_CHECKING:
     from pescape.calculators.doptimality.active_set import Mode
-    from pescape.fits.config import MemberConfig, PotentialConfig
+    from pescape.fits.config import BasisConfig
     from pescape.fits.data import LabelledData
 
 POTENTIAL_FILE = "potential.almtp"
@@ -57,7 +57,7 @@ class FitStart:
     @classmethod
     def new(
         cls,
-        config: PotentialConfig | MemberConfig,
+        config: BasisConfig,
         level: int,
         zbl: tuple[float, float] | None = None,
     ) -> FitStart:
@@ -71,7 +71,7 @@ class FitStart:
             As in the class.
         """
         size = config.radial_basis_size
-        return cls(level, config.species, config.cutoff, config.min_dist, size, zbl=zbl)
+        return cls(level, config.species or (), config.cutoff, config.min_dist, size, zbl=zbl)
 
     def potential(self, seed: int) -> MTPotential:
         """Make the potential that is fitted.
@@ -143,7 +143,7 @@ def fit_task(
         dataclasses.asdict(dataclasses.replace(start, path=None)),
         Path(start.path).read_bytes() if start.path else b"",
         data.ids,
-        dataclasses.asdict(settings),
+        settings.as_record(),
         mode,
     )
     arguments = start, data, settings, mode, str(checkpoints / f"{key}.npz")
