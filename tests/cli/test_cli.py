@@ -210,7 +210,7 @@ def test_lammps_passes_its_arguments_and_exit_code_on(tmp_path, capfd):
         ("evaluate {work}/zr.almtp {work}/nothing.xyz", "nothing.xyz: no such file"),
         ("evaluate {work}/zr.almtp {work}/start.xyz", "start.xyz frame 0 has no energy"),
         ("evaluate {work}/zr.almtp {work}/zr.almtp.json", "zr.almtp.json"),
-        ("evaluate {work}/structures.toml {work}/test.xyz", "structures.toml, line "),
+        ("evaluate {work}/structures.toml {work}/test.xyz", "structures.toml: not a potential"),
         ("evaluate {work}/zr.almtp {work}/oxide.xyz", "holds O; the potential knows Zr"),
         ("grade {work}/plain.mtp {work}/test.xyz -o {work}/x.xyz", "no active set"),
         ("fit mtp {work}/train.xyz -o {work}/x.almtp --level 7", "7"),

@@ -40,7 +40,7 @@ def learning_curve(
     from pescape.tasks.store import TaskStore
 
     frames, tested = read_configurations(train), read_configurations(test)
-    named = potentials.replace(species=potentials.species or species_of(frames))
+    named = potentials.replace(species=potentials.species or tuple(sorted(species_of(frames))))
     begin = [FitStart.new(named, level, fit.zbl) for level in potentials.levels]
     output = output.resolve()
     with exclusive(output), worker_pool(workers) as executor, progress_bar() as bar:

@@ -216,7 +216,9 @@ def _settings(
         return model.model_validate(given, context={"folder": Path()})
     except ValidationError as error:
         problems = []
-        for one in error.errors(include_url=False):
+        # Of a list with a wrong part pydantic says too that it is short.
+        first = {str(one["loc"][:1]): one for one in reversed(error.errors(include_url=False))}
+        for one in reversed(first.values()):
             name = str(one["loc"][0]) if one["loc"] else ""
             text = one["msg"].removeprefix("Value error, ")
             if name and _is_from_file(context, name):
