@@ -112,4 +112,4 @@ def test_the_command_leaves_numbers_and_a_figure(data, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["learning-curve", *files, "--levels", "2;4"])
     assert end.value.code == 1
-    assert "whole numbers" in capsys.readouterr().err
+    assert "--levels 2;4: input should be a valid integer" in capsys.readouterr().err

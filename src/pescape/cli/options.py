@@ -330,7 +330,7 @@ def _put(content: dict[str, Any], key: str, value: object) -> None:
             place = place[step]
         else:
             raise ConfigError(f"--set {key}: there is no such place in the configuration")
-    last = steps[-1]
+    last: Any = steps[-1]
     if isinstance(place, dict if isinstance(last, str) else list):
         place[last] = value
     else:

@@ -68,7 +68,7 @@ class EnsembleRunConfig(EnsembleConfig):
 
     workers: PositiveInt = Field(1, description="processes")
     potential: MemberConfig
-    fit: FitConfig = FitConfig()  # type: ignore[call-arg]
+    fit: FitConfig = FitConfig()
 
     @model_validator(mode="after")
     def _one_level(self) -> EnsembleRunConfig:

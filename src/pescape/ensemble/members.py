@@ -93,7 +93,7 @@ def member_tasks(
         fit_task(
             start,
             data,
-            dataclasses.replace(fit_settings, seed=seed, starts=config.starts),
+            fit_settings.replace(seed=seed, starts=config.starts),
             mode,
             folder,
         )

@@ -353,11 +353,7 @@ def reference_from(source: ReferenceConfig | str, folder: Path | str = ".") -> R
         if source.endswith(".toml"):
             return reference_from(load_config(source, ReferenceConfig), Path(source).parent)
         kind, _, rest = source.partition(":")
-        source = (
-            ReferenceConfig(eam=rest)  # type: ignore[call-arg]
-            if kind == "eam"
-            else ReferenceConfig(calculator=source)  # type: ignore[call-arg]
-        )
+        source = ReferenceConfig(eam=rest) if kind == "eam" else ReferenceConfig(calculator=source)
     policy = LabelPolicy(
         timeout=source.timeout,
         attempts=source.attempts,

@@ -98,20 +98,18 @@ class LearnConfig(Strict):
     reference: ReferenceConfig
     potential: PotentialConfig
     structures: Annotated[tuple[Recipe, ...], Field(min_length=1)]
-    fit: FitConfig = FitConfig()  # type: ignore[call-arg]
-    guard: GuardConfig = GuardConfig()  # type: ignore[call-arg]
+    fit: FitConfig = FitConfig()
+    guard: GuardConfig = GuardConfig()
     md: DynamicsConfig
     samplers: tuple[Explorer, ...] = ()
-    stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (
-        StageConfig(name="all"),  # type: ignore[call-arg]
-    )
-    test: TestConfig = TestConfig()  # type: ignore[call-arg]
+    stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (StageConfig(name="all"),)
+    test: TestConfig = TestConfig()
     ensemble: EnsembleConfig | None = None
 
     @property
     def where(self) -> ExecutorConfig:
         """Where tasks run."""
-        return self.executor or ExecutorConfig(workers=self.workers)  # type: ignore[call-arg]
+        return self.executor or ExecutorConfig(workers=self.workers)
 
     @property
     def sampler_names(self) -> tuple[str, ...]:

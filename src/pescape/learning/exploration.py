@@ -154,7 +154,7 @@ def run_exploration(folder: Path, run: ExplorationRun, start: Atoms, potential: 
     atoms = start.copy()
     calculator = _GuardedCalculator(potential, run)
     atoms.calc = calculator
-    energy = relax(atoms, RelaxationConfig())  # type: ignore[call-arg]
+    energy = relax(atoms, RelaxationConfig())
     reason = evolve(atoms, calculator, run.sampler, run.seed, energy)
     if calculator.risky:
         ase.io.write(folder / RISKY_FILE, calculator.risky, format="extxyz")

@@ -54,7 +54,7 @@ class _Sampler(Strict):
 
     name: str | None = Field(None, description="in tables and data sets; the method if unset")
     calls: PositiveInt = Field(200, description="force calls of the sampling")
-    guards: GuardsConfig = GuardsConfig()  # type: ignore[call-arg]
+    guards: GuardsConfig = GuardsConfig()
 
 
 class MDConfig(_Sampler):
@@ -195,7 +195,7 @@ class SampleConfig(Strict):
     reference: ReferenceConfig
     structures: Annotated[tuple[Recipe, ...], Field(min_length=1)]
     samplers: Annotated[tuple[Sampler, ...], Field(min_length=1)]
-    relaxation: RelaxationConfig = RelaxationConfig()  # type: ignore[call-arg]
+    relaxation: RelaxationConfig = RelaxationConfig()
     limits: LimitsConfig | None = None
 
     @model_validator(mode="after")

@@ -176,7 +176,7 @@ class ValidationConfig(Strict):
     @property
     def where(self) -> ExecutorConfig:
         """Where tasks run."""
-        return self.executor or ExecutorConfig(workers=self.workers)  # type: ignore[call-arg]
+        return self.executor or ExecutorConfig(workers=self.workers)
 
     def chosen(
         self, only: Sequence[str] = (), without: Sequence[str] = ()

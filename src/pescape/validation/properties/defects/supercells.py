@@ -46,7 +46,7 @@ class DefectConfig(PropertyConfig):
     """A defect in a supercell of the potential's own relaxed crystal."""
 
     crystal: Crystal
-    relaxation: Relaxation = Relaxation()  # type: ignore[call-arg]
+    relaxation: Relaxation = Relaxation()
 
 
 def repeats_of(crystal: Crystal, given: tuple[Repeat, ...] | None) -> tuple[Repeat, ...]:

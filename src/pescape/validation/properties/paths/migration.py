@@ -43,7 +43,7 @@ class VacancyMigrationConfig(DefectConfig):
     repeat: Repeat | None = Field(
         None, description="of the conventional cell, orthorhombic for hcp; about 12 Å if unset"
     )
-    band: BandConfig = BandConfig()  # type: ignore[call-arg]
+    band: BandConfig = BandConfig()
 
     @model_validator(mode="after")
     def _lattice(self) -> VacancyMigrationConfig:
@@ -158,7 +158,7 @@ class InterstitialMigrationConfig(DefectConfig):
     min_distance: float = Field(
         0.7, gt=0.0, le=1.0, description="atoms that start nearer are pushed apart; nearest = 1"
     )
-    band: InterstitialBandConfig = InterstitialBandConfig()  # type: ignore[call-arg]
+    band: InterstitialBandConfig = InterstitialBandConfig()
 
     @model_validator(mode="after")
     def _known(self) -> InterstitialMigrationConfig:

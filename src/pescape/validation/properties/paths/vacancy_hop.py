@@ -58,8 +58,8 @@ class VacancyHopConfig(PropertyConfig):
     free: FreeAtoms | None = Field(
         None, description="all atoms but these are held in their places; none are if unset"
     )
-    relaxation: Relaxation = Relaxation()  # type: ignore[call-arg]
-    band: BandConfig = BandConfig()  # type: ignore[call-arg]
+    relaxation: Relaxation = Relaxation()
+    band: BandConfig = BandConfig()
 
     @field_validator("direction")
     @classmethod

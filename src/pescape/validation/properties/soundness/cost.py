@@ -70,7 +70,7 @@ class Timing:
 # What everything is measured beside: M. I. Mendelev, G. J. Ackland, Philos. Mag. Lett. 87, 349
 # (2007), for hcp zirconium, whatever the potential is for.
 _BASELINE = "eam:Zr_mm.eam.fs"
-_ZIRCONIUM = Crystal(element="Zr", lattice="hcp")  # type: ignore[call-arg]
+_ZIRCONIUM = Crystal(element="Zr", lattice="hcp")
 # Steps of the first run, which tells how many there shall be, and fewest of the others.
 _FIRST, _FEWEST = 5, 20
 _RUN = """timestep {timestep}

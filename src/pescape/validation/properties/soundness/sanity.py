@@ -99,7 +99,7 @@ class PhysicalityConfig(PropertyConfig):
     shortest_crystal: float = Field(
         0.7, gt=0.0, lt=1.0, description="nearest distance, over the one guessed"
     )
-    tolerances: Tolerances = Tolerances()  # type: ignore[call-arg]
+    tolerances: Tolerances = Tolerances()
 
     @model_validator(mode="after")
     def _phases(self) -> PhysicalityConfig:
