@@ -161,7 +161,7 @@ def _periodic_pairs(
     if (bins * np.cbrt(_MAX_BINS / bins.prod())).min() < 2.0 and bins.prod() > _MAX_BINS / 2:
         # vesin would cut the shortest edge into no bin, and divide by that.
         return primitive_neighbor_list("ijS", (True, True, True), box, points, cutoff)
-    search = _vesin().NeighborList(cutoff=cutoff, full_list=True, sorted=True)
+    search = import_vesin().NeighborList(cutoff=cutoff, full_list=True, sorted=True)
     i, j, images = search.compute(
         points=np.ascontiguousarray(points), box=box, periodic=True, quantities="ijS"
     )
@@ -169,10 +169,11 @@ def _periodic_pairs(
 
 
 @functools.cache
-def _vesin() -> ModuleType:
+def import_vesin() -> ModuleType:
     """Import vesin, under a name of our own where it would import torch, which takes seconds.
 
-    It does so to know its tensors, and never needs it for arrays.
+    It does so to know its tensors, and never needs it for arrays. (vesin 0.6.2 still does; a
+    version that waits until it is given a tensor ends the need for this.)
     """
     known = importlib.util.find_spec("vesin")
     if "torch" in sys.modules or known is None or known.origin is None:

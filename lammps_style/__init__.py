@@ -34,9 +34,8 @@ def __getattr__(name: str) -> object:
     """Import what serves LAMMPS' own Python, such as `MTP` and `pescape`, when it is asked for."""
     if name.startswith("_"):
         raise AttributeError(name)
-    # `from pescape.lammps_style import ...` would come back here
-    embedded = import_module("pescape.lammps_style.python.embedded")
-
-    if name not in embedded.NAMES:
+    # `from pescape.lammps_style import python` would come back here
+    python = import_module("pescape.lammps_style.python")
+    if name not in python.NAMES:
         raise AttributeError(f"module 'pescape.lammps_style' has no attribute {name!r}")
-    return embedded.load(name)
+    return python.load(name)

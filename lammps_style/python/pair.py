@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import hashlib
+import os
 import weakref
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pescape.calculators.potential import load, potential_kind
 from pescape.lammps_style.python.clib import (
     AtomArrays,
     Communicator,
@@ -29,14 +33,13 @@ from pescape.lammps_style.python.clib import (
     with_all,
 )
 from pescape.lammps_style.python.ghosts import GhostNeighbors, ghost_neighbors
-from pescape.lammps_style.python.potential import EmbeddedPotential, read_potential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from pescape.calculators.potential import Kernel
+    from pescape.calculators.potential import Kernel, Potential
 
 #: Identity of the fix that carries the energy, and of the compute that checks the ghosts.
 FIX, COMPUTE = "pescape", "pescape_range"
@@ -44,6 +47,8 @@ FIX, COMPUTE = "pescape", "pescape_range"
 GHOST_SKIN = 2.0
 #: Å of our own neighbor list, which need not be LAMMPS'.
 LIST_SKIN = 1.0
+#: Words that may follow the name of an n2p2 or RuNNer folder, each with its value.
+UNITS = ("length_unit", "energy_unit")
 #: How many numbers the guard offers as f_pescape[1], f_pescape[2], ...
 VECTOR_LENGTH = 5
 _NO_VIRIAL = np.zeros(6)
@@ -67,8 +72,10 @@ class Session:
     ----------
     lammps, comm
         The running LAMMPS and its ranks.
+    name, sha256
+        The potential's file as the input names it, and the hash of its bytes.
     potential, kernel
-        What it evaluates, and how.
+        What the file holds, and what evaluates it.
     elements
         Element of each LAMMPS type, from pair_coeff; types handled elsewhere are missing.
     neighbors
@@ -87,7 +94,9 @@ class Session:
 
     lammps: Lammps
     comm: Communicator
-    potential: EmbeddedPotential
+    name: str
+    sha256: str
+    potential: Potential
     kernel: Kernel
     elements: dict[int, str] = field(default_factory=dict)
     neighbors: GhostNeighbors | None = None
@@ -128,14 +137,9 @@ class Session:
         return float(self.site_energies.sum())
 
     @property
-    def name(self) -> str:
-        """The potential's file as the input names it."""
-        return self.potential.name
-
-    @property
-    def species(self) -> tuple[str, ...]:
-        """The elements that the potential's file names; none where it names none."""
-        return self.potential.content.species
+    def style(self) -> str:
+        """Name of the class that stands for the potential in pair_coeff."""
+        return self.potential.kind.upper()
 
     @property
     def threads(self) -> int:
@@ -147,7 +151,7 @@ class Session:
             return self.neighbors
         self._check_finite(atoms, atoms.positions, "position")
         species = self._species_of_types()
-        return ghost_neighbors(atoms, species, self.potential.content.cutoff, LIST_SKIN)
+        return ghost_neighbors(atoms, species, self.potential.cutoff, LIST_SKIN)
 
     def _species_of_types(self) -> NDArray[np.int32]:
         """Give the species of every LAMMPS type, -1 where pair_coeff says NULL.
@@ -155,8 +159,8 @@ class Session:
         Files that name no elements have them named by pair_coeff, in order of appearance.
         """
         used = tuple(dict.fromkeys(self.elements[kind] for kind in sorted(self.elements)))
-        count = self.potential.species_count
-        if not self.species and len(used) != count:
+        named, count = self.potential.species, self.potential.species_count
+        if not named and len(used) != count:
             refuse(
                 f"pair_coeff: {self.name} is for {count} elements and does not name them, so "
                 f"pair_coeff has to name as many different ones, in the order of the potential; "
@@ -164,7 +168,7 @@ class Session:
             )
         species = np.full(self.lammps.setting("ntypes") + 1, -1, np.int32)
         for kind, element in self.elements.items():
-            species[kind] = (self.species or used).index(element)
+            species[kind] = (named or used).index(element)
         return species
 
     def _check_finite(self, atoms: AtomArrays, values: NDArray[np.float64], what: str) -> None:
@@ -182,6 +186,13 @@ class Session:
         """Serve `fix external` after the forces.
 
         ctypes would print an exception and go on, so it waits for the next evaluation.
+
+        Parameters
+        ----------
+        local
+            Number of atoms that this rank owns.
+        forces
+            Addresses of the rows of the fix's own forces.
         """
         try:
             self._hand_over_own(local, forces)
@@ -203,7 +214,13 @@ class Session:
         self.lammps.lammps_fix_external_set_virial_peratom(name, rows.ctypes.data)
 
     def show(self, *values: float) -> None:
-        """Offer numbers to LAMMPS as f_pescape[1], f_pescape[2], ..."""
+        """Offer numbers to LAMMPS as f_pescape[1], f_pescape[2], ...
+
+        Parameters
+        ----------
+        *values
+            As many as `VECTOR_LENGTH` or fewer.
+        """
         for index, value in enumerate(values, start=1):
             self.lammps.lammps_fix_external_set_vector(FIX.encode(), index, value)
 
@@ -236,7 +253,7 @@ class _Pair:
                 "pair_coeff comes too early: 'python pescape ...' and 'python pescape invoke' "
                 "go before it"
             )
-        named, style = type(self).__name__, session.potential.style
+        named, style = type(self).__name__, session.style
         if named != style:
             message = (
                 f"pair_coeff names pescape.lammps_style.{named}, but {session.name} is for "
@@ -248,15 +265,30 @@ class _Pair:
         session.neighbors = None
 
     def check_units(self, units: str) -> None:
-        """Refuse units other than metal."""
+        """Refuse units other than metal.
+
+        Parameters
+        ----------
+        units
+            The unit style in use.
+        """
         if units != "metal":
             with_all(self._session.comm, refuse, f"the units must be metal, not {units}")
 
     def map_coeff(self, name: str, kind: int) -> None:
-        """Learn that atom type `kind` is the element `name`."""
+        """Learn which element an atom type is.
+
+        Parameters
+        ----------
+        name
+            The element.
+        kind
+            The atom type.
+        """
         session = self._session
-        if session.species and name not in session.species:
-            known = " ".join(session.species)
+        species = session.potential.species
+        if species and name not in species:
+            known = " ".join(species)
             message = f"pair_coeff: element {name} is not in {session.name}, which is for {known}"
             with_all(session.comm, refuse, message)
         session.elements[kind] = name
@@ -269,7 +301,13 @@ class _Pair:
 
     @staticmethod
     def compute_energy(_rsq: float, _itype: int, _jtype: int) -> float:
-        """Return the energy of a pair, beyond the many-body energy: none."""
+        """Return the energy of a pair, beyond the many-body energy: none.
+
+        Parameters
+        ----------
+        _rsq, _itype, _jtype
+            Squared distance and atom types; of no interest.
+        """
         return 0.0
 
 
@@ -289,7 +327,9 @@ def pescape(handle: object, words: str) -> None:
     handle
         ``SELF`` of the ``python`` command, format ``p``.
     words
-        The potential's file or folder, format ``s``; see `read_potential`.
+        The potential's file or folder, format ``s``, also looked for in the folder that
+        ``LAMMPS_POTENTIALS`` names; after a folder of n2p2 or RuNNer ``length_unit U`` and
+        ``energy_unit U``.
     """
     show_errors_briefly()
     lammps = Lammps(handle)
@@ -302,7 +342,13 @@ def pescape(handle: object, words: str) -> None:
 
 
 def session_of(lammps: Lammps) -> Session:
-    """Return what `pescape` prepared in this LAMMPS."""
+    """Return what `pescape` prepared in a LAMMPS.
+
+    Parameters
+    ----------
+    lammps
+        The running LAMMPS.
+    """
     if lammps.address not in _sessions:
         refuse("'python pescape invoke' has to come first")
     return _sessions[lammps.address]
@@ -318,13 +364,42 @@ def _open(lammps: Lammps, comm: Communicator, words: str) -> Session:
         refuse("newton must be on: remove the command 'newton off'")
     if lammps.setting("bigint") != 8:
         refuse("this LAMMPS is built with 32-bit time steps (-DLAMMPS_SMALLSMALL)")
-    potential = read_potential(words)
-    return Session(lammps, comm, potential, potential.kernel())
+    name, sha256, potential = _read_potential(words)
+    return Session(lammps, comm, name, sha256, potential, potential.kernel())
+
+
+def _read_potential(words: str) -> tuple[str, str, Potential]:
+    """Read a potential of any kind; return its name, the hash of its bytes, and what it holds."""
+    name, units = words, dict[str, str]()
+    while len(parts := name.rsplit(maxsplit=2)) == 3 and parts[1] in UNITS:  # a name holds spaces
+        name, key, value = parts
+        units[key] = value
+    path, elsewhere = Path(name), Path(os.environ.get("LAMMPS_POTENTIALS", "")) / name
+    if not path.exists() and elsewhere.exists():
+        path = elsewhere
+    digest = hashlib.sha256()
+    try:
+        files = [path]
+        if path.is_dir():
+            files = sorted(entry for entry in path.iterdir() if entry.is_file())
+        for file in files:
+            digest.update(file.read_bytes())
+        is_network = potential_kind(path) == "bpnn"
+    except OSError as error:
+        refuse(f"cannot read potential file {name}: {error.strerror}")
+    if units and not is_network:
+        refuse(f"potential file {name}: only n2p2 and RuNNer folders have {' and '.join(units)}")
+    if path.is_dir() and not is_network:
+        refuse(f"potential file {name} is a folder without input.nn, so not one of n2p2 or RuNNer")
+    potential = load(path, **units)
+    if not potential.is_trained:
+        refuse(f"potential file {name}: it is untrained (it has no coefficients): fit it first")
+    return name, digest.hexdigest(), potential
 
 
 def _prepare(session: Session) -> None:
     """Ask LAMMPS for ghosts within the cut-off and for a place to put the energy."""
-    lammps, cutoff = session.lammps, session.potential.content.cutoff
+    lammps, cutoff = session.lammps, session.potential.cutoff
     lammps.command(f"comm_modify cutoff {cutoff + GHOST_SKIN:.6f}")
     # Never evaluated: at the start of every run it makes LAMMPS compare the range of the ghosts
     # with this cut-off plus the skin, and stop with a message that names comm_modify.

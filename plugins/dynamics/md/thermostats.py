@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
@@ -144,11 +145,12 @@ class FreeMotion:
         return self.project(spread * rng.standard_normal((len(self.masses), 3)))
 
 
-class Thermostat(Protocol):
+class Thermostat(ABC):
     """Makes steps at a temperature, with one look at the forces in each."""
 
+    @abstractmethod
     def step(self, motion: Motion, temperature: float, forces: Forces) -> np.ndarray:
-        """Make a step.
+        """Make a step; nothing has changed where `forces` raises.
 
         Parameters
         ----------
@@ -166,12 +168,17 @@ class Thermostat(Protocol):
         """
 
     def energy(self) -> float:
-        """Return its part of the energy that is conserved at constant temperature, eV."""
+        """Return its part of the energy that is conserved at constant temperature, eV.
+
+        Not a number where nothing is conserved.
+        """
+        return float("nan")
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what a continued run needs."""
+        """Return what a continued run needs, beside the state of the random numbers."""
+        return {}
 
-    def resume(self, state: dict[str, np.ndarray]) -> None:
+    def resume(self, state: dict[str, np.ndarray]) -> None:  # noqa: B027 -- most have no state
         """Go on from a checkpoint.
 
         Parameters
@@ -181,7 +188,7 @@ class Thermostat(Protocol):
         """
 
 
-class NoseHooverChain:
+class NoseHooverChain(Thermostat):
     """Velocity Verlet between half steps of ASE's Nosé-Hoover chain.
 
     ASE's own `NoseHooverChainNVT` counts three degrees of freedom for every atom, whatever is
@@ -226,14 +233,7 @@ class NoseHooverChain:
         chain._p_eta = self._eta_momenta * (temperature / self._temperature)  # noqa: SLF001
         return chain
 
-    def step(self, motion: Motion, temperature: float, forces: Forces) -> np.ndarray:
-        """Make a step; nothing has changed where `forces` raises.
-
-        Parameters
-        ----------
-        motion, temperature, forces
-            As for `Thermostat.step`.
-        """
+    def step(self, motion: Motion, temperature: float, forces: Forces) -> np.ndarray:  # noqa: D102
         chain, half = self._chain(temperature), 0.5 * self._timestep
         momenta = chain.integrate_nhc(motion.momenta.copy(), half)
         momenta += half * motion.forces
@@ -244,30 +244,21 @@ class NoseHooverChain:
         self._eta, self._eta_momenta = chain._eta, chain._p_eta  # noqa: SLF001
         return momenta
 
-    def energy(self) -> float:
-        """Return the chain's part of the energy that is conserved at constant temperature, eV."""
+    def energy(self) -> float:  # noqa: D102
         return float(self._chain(self._temperature).get_thermostat_energy())
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return what a continued run needs."""
+    def state(self) -> dict[str, np.ndarray]:  # noqa: D102
         return {
             "chain": np.array([self._eta, self._eta_momenta]),
             "chain_temperature": np.array(self._temperature),
         }
 
-    def resume(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from a checkpoint.
-
-        Parameters
-        ----------
-        state
-            What `state` gave.
-        """
+    def resume(self, state: dict[str, np.ndarray]) -> None:  # noqa: D102
         self._eta, self._eta_momenta = state["chain"]
         self._temperature = float(state["chain_temperature"])
 
 
-class LangevinBath:
+class LangevinBath(Thermostat):
     """ASE's Langevin dynamics, with noise that leaves the center of mass and fixed atoms alone.
 
     Parameters
@@ -305,14 +296,7 @@ class LangevinBath:
             **({"fixcm": False} if "fixcm" in known else {}),
         )
 
-    def step(self, motion: Motion, temperature: float, forces: Forces) -> np.ndarray:
-        """Make a step; the random numbers are as before where `forces` raises.
-
-        Parameters
-        ----------
-        motion, temperature, forces
-            As for `Thermostat.step`.
-        """
+    def step(self, motion: Motion, temperature: float, forces: Forces) -> np.ndarray:  # noqa: D102
         self._copy.set_positions(motion.positions, apply_constraint=False)
         self._copy.set_momenta(motion.momenta, apply_constraint=False)
         self._copy.calc = _Forces(motion, forces)
@@ -324,24 +308,6 @@ class LangevinBath:
             self._rng.bit_generator.state = before
             raise
         return self._copy.get_momenta()
-
-    def energy(self) -> float:
-        """Return no number: no energy is conserved."""
-        return float("nan")
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return what a continued run needs: nothing but the random numbers' state."""
-        return {}
-
-    def resume(self, state: dict[str, np.ndarray]) -> None:
-        """Go on; there is nothing to go on from.
-
-        Parameters
-        ----------
-        state
-            Empty.
-        """
-        del state
 
 
 class _Forces:

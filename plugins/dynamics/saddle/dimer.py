@@ -60,7 +60,8 @@ class Dimer(Optimizer):
     curvature, measured there, is negative, and by force and curvature the ridge is within 0.1 Å,
     which the tail of a dissociation is not. Rigid rotations of molecules and clusters count as no
     mode. Images are evaluated strictly one after the other, none twice, and after each step the
-    calculator holds the atoms' own energy and forces, as persistent drivers need.
+    calculator holds the atoms' own energy and forces, as persistent drivers need. The minima at
+    both sides of a saddle are found by `relax.connect_to_minima`.
 
     Parameters
     ----------

@@ -250,6 +250,8 @@ def propose(
     atoms: np.ndarray,
     radius: float,
     settings: TranslationSettings,
+    *,
+    climb: bool = True,
     sign: float = 1.0,
     apart: np.ndarray | None = None,
 ) -> Proposal:
@@ -271,6 +273,8 @@ def propose(
         Longest displacement of an atom, Å.
     settings
         Limits of the step.
+    climb
+        Whether the lowest eigenvector is climbed; False descends it too.
     sign
         Side of the lowest eigenvector to climb to when the gradient along it vanishes.
     apart
@@ -279,42 +283,15 @@ def propose(
     model.extend(gradient)
     values, vectors = model.eigen()
     parts = vectors.T @ (model.basis @ gradient)
-    climb = model.softest(apart)
     stiff = np.maximum(np.abs(values), settings.softest)
-    uphill = np.sign(parts[climb]) if abs(parts[climb]) > 1e-8 else sign
-    low, high = _climb_limits(model, gradient, atoms, climb, settings)
+    soft = model.softest(apart)
+    uphill = np.sign(parts[soft]) if abs(parts[soft]) > 1e-8 else sign
+    low, high = _climb_limits(model, gradient, atoms, soft, settings)
 
     def shifted(shift: float) -> tuple[np.ndarray, np.ndarray]:
         amounts = -parts / (stiff + shift)
-        amounts[climb] = uphill * np.clip(abs(amounts[climb]), low / (1.0 + shift), high)
-        return amounts, (vectors @ amounts) @ model.basis
-
-    amounts, step = _within(shifted, atoms, radius)
-    expected = (vectors @ (parts + values * amounts)) @ model.basis
-    return Proposal(step, expected)
-
-
-def descend(
-    model: SubspaceHessian,
-    gradient: np.ndarray,
-    atoms: np.ndarray,
-    radius: float,
-    settings: TranslationSettings,
-) -> Proposal:
-    """Return the step that descends along all modes.
-
-    Parameters
-    ----------
-    model, gradient, atoms, radius, settings
-        As for `propose`.
-    """
-    model.extend(gradient)
-    values, vectors = model.eigen()
-    parts = vectors.T @ (model.basis @ gradient)
-    stiff = np.maximum(np.abs(values), settings.softest)
-
-    def shifted(shift: float) -> tuple[np.ndarray, np.ndarray]:
-        amounts = -parts / (stiff + shift)
+        if climb:
+            amounts[soft] = uphill * np.clip(abs(amounts[soft]), low / (1.0 + shift), high)
         return amounts, (vectors @ amounts) @ model.basis
 
     amounts, step = _within(shifted, atoms, radius)
@@ -325,15 +302,15 @@ def _climb_limits(
     model: SubspaceHessian,
     gradient: np.ndarray,
     atoms: np.ndarray,
-    climb: int,
+    soft: int,
     settings: TranslationSettings,
 ) -> tuple[float, float]:
     values, vectors = model.eigen()
-    mode = vectors[:, climb] @ model.basis
+    mode = vectors[:, soft] @ model.basis
     across = largest_atom(gradient - (gradient @ mode) * mode, atoms)
     if across > settings.relax_force:
         return 0.0, settings.relax_climb
-    return (settings.min_climb if values[climb] > 0 else 0.0), np.inf
+    return (settings.min_climb if values[soft] > 0 else 0.0), np.inf
 
 
 def _within(

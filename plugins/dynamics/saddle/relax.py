@@ -13,8 +13,8 @@ from pescape.plugins.dynamics.saddle.hessian import (
     SubspaceHessian,
     TranslationSettings,
     adapted_radius,
-    descend,
     largest_atom,
+    propose,
 )
 from pescape.plugins.dynamics.surface import (
     FreeSpace,
@@ -78,7 +78,7 @@ def relax(
     energy, gradient = evaluate()
     calls, radius = 1, settings.first_step
     while largest_atom(gradient, owners) >= fmax and calls < steps:
-        proposal = descend(model, gradient, owners, radius, settings)
+        proposal = propose(model, gradient, owners, radius, settings, climb=False)
         before = atoms.get_positions()
         full = np.zeros(before.size)
         full[free] = proposal.step

@@ -14,7 +14,7 @@ from ase.io.lammpsdata import write_lammps_data
 from pescape.data.configurations import configuration_id
 from pescape.errors import TaskError
 from pescape.files import fingerprint
-from pescape.lammps_style.run import run_script
+from pescape.lammps_style.launcher import run_script
 from pescape.learning.outcomes import SNAPSHOTS_FILE, START_FILE, MDOutcome, risky_frames
 from pescape.tasks.store import Task
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.fits.task import Fitted
-    from pescape.lammps_style.run import LammpsRun
+    from pescape.lammps_style.launcher import LammpsRun
 
 
 _INPUT = """\

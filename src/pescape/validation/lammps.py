@@ -10,7 +10,7 @@ import numpy as np
 
 from pescape.calculators.potential import load
 from pescape.labelling import Reference
-from pescape.lammps_style.run import LOG_FILE, run_script
+from pescape.lammps_style.launcher import LOG_FILE, run_script
 from pescape.validation.property import PropertyError
 from pescape.validation.sources import PotentialFile
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pescape import lammps_style
-from pescape.lammps_style.python import embedded
+from pescape.lammps_style import python
 
 
 def test_the_names_of_the_input_lines_are_there():
@@ -31,6 +31,6 @@ def test_what_every_rank_imports_is_light(statement):
 
 
 def test_another_python_is_named(monkeypatch):
-    monkeypatch.setattr(embedded.sysconfig, "get_config_var", lambda _: ".cpython-399-x.so")
+    monkeypatch.setattr(python.sysconfig, "get_config_var", lambda _: ".cpython-399-x.so")
     with pytest.raises(ImportError, match=r"another Python .* embeds \(.cpython-399-x.so\)"):
-        embedded.load("MTP")
+        python.load("MTP")

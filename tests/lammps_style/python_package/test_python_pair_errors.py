@@ -13,8 +13,8 @@ python spoil input 0 here """
 def spoil():
   import numpy
   from mpi4py import MPI
-  from pescape.lammps_style import python_pair
-  session = next(reversed(python_pair._sessions.values()))
+  from pescape.lammps_style.python import pair
+  session = next(reversed(pair._sessions.values()))
   kernel = session.kernel
   class Spoilt:
     parameter_count = kernel.parameter_count

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from pescape.labelling import reference_from
-from pescape.lammps_style.run import LOG_FILE
+from pescape.lammps_style.launcher import LOG_FILE
 from pescape.validation.crystals import Crystal
 from pescape.validation.lammps import LammpsModel, lammps_model, run_lammps
 from pescape.validation.properties.heat.dynamics import (
