@@ -56,9 +56,9 @@ KINDS = {
 }
 #: How many neighbor elements a function of each kind names.
 NEIGHBORS = {kind: 0 if kind.endswith("W") else 1 if kind[1] == "2" else 2 for kind in KINDS}
-#: Kinds with powers of 1 + λ cos θ, and with windows of angles.
-ANGULAR = ("G4", "G5", "G4W")
-ANGLE_WINDOWS = ("C4", "C5", "C4W", "C5W")
+# Kinds with powers of 1 + λ cos θ, and with windows of angles.
+_ANGULAR = ("G4", "G5", "G4W")
+_ANGLE_WINDOWS = ("C4", "C5", "C4W", "C5W")
 
 #: Number of each kind of cut-off function: n2p2's, 9 for Amp's polynomial, then windows.
 CUTOFFS = {
@@ -195,9 +195,9 @@ class SymmetryFunction:
                 f"{self.kind} cannot have the cut-off {self.cutoff.kind!r}: windows belong to "
                 "compact functions, and to them alone"
             )
-        if self.kind in ANGULAR:
+        if self.kind in _ANGULAR:
             self._check_power()
-        if self.kind in ANGLE_WINDOWS:
+        if self.kind in _ANGLE_WINDOWS:
             self._check_angles()
 
     def __str__(self) -> str:
@@ -205,9 +205,9 @@ class SymmetryFunction:
         if not self.is_compact:
             parts.append(f"η = {self.eta:.4g}/Å²")
             parts += [f"r_s = {self.shift:.4g} Å"] if self.shift else []
-        if self.kind in ANGULAR:
+        if self.kind in _ANGULAR:
             parts.append(f"λ = {self.lambda_:g}, ζ = {self.zeta:g}")
-        if self.kind in ANGLE_WINDOWS:
+        if self.kind in _ANGLE_WINDOWS:
             parts.append("{:g}° to {:g}°".format(*self.angles))
         inner = f"{self.cutoff.parameter:g} to " if self.is_compact else ""
         return ", ".join([*parts, f"{self.cutoff.kind} {inner}{self.cutoff.radius:.4g} Å"])
@@ -282,7 +282,7 @@ def from_kernel_row(row: Sequence[float], species: Sequence[str]) -> SymmetryFun
     kind = KIND_NAMES[int(code)]
     cutoff = Cutoff(CUTOFF_NAMES[int(cutoff_code)], radius, parameter)
     names = tuple(species[int(index)] for index in neighbors if index >= 0)
-    if kind in ANGLE_WINDOWS:
+    if kind in _ANGLE_WINDOWS:
         return SymmetryFunction(kind, names, eta, cutoff, shift, angles=(first, second))
     return SymmetryFunction(kind, names, eta, cutoff, shift, first, second)
 
@@ -295,7 +295,7 @@ def angular_numbers(function: SymmetryFunction) -> tuple[float, float]:
     function
         The function.
     """
-    if function.kind in ANGLE_WINDOWS:
+    if function.kind in _ANGLE_WINDOWS:
         return function.angles
     return function.lambda_, function.zeta
 
@@ -356,10 +356,10 @@ def typical_value(function: SymmetryFunction, density: float = 0.05) -> float:
     for index in range(count):
         r = closest + (index + 0.5) * step
         total += 4 * math.pi * density * r**2 * _typical_decay(function, r) * step
-    if function.kind in ANGULAR:
+    if function.kind in _ANGULAR:
         # The mean of 2^(1-ζ) (1 + λ cos θ)^ζ over the sphere.
         return total**2 / (function.zeta + 1)
-    if function.kind in ANGLE_WINDOWS:
+    if function.kind in _ANGLE_WINDOWS:
         return 0.5 * total**2 * (function.angles[1] - function.angles[0]) / 360
     return total
 

@@ -2,9 +2,7 @@
 
 A fit needs G of every atom and dG/dR. Summed over the images of an atom in the cell, the
 derivatives take one block for each pair of a central atom and an atom of its configuration
-within reach, the central one included.
-
-Where symmetry functions and derivatives are kept: in memory, or in files mapped into it.
+within reach, the central one included. All of it is held in memory, or in files mapped into it.
 """
 
 from __future__ import annotations
@@ -34,17 +32,44 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
+    _Array = tuple[tuple[int, ...], type[np.floating[Any]]]
 
-
-#: How the derivatives are kept: single precision takes half the memory and time, and moves
-#: forces by about 1e-5 eV/Å.
-Precision = Literal["double", "single"]
-DTYPES = {"double": np.float64, "single": np.float32}
-
+# How the derivatives are kept: single precision takes half the memory and time, and moves
+# forces by about 1e-5 eV/Å.
+_DTYPES: dict[str, type[np.floating[Any]]] = {"double": np.float64, "single": np.float32}
+_CACHE_VERSION = b"1"
+_GB = 1e9
 # Derivatives by r_ij are made for about this many numbers at a time.
 _BLOCK_NUMBERS = 1_000_000
 # Voigt order xx yy zz yz xz xy.
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """Where symmetry functions and their derivatives are kept during a fit.
+
+    Parameters
+    ----------
+    folder
+        Files are left here and used again by fits to the same structures with the same symmetry
+        functions. None: nothing is left.
+    memory_limit
+        GB. Up to it the numbers are held in memory; beyond it they are read from memory-mapped
+        files in `folder` in every iteration, and without a folder the fit does not begin.
+    precision
+        Of the derivatives: "single" takes half the space.
+    """
+
+    folder: Path | str | None = None
+    memory_limit: float = 4.0
+    precision: Literal["double", "single"] = "double"
+
+    def __post_init__(self) -> None:
+        if self.precision not in _DTYPES:
+            raise ValueError(f"precision must be 'double' or 'single', not {self.precision!r}")
+        if not self.memory_limit >= 0.0:
+            raise ValueError(f"memory_limit must be a number of GB ≥ 0, not {self.memory_limit}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +100,6 @@ class Layout:
     first_block: Integers
     groups: Integers
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the tables: functions, derivatives and strains."""
-        n, m, D = len(self.atoms), len(self.centers), self.functions
-        return {"functions": (n, D), "derivatives": (m, 3, D), "strains": (n, 6, D)}
-
 
 @dataclass(frozen=True, eq=False)
 class Tables:
@@ -102,6 +122,97 @@ class Tables:
 
 
 @dataclass(frozen=True, eq=False)
+class Features:
+    """Symmetry functions and derivatives of a data set, by element.
+
+    Parameters
+    ----------
+    layouts, tables
+        What the rows are, and the numbers.
+    size
+        Bytes.
+    folder
+        Where the files lie; None: nowhere.
+    mapped
+        Whether the numbers are read from files rather than held in memory.
+    """
+
+    layouts: tuple[Layout, ...]
+    tables: tuple[Tables, ...]
+    size: int
+    folder: Path | None
+    mapped: bool
+
+
+def features(
+    potential: BPNNPotential,
+    data: TrainingSet,
+    settings: CacheSettings | None = None,
+    *,
+    threads: int = 1,
+    report: Callable[[str], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Features:
+    """Compute the symmetry functions of a data set and their derivatives, or find them.
+
+    Parameters
+    ----------
+    potential
+        Whose functions are meant; it need not be trained.
+    data
+        With neighbors up to the potential's cut-off.
+    settings
+        Where to keep the result.
+    threads
+        OpenMP threads.
+    report
+        Called with a line of text about what is kept where, if there is something to know.
+    on_progress
+        Called with the number of configurations done.
+
+    Raises
+    ------
+    ValueError
+        The result exceeds the memory limit and there is no folder for it.
+    """
+    settings = settings or CacheSettings()
+    pairs, found = _layouts(potential, data)
+    arrays = [_arrays(layout, settings) for layout in found]
+    size = sum(
+        math.prod(shape) * np.dtype(dtype).itemsize
+        for one in arrays
+        for shape, dtype in one.values()
+    )
+    large = size > settings.memory_limit * _GB
+    if large and settings.folder is None:
+        raise ValueError(
+            f"symmetry functions and derivatives take {size / _GB:.2f} GB, more than the memory "
+            f"limit of {settings.memory_limit:g} GB: name a cache folder to keep them in files, "
+            "raise the limit, or use single precision (half the space)"
+        )
+
+    def compute(tables: Sequence[Tables]) -> None:
+        _fill(potential, data, pairs, found, tables, threads, on_progress)
+
+    if settings.folder is None:
+        tables = tuple(
+            Tables(**{name: np.empty(*array) for name, array in one.items()}) for one in arrays
+        )
+        compute(tables)
+        return Features(found, tables, size, None, mapped=False)
+    folder = Path(settings.folder) / _fingerprint(potential, data, settings)
+    if not folder.is_dir():
+        _write_folder(folder, arrays, compute)
+    if large and report is not None:
+        report(
+            f"symmetry functions and derivatives take {size / _GB:.2f} GB, more than the memory "
+            f"limit of {settings.memory_limit:g} GB: they are read from {folder} in every iteration"
+        )
+    tables = tuple(_opened(folder, k, one, large) for k, one in enumerate(arrays))
+    return Features(found, tables, size, folder, mapped=large)
+
+
+@dataclass(frozen=True, eq=False)
 class _Pairs:
     """Neighbour lists sorted by neighbor, and the sums over images that they make."""
 
@@ -112,16 +223,8 @@ class _Pairs:
     moved: Integers
 
 
-def layouts(potential: BPNNPotential, data: TrainingSet) -> tuple[_Pairs, tuple[Layout, ...]]:
-    """Return what the tables of all elements hold, and the neighbor lists sorted for them.
-
-    Parameters
-    ----------
-    potential
-        Whose functions are meant.
-    data
-        With neighbors up to the potential's cut-off.
-    """
+def _layouts(potential: BPNNPotential, data: TrainingSet) -> tuple[_Pairs, tuple[Layout, ...]]:
+    """Return the neighbor lists sorted for the tables, and what these hold for each element."""
     pairs = _sorted_pairs(data)
     species = data.species[pairs.centers]
     found = []
@@ -162,33 +265,16 @@ def _sorted_pairs(data: TrainingSet) -> _Pairs:
     return _Pairs(geometry, data.offsets, counts, groups // count, groups % count)
 
 
-def fill(
+def _fill(
     potential: BPNNPotential,
     data: TrainingSet,
     pairs: _Pairs,
     found: Sequence[Layout],
     tables: Sequence[Tables],
-    *,
-    threads: int = 1,
-    on_progress: Callable[[int], None] | None = None,
+    threads: int,
+    on_progress: Callable[[int], None] | None,
 ) -> None:
-    """Compute symmetry functions and derivatives into tables.
-
-    Parameters
-    ----------
-    potential
-        Its symmetry functions are used.
-    data
-        The configurations.
-    pairs, found
-        From `layouts`.
-    tables
-        One of each element, to be filled.
-    threads
-        OpenMP threads.
-    on_progress
-        Called with the number of configurations done.
-    """
+    """Compute symmetry functions and derivatives into the tables of all elements."""
     functions = {s: e.functions for s, e in zip(potential.species, potential.elements, strict=True)}
     kernel = SymmetryFunctions(potential.species, functions).potential.kernel()
     widest = max(layout.functions for layout in found)
@@ -280,159 +366,29 @@ def _strains(part: tuple[NDArray[Any], ...], by_pair: Floats) -> Floats:
     return strains
 
 
-_VERSION = b"1"
-_GB = 1e9
+def _arrays(layout: Layout, settings: CacheSettings) -> dict[str, _Array]:
+    """Return shapes and types of the tables of an element."""
+    n, m, D = len(layout.atoms), len(layout.centers), layout.functions
+    kept = _DTYPES[settings.precision]
+    return {
+        "functions": ((n, D), np.float64),
+        "derivatives": ((m, 3, D), kept),
+        "strains": ((n, 6, D), kept),
+    }
 
 
-@dataclass(frozen=True)
-class CacheSettings:
-    """Where symmetry functions and their derivatives are kept during a fit.
-
-    Parameters
-    ----------
-    folder
-        Files are left here and used again by fits to the same structures with the same symmetry
-        functions. None: nothing is left.
-    memory_limit
-        GB. Up to it the numbers are held in memory; beyond it they are read from memory-mapped
-        files in `folder` in every iteration, and without a folder the fit does not begin.
-    precision
-        Of the derivatives: "single" takes half the space.
-    """
-
-    folder: Path | str | None = None
-    memory_limit: float = 4.0
-    precision: Precision = "double"
-
-    def __post_init__(self) -> None:
-        if self.precision not in DTYPES:
-            raise ValueError(f"precision must be 'double' or 'single', not {self.precision!r}")
-        if not self.memory_limit >= 0.0:
-            raise ValueError(f"memory_limit must be a number of GB ≥ 0, not {self.memory_limit}")
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Symmetry functions and derivatives of a data set, by element.
-
-    Parameters
-    ----------
-    layouts, tables
-        What the rows are, and the numbers.
-    size
-        Bytes.
-    folder
-        Where the files lie; None: nowhere.
-    mapped
-        Whether the numbers are read from files rather than held in memory.
-    """
-
-    layouts: tuple[Layout, ...]
-    tables: tuple[Tables, ...]
-    size: int
-    folder: Path | None
-    mapped: bool
-
-
-def features(
-    potential: BPNNPotential,
-    data: TrainingSet,
-    settings: CacheSettings | None = None,
-    *,
-    threads: int = 1,
-    report: Callable[[str], None] | None = None,
-    on_progress: Callable[[int], None] | None = None,
-) -> Features:
-    """Compute the symmetry functions of a data set and their derivatives, or find them.
-
-    Parameters
-    ----------
-    potential
-        Whose functions are meant; it need not be trained.
-    data
-        With neighbors up to the potential's cut-off.
-    settings
-        Where to keep the result.
-    threads
-        OpenMP threads.
-    report
-        Called with a line of text about what is kept where, if there is something to know.
-    on_progress
-        Called with the number of configurations done.
-
-    Raises
-    ------
-    ValueError
-        The result exceeds the memory limit and there is no folder for it.
-    """
-    settings = settings or CacheSettings()
-    pairs, found = layouts(potential, data)
-    size = _size(found, settings)
-    large = size > settings.memory_limit * _GB
-    if large and settings.folder is None:
-        raise ValueError(
-            f"symmetry functions and derivatives take {size / _GB:.2f} GB, more than the memory "
-            f"limit of {settings.memory_limit:g} GB: name a cache folder to keep them in files, "
-            "raise the limit, or use single precision (half the space)"
-        )
-
-    def compute(tables: Sequence[Tables]) -> None:
-        fill(potential, data, pairs, found, tables, threads=threads, on_progress=on_progress)
-
-    if settings.folder is None:
-        tables = tuple(_empty(layout, settings) for layout in found)
-        compute(tables)
-        return Features(found, tables, size, None, mapped=False)
-    folder = Path(settings.folder) / _fingerprint(potential, data, settings)
-    if not folder.is_dir():
-        _make(folder, found, settings, compute)
-    if large and report is not None:
-        report(
-            f"symmetry functions and derivatives take {size / _GB:.2f} GB, more than the memory "
-            f"limit of {settings.memory_limit:g} GB: they are read from {folder} in every iteration"
-        )
-    tables = tuple(_opened(folder, k, layout, settings, large) for k, layout in enumerate(found))
-    return Features(found, tables, size, folder, mapped=large)
-
-
-def _dtypes(settings: CacheSettings) -> dict[str, Any]:
-    kept = DTYPES[settings.precision]
-    return {"functions": np.float64, "derivatives": kept, "strains": kept}
-
-
-def _size(found: Sequence[Layout], settings: CacheSettings) -> int:
-    dtypes = _dtypes(settings)
-    return sum(
-        int(np.prod(shape)) * np.dtype(dtypes[name]).itemsize
-        for layout in found
-        for name, shape in layout.shapes().items()
-    )
-
-
-def _empty(layout: Layout, settings: CacheSettings) -> Tables:
-    dtypes = _dtypes(settings)
-    return Tables(**{k: np.empty(shape, dtypes[k]) for k, shape in layout.shapes().items()})
-
-
-def _make(
+def _write_folder(
     folder: Path,
-    found: Sequence[Layout],
-    settings: CacheSettings,
+    arrays: Sequence[dict[str, _Array]],
     compute: Callable[[Sequence[Tables]], None],
 ) -> None:
     """Write the files into a folder that appears when all are whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
     try:
-        dtypes = _dtypes(settings)
         tables = [
-            Tables(
-                **{
-                    name: _created(temporary / f"{k}-{name}.npy", shape, dtypes[name])
-                    for name, shape in layout.shapes().items()
-                }
-            )
-            for k, layout in enumerate(found)
+            Tables(**{k: _created(temporary / f"{n}-{k}.npy", *array) for k, array in one.items()})
+            for n, one in enumerate(arrays)
         ]
         compute(tables)
         for table in tables:
@@ -452,26 +408,24 @@ def _created(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:  #
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
 
-def _opened(
-    folder: Path, number: int, layout: Layout, settings: CacheSettings, mapped: bool
-) -> Tables:
-    dtypes, arrays = _dtypes(settings), {}
-    for name, shape in layout.shapes().items():
+def _opened(folder: Path, number: int, arrays: dict[str, _Array], mapped: bool) -> Tables:
+    found = {}
+    for name, (shape, dtype) in arrays.items():
         path = folder / f"{number}-{name}.npy"
         mode: Any = "r" if mapped and 0 not in shape else None
         try:
             array = np.load(path, mmap_mode=mode, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(f"{path} is damaged ({error}): remove the folder {folder}") from error
-        if array.shape != shape or array.dtype != dtypes[name]:
+        if array.shape != shape or array.dtype != dtype:
             raise ValueError(f"{path} does not fit the data: remove the folder {folder}")
-        arrays[name] = array
-    return Tables(**arrays)
+        found[name] = array
+    return Tables(**found)
 
 
 def _fingerprint(potential: BPNNPotential, data: TrainingSet, settings: CacheSettings) -> str:
-    """Tell what the numbers depend on from anything else."""
-    digest = hashlib.sha256(_VERSION)
+    """Return a fingerprint of what the numbers depend on."""
+    digest = hashlib.sha256(_CACHE_VERSION)
     digest.update(f"{settings.precision} {potential.species}".encode())
     for element in potential.elements:
         rows = [kernel_row(function, potential.species) for function in element.functions]

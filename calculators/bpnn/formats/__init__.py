@@ -16,7 +16,7 @@ from pescape.calculators.bpnn.formats.common import Format, shortened
 if TYPE_CHECKING:
     from os import PathLike
 
-    from pescape.calculators.bpnn.network import BPNNData
+    from pescape.calculators.bpnn.data import BPNNData
 
 FORMATS = (own.FORMAT, amp.FORMAT, simple_nn.FORMAT, n2p2.FORMAT)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pescape.calculators.bpnn.network import BPNNData
+    from pescape.calculators.bpnn.data import BPNNData
 
     Floats = NDArray[np.float64]
 

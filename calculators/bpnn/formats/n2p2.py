@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import atomic_numbers
 
+from pescape.calculators.bpnn.data import BPNNData, Normalization, Units, checked_species
 from pescape.calculators.bpnn.formats.common import Format, Lines, decoded, shortened
 from pescape.calculators.bpnn.formats.n2p2_input import (
     ACTIVATIONS,
@@ -25,15 +26,7 @@ from pescape.calculators.bpnn.formats.n2p2_input import (
     sorting_key,
 )
 from pescape.calculators.bpnn.formats.n2p2_writing import SCALING, weights_name, write_folder
-from pescape.calculators.bpnn.network import (
-    BPNNData,
-    ElementModel,
-    Layer,
-    Normalization,
-    Scaling,
-    Units,
-    checked_species,
-)
+from pescape.calculators.bpnn.network import ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction
 
 if TYPE_CHECKING:
@@ -109,7 +102,7 @@ def _species(settings: Settings) -> tuple[str, ...]:
     count = len(words)
     if settings.has("number_of_elements"):
         where, given = settings.one("number_of_elements")
-        count = settings.integer(given[0], "number_of_elements", where, 1)
+        count = settings.line(where).integer(given[0], "number_of_elements", 1)
     if len(words) != count:
         settings.fail(f"{count} elements expected, found {len(words)}", number)
     try:
@@ -158,7 +151,7 @@ def _atom_energies(settings: Settings, species: tuple[str, ...]) -> dict[str, fl
                 f"atom_energy needs a number for one of the elements {' '.join(species)}, once",
                 number,
             )
-        energies[words[0]] = settings.real(words[1], "atom_energy", number)
+        energies[words[0]] = settings.line(number).real(words[1], "atom_energy")
     return energies
 
 
@@ -222,13 +215,13 @@ def _shape(
 ) -> list[tuple[int, int, str]]:
     """Return inputs, outputs and activation of every layer."""
     number, words = _of_element(settings, "hidden_layers", name)
-    hidden = settings.integer(words[0], "the number of hidden layers", number)
+    hidden = settings.line(number).integer(words[0], "the number of hidden layers")
     sizes = []
     if hidden:
         number, words = _of_element(settings, "nodes", name)
         if len(words) != hidden:
             settings.fail(f"{hidden} numbers of nodes expected, found {len(words)}", number)
-        sizes = [settings.integer(word, "the number of nodes", number, 1) for word in words]
+        sizes = [settings.line(number).integer(word, "the number of nodes", 1) for word in words]
     number, letters = _of_element(settings, "activation", name)
     if len(letters) not in (hidden, hidden + 1):
         settings.fail(f"{hidden + 1} activations expected, found {len(letters)}", number)

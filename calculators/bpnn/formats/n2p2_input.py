@@ -121,35 +121,15 @@ class Settings:
             self.fail(f"{keyword} needs a value", number)
         return number, words
 
-    def real(self, word: str, what: str, number: int) -> float:
-        """Return a finite number that stands in a line.
+    def line(self, number: int) -> Lines:
+        """Return a reader of words whose errors name a line.
 
         Parameters
         ----------
-        word
-            The number as text.
-        what
-            What errors call it.
         number
             Of the line.
         """
-        return self._reader(number).real(word, what)
-
-    def integer(self, word: str, what: str, number: int, least: int = 0) -> int:
-        """Return a whole number that stands in a line.
-
-        Parameters
-        ----------
-        word
-            The number as text.
-        what
-            What errors call it.
-        number
-            Of the line.
-        least
-            Lowest value allowed.
-        """
-        return self._reader(number).integer(word, what, least)
+        return Lines("", str(self.path), number)
 
     def number(self, keyword: str, default: float | None = None) -> float:
         """Return the number behind a keyword.
@@ -164,10 +144,7 @@ class Settings:
         if default is not None and keyword not in self.lines:
             return default
         number, words = self.one(keyword)
-        return self.real(words[0], keyword, number)
-
-    def _reader(self, number: int) -> Lines:
-        return Lines("", str(self.path), number)
+        return self.line(number).real(words[0], keyword)
 
 
 def read_settings(path: Path) -> Settings:
@@ -186,8 +163,8 @@ def read_settings(path: Path) -> Settings:
             if len(words) != 4:
                 settings.fail("the comment on units must be 'length X energy Y'", number)
             settings.units = (
-                settings.real(words[1], "the unit of length", number),
-                settings.real(words[3], "the unit of energy", number),
+                settings.line(number).real(words[1], "the unit of length"),
+                settings.line(number).real(words[3], "the unit of energy"),
             )
         words = line.partition("#")[0].split()
         if not words:
@@ -216,12 +193,12 @@ def read_cutoff(settings: Settings) -> tuple[str, float]:
         Of the folder.
     """
     number, words = settings.one("cutoff_type")
-    code = settings.integer(words[0], "the cut-off type", number)
+    code = settings.line(number).integer(words[0], "the cut-off type")
     if code not in _CUTOFF_KINDS:
         settings.fail(f"the cut-off type must be 0 to 8, not {code}", number)
     alpha = 0.0
     if len(words) > 1:
-        alpha = settings.real(words[1], "the inner fraction of the cut-off", number)
+        alpha = settings.line(number).real(words[1], "the inner fraction of the cut-off")
     elif settings.has("cutoff_alpha"):
         alpha = settings.number("cutoff_alpha")
     if not 0 <= alpha < 1:
@@ -262,7 +239,7 @@ def parse_function(
     cutoff_kind, alpha
         Kind and inner fraction of all cut-off functions but windows.
     """
-    code = settings.integer(words[0], "the kind of a symmetry function", number)
+    code = settings.line(number).integer(words[0], "the kind of a symmetry function")
     if code not in KIND_NAMES:
         known = ", ".join(map(str, KIND_NAMES))
         settings.fail(f"symmetry functions of kind {code} cannot be read, only {known}", number)
@@ -282,7 +259,7 @@ def parse_function(
     if form is not None and form not in _FORMS:
         settings.fail(f"the window {shortened(form)!r} is none of {', '.join(_FORMS)}", number)
     numbers: dict[str, Any] = {
-        name: settings.real(word, name.rstrip("_"), number) for name, word in given.items()
+        name: settings.line(number).real(word, name.rstrip("_")) for name, word in given.items()
     }
     try:
         if form is None:

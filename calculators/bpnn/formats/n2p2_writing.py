@@ -12,10 +12,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import os
+import secrets
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,10 +33,12 @@ from pescape.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from pescape.calculators.bpnn.network import BPNNData, ElementModel, Units
+    from pescape.calculators.bpnn.data import BPNNData, Units
+    from pescape.calculators.bpnn.network import ElementModel
 
     Floats = NDArray[np.float64]
 
@@ -86,13 +86,11 @@ def write_folder(folder: Path, potential: BPNNData) -> None:
         raise FileExistsError(f"{folder} is there already: give the name of a new folder")
     files = _files(potential)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    temporary.mkdir()
     try:
         for name, text in files.items():
             write_atomically(temporary / name, text.encode())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o777 & ~mask)
         temporary.replace(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

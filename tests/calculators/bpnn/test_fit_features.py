@@ -91,7 +91,7 @@ def test_files_hold_what_memory_does_and_are_used_again(potential, data, tmp_pat
     def fail(*_, **__):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("pescape.calculators.bpnn.fit.features.fill", fail)
+    monkeypatch.setattr("pescape.calculators.bpnn.fit.features._fill", fail)
     again = features(potential, data, CacheSettings(tmp_path))
     assert not again.mapped
     for one, two, three in zip(*map(tables_of, (held, mapped, again)), strict=True):
@@ -118,7 +118,7 @@ def test_a_computation_cut_short_leaves_nothing(potential, data, tmp_path, monke
     def fail(*_, **__):
         raise RuntimeError("killed")
 
-    monkeypatch.setattr("pescape.calculators.bpnn.fit.features.fill", fail)
+    monkeypatch.setattr("pescape.calculators.bpnn.fit.features._fill", fail)
     with pytest.raises(RuntimeError, match="killed"):
         features(potential, data, CacheSettings(tmp_path))
     assert not list(tmp_path.iterdir())

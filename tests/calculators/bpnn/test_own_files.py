@@ -4,7 +4,7 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape.calculators.bpnn import BPNNPotential, Scaling
-from pescape.calculators.bpnn.network import Normalization, Units
+from pescape.calculators.bpnn.data import Normalization, Units
 from pescape.calculators.doptimality.active_set import ActiveSet
 
 

@@ -15,8 +15,8 @@ from pescape.calculators.bpnn import (
     SymmetryFunction,
     waters_rondinelli_functions,
 )
+from pescape.calculators.bpnn.data import Units
 from pescape.calculators.bpnn.formats.n2p2_writing import shortest_before
-from pescape.calculators.bpnn.network import Units
 from pescape.calculators.doptimality.active_set import ActiveSet
 
 

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.units import Bohr, Hartree
 
-from pescape.calculators.bpnn.network import Units
+from pescape.calculators.bpnn.data import Units
 from pescape.calculators.neighbors import neighbors
 
 if TYPE_CHECKING:
