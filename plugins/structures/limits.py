@@ -166,7 +166,7 @@ def force_energy_limits(
     Returns
     -------
     EnergyForceLimits
-        `pescape.figures.limits` draws them; `violations` and `split_by_limits` filter data sets.
+        `pescape.figures.sampling` draws them; `violations` and `split_by_limits` filter data sets.
     """
     chosen = sorted(set(elements), key=list(elements).index)
     unknown = [element for element in chosen if element not in atomic_numbers]

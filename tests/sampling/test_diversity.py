@@ -12,12 +12,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from pescape.errors import DataError
 from pescape.figures.sampling import draw_diversity
 from pescape.sampling.diversity import measure_diversity
-from pescape.sampling.diversity.data import (
-    InfoKeys,
-    equal_call_masks,
-    moment_descriptors,
-    sampled_sets,
-)
+from pescape.sampling.diversity.axes import moment_descriptors
+from pescape.sampling.diversity.data import InfoKeys, equal_call_masks, sampled_sets
 from pescape.sampling.diversity.results import DiversitySettings
 
 KEYS = InfoKeys("run", ("start",), "calls", "seed", "reference")

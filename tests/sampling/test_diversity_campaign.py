@@ -2,7 +2,8 @@
 
 from pescape.data.configurations import read_configurations
 from pescape.sampling.diversity import measure_diversity
-from pescape.sampling.diversity.data import paper_descriptors, sampled_sets
+from pescape.sampling.diversity.axes import waters_rondinelli_descriptors
+from pescape.sampling.diversity.data import sampled_sets
 from pescape.sampling.diversity.results import KINDS, DiversitySettings
 
 
@@ -25,7 +26,10 @@ def test_images_of_campaigns_know_all_that_a_comparison_needs(tmp_path, tiny, wr
         assert one.energies is not None
         assert -1.0 < one.energies.min() < one.energies.max() < 5.0
     found = measure_diversity(
-        sets, paper_descriptors(["Cu"], cutoff=5.0), "md", DiversitySettings(resamples=10, bins=2)
+        sets,
+        waters_rondinelli_descriptors(["Cu"], cutoff=5.0),
+        "md",
+        DiversitySettings(resamples=10, bins=2),
     )
     assert found.resampled == "starts"
     assert [one.kind for one in found.comparisons][:2] == list(KINDS[:2])

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pescape.cli.app import build_app
 from pescape.data.configurations import write_configurations
 from pescape.errors import DataError
-from pescape.sampling.diversity.data import paper_descriptors
+from pescape.sampling.diversity.axes import waters_rondinelli_descriptors
 
 
 def images(sampler, width, seed):
@@ -78,7 +78,7 @@ def test_one_data_set_alone_or_half_named_files_get_one_clear_error(tmp_path):
 
 
 def test_the_papers_descriptors_are_136_for_two_elements_and_do_not_change_under_rotation():
-    describe = paper_descriptors(["Cu", "Au"], cutoff=5.0)
+    describe = waters_rondinelli_descriptors(["Cu", "Au"], cutoff=5.0)
     atoms = bulk("Cu", cubic=True)
     atoms.numbers[1] = 79
     atoms.rattle(0.1, seed=1)

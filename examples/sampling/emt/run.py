@@ -26,7 +26,8 @@ from pescape.figures.sampling import draw_diversity
 from pescape.files import write_json
 from pescape.sampling import SampleConfig, sample
 from pescape.sampling.diversity import measure_diversity
-from pescape.sampling.diversity.data import moment_descriptors, paper_descriptors, sampled_sets
+from pescape.sampling.diversity.axes import moment_descriptors, waters_rondinelli_descriptors
+from pescape.sampling.diversity.data import sampled_sets
 from pescape.sampling.diversity.results import Diversity, DiversitySettings
 
 HERE = Path(__file__).parent
@@ -57,7 +58,7 @@ def diversities(images: dict[str, dict[str, list[Atoms]]]) -> tuple[Diversity, D
     names = list(images["train"])
     sets = sampled_sets({name: images["train"][name] + images["test"][name] for name in names})
     elements = species_of([atoms for one in sets for atoms in one.frames])
-    by_paper = measure_diversity(sets, paper_descriptors(elements), "md")
+    by_paper = measure_diversity(sets, waters_rondinelli_descriptors(elements), "md")
     moments = moment_descriptors(elements, cutoff=5.0, min_dist=1.5)
     settings = DiversitySettings(scaling="deviation", resamples=100)
     return by_paper, measure_diversity(sets, moments, "md", settings)

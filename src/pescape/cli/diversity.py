@@ -96,11 +96,14 @@ def _descriptors(
 
     from pescape.data.configurations import species_of
     from pescape.plugins.structures import shortest_distance
-    from pescape.sampling.diversity.data import moment_descriptors, paper_descriptors
+    from pescape.sampling.diversity.axes import (
+        moment_descriptors,
+        waters_rondinelli_descriptors,
+    )
 
     frames = [atoms for some in read.values() for atoms in some]
     if kind == "paper":
-        return paper_descriptors(species_of(frames), cutoff=cutoff)
+        return waters_rondinelli_descriptors(species_of(frames), cutoff=cutoff)
     shortest = min(shortest_distance(atoms) for atoms in frames)
     least = math.floor(10.0 * shortest) / 10.0 if math.isfinite(shortest) else 1.0
     return moment_descriptors(species_of(frames), cutoff=cutoff, min_dist=least)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from pescape.sampling.campaign import SampleResult
     from pescape.sampling.config import SampleConfig
-    from pescape.sampling.plan import Plan, Planned
-    from pescape.sampling.sets import Record
-    from pescape.sampling.trajectory import Outcome
+    from pescape.sampling.plan import Plan, PlannedTrajectory
+    from pescape.sampling.sets import TrajectoryRecord
+    from pescape.sampling.trajectory import TrajectoryOutcome
 
 #: Most rows of a table, and what the progress bar takes of the terminal's width.
 _ROWS, _BAR = 40, 56
@@ -121,7 +121,7 @@ def _sample_with_progress(
                 now = ", ".join(f"{title}: {calls}" for title, calls in sorted(running.items()))
                 bar.update(shown, note=f"[dim]{now[: max(0, console.width - _BAR)]}[/]")
 
-            def trajectory(self, planned: Planned, outcome: Outcome) -> None:
+            def trajectory(self, planned: PlannedTrajectory, outcome: TrajectoryOutcome) -> None:
                 console.print(_sentence(planned, outcome), highlight=False, soft_wrap=True)
 
         return run(
@@ -134,7 +134,7 @@ def _sample_with_progress(
         )
 
 
-def _sentence(planned: Planned, outcome: Outcome) -> str:
+def _sentence(planned: PlannedTrajectory, outcome: TrajectoryOutcome) -> str:
     replayed = f", {outcome.replayed} of them before" if outcome.replayed else ""
     calls = outcome.relaxation_calls + outcome.sampling_calls
     head = f"[bold]{planned.title}[/]: "
@@ -142,7 +142,7 @@ def _sentence(planned: Planned, outcome: Outcome) -> str:
     return f"{head}[{colour}]{outcome.message}[/]; {calls} force calls{replayed}"
 
 
-def _print_records(records: Sequence[Record]) -> None:
+def _print_records(records: Sequence[TrajectoryRecord]) -> None:
     """Print the trajectories; if many, those that are complete in one line."""
     from pescape.cli.output import say, table
 
@@ -233,18 +233,18 @@ def _describe(settings: SampleConfig, plan: Plan, folder: Path) -> None:
 def _print_progress(plan: Plan, folder: Path) -> None:
     from pescape.cli.output import say, table
     from pescape.sampling.campaign import read_progress
-    from pescape.sampling.plan import most_calls
 
     found = read_progress(plan, folder.resolve())
     rows = []
     for planned, outcome, calls in found:
         if planned.task is None:
-            state, most = "cannot be built", 0
+            state = "cannot be built"
+        elif outcome is not None:
+            state = outcome.kind
         else:
-            state = "not begun" if not calls else "not finished"
-            state, most = (outcome.kind if outcome else state), most_calls(planned)
+            state = "not finished" if calls else "not begun"
         start = f"{planned.start.builder} {planned.start.index}"
-        rows.append((start, planned.name, state, calls, most))
+        rows.append((start, planned.name, state, calls, planned.max_calls))
     columns = ["start", "sampler", "state", "force\ncalls", "at\nmost"]
     if len(rows) <= _ROWS:
         table(str(folder), columns, rows)

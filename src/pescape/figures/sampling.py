@@ -1,4 +1,4 @@
-"""Figures of sampling: a campaign, and the diversity of its data sets."""
+"""Figures of sampling: the limits of images, a campaign, the diversity of its data sets."""
 
 from __future__ import annotations
 
@@ -6,28 +6,86 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pescape.figures.style import COLORS, INK, figure_file
+from pescape.figures.style import BLUE, COLORS, GREEN, GREY, INK, ORANGE, figure_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
+    from pescape.plugins.structures.limits import EnergyForceLimits, PairLimits
     from pescape.sampling.diversity.axes import ElementAxes
     from pescape.sampling.diversity.results import Comparison, Diversity
-    from pescape.sampling.sets import Gathered, Limits
+    from pescape.sampling.sets import Limits, TrajectoryImages
 
 
 # Lines of builders.
 _LINES: tuple[str | tuple[int, tuple[int, int]], ...] = ("-", (0, (4, 1)), ":", "-.")
+# Colors of pairs of elements.
+_PAIR_COLORS = (
+    *(BLUE, ORANGE, GREEN, "#9a5fb5", "#b23b3b"),
+    *("#6b7280", "#c2a12b", "#2aa5a0", "#d46a9f", "#7a5230"),
+)
 # Colors of data sets, of which the baseline is grey, and of lines behind them.
 _SET_COLORS = ("#8a929c", *COLORS)
 _PALE = "#7b828c"
 
 
+def draw_limits(figure: Figure, limits: EnergyForceLimits) -> None:
+    """Draw energy against distance of pairs of atoms and, beside it, energy against force.
+
+    Dashed lines lead from the height on each pair's wall to the force there.
+
+    Parameters
+    ----------
+    figure
+        Empty.
+    limits
+        From `force_energy_limits`.
+    """
+    wells, beak = figure.subplots(1, 2, sharey=True)
+    bound = [pair for pair in limits.pairs if pair.binding_energy is not None]
+    for index, pair in enumerate(bound):
+        _draw_pair(wells, beak, pair, _PAIR_COLORS[index % len(_PAIR_COLORS)])
+    depths = [pair.binding_energy or 0.0 for pair in bound] or [1.0]
+    forces = [pair.force_limit for pair in bound if pair.force_limit is not None] or [1.0]
+    wells.set_ylim(-1.15 * max(depths), 1.5 * max(limits.multiple - 1.0, 0.3) * max(depths))
+    wells.set_xlim(0.4, 2.5)
+    beak.set_xlim(-0.02 * max(forces), 1.25 * max(forces))
+    wells.set_xlabel("Distance / equilibrium distance")
+    wells.set_ylabel("Energy relative to isolated atoms (eV)")
+    beak.set_xlabel("Magnitude of the force (eV/Å)")
+    if bound:
+        figure.legend(loc="outside right upper")
+    for axes in (wells, beak):
+        axes.axhline(0.0, color=GREY, lw=0.8, zorder=0)
+
+
+def _draw_pair(wells: Axes, beak: Axes, pair: PairLimits, color: str) -> None:
+    from scipy.interpolate import CubicHermiteSpline
+
+    curve = CubicHermiteSpline(pair.distances, pair.energies, -np.array(pair.forces))
+    fine = np.linspace(pair.distances[0], pair.distances[-1], 1000)
+    equilibrium, depth = pair.equilibrium_distance or 1.0, pair.binding_energy or 0.0
+    label = f"{pair.name}  {depth:.2f} eV, {equilibrium:.3f} Å"
+    if pair.force_limit is not None:
+        label += f", {pair.force_limit:.1f} eV/Å"
+    wells.plot(fine / equilibrium, curve(fine), color=color, lw=1.5, label=label)
+    beak.plot(np.abs(curve.derivative()(fine)), curve(fine), color=color, lw=1.5)
+    if pair.force_limit is None or pair.energy_limit is None or pair.distance_limit is None:
+        return
+    height, force = pair.energy_limit, pair.force_limit
+    for axes, across, up in (
+        (wells, [pair.distance_limit / equilibrium, 2.5], [height, height]),
+        (beak, [0.0, force, force], [height, height, -depth]),
+    ):
+        axes.plot(across, up, color=color, lw=0.9, ls="--")
+
+
 def draw_sample(
-    gathered: Sequence[Gathered], path: Path | str, *, limits: Limits | None = None
+    gathered: Sequence[TrajectoryImages], path: Path | str, *, limits: Limits | None = None
 ) -> None:
     """Draw how energies went, and what the data sets hold; crosses are early ends.
 
@@ -61,10 +119,10 @@ def draw_sample(
 
 
 def _draw_walks(
-    axes: Axes, gathered: Sequence[Gathered], builders: Sequence[str], color: str
+    axes: Axes, gathered: Sequence[TrajectoryImages], builders: Sequence[str], color: str
 ) -> None:
     """Draw the energy of every trajectory of a sampler against the force calls."""
-    axes.axhline(0.0, color="#b9bec6", lw=0.8, zorder=0)
+    axes.axhline(0.0, color=GREY, lw=0.8, zorder=0)
     for one in gathered:
         if not one.heights:
             continue
@@ -78,7 +136,7 @@ def _draw_walks(
 def _draw_sets(
     energies: Axes,
     forces: Axes,
-    gathered: Sequence[Gathered],
+    gathered: Sequence[TrajectoryImages],
     samplers: Sequence[str],
     limits: Limits | None,
 ) -> None:

@@ -57,13 +57,24 @@ class Start:
 
 
 @dataclass(frozen=True, eq=False)
-class Planned:
-    """One trajectory of the plan; without a task where its start could not be built."""
+class PlannedTrajectory:
+    """One trajectory of the plan.
+
+    Parameters
+    ----------
+    start, sampler, seed
+        Where it begins, what it does, and its chance.
+    task
+        None where the start could not be built.
+    max_calls
+        Force calls it makes at most; the relaxation evaluates its start, too.
+    """
 
     start: Start
     sampler: AnySampler
     seed: int
     task: Task | None
+    max_calls: int
 
     @property
     def name(self) -> str:
@@ -90,7 +101,7 @@ class Plan:
 
     reference: Reference
     starts: tuple[Start, ...]
-    trajectories: tuple[Planned, ...]
+    trajectories: tuple[PlannedTrajectory, ...]
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -99,15 +110,8 @@ class Plan:
 
     @property
     def calls(self) -> int:
-        """Most force calls that the trajectories can make."""
-        return sum(most_calls(one) for one in self.trajectories if one.task is not None)
-
-
-def most_calls(planned: Planned) -> int:
-    """Most force calls of a trajectory; the relaxation evaluates its start, too."""
-    assert planned.task is not None
-    relaxation = planned.task.arguments[2]
-    return int(relaxation.steps + 1 + planned.sampler.calls)
+        """Force calls that the trajectories make at most."""
+        return sum(one.max_calls for one in self.trajectories)
 
 
 def make_plan(config: SampleConfig, folder: Path, base: Path | str = ".") -> Plan:
@@ -157,16 +161,26 @@ def make_plan(config: SampleConfig, folder: Path, base: Path | str = ".") -> Pla
                     seed=own,
                     stress=config.stress,
                 )
-            trajectories.append(Planned(start, sampler, own, task))
+            calls = 0 if task is None else config.relaxation.steps + 1 + sampler.calls
+            trajectories.append(PlannedTrajectory(start, sampler, own, task, calls))
     return Plan(reference, tuple(starts), tuple(trajectories))
 
 
 def is_test(seed: int, recipe: int, index: int, fraction: float) -> bool:
-    """Say whether the trajectories from a start are for testing.
+    """Tell whether the trajectories from a start are for testing.
 
     Of every 1/`fraction` starts of a recipe in a row chance takes one, so that any number of
     them is balanced as well as can be, and the choice stays when there are more. All
     samplers share it: they are trained and tested on the same starts.
+
+    Parameters
+    ----------
+    seed
+        Of the campaign.
+    recipe, index
+        Which recipe, and which of its structures.
+    fraction
+        Share of the starts that are for testing.
     """
     if fraction > 0.5:
         return not is_test(seed, recipe, index, 1.0 - fraction)
@@ -187,7 +201,7 @@ def _first_of(stratum: int, fraction: float) -> int:
 
 
 def _builder_name(config: SampleConfig, number: int) -> str:
-    """Name a recipe by its builder, with a number where there are several of a kind."""
+    """Name of a recipe: its builder, with a number where there are several of a kind."""
     kinds = [recipe.kind for recipe in config.structures]
     kind = kinds[number]
     return kind if kinds.count(kind) == 1 else f"{kind}-{kinds[: number + 1].count(kind)}"

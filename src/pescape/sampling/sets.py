@@ -1,7 +1,4 @@
-"""Limits of energy and force as filters of data sets.
-
-From trajectories to data sets: thinning, limits, the split.
-"""
+"""From trajectories to data sets: thinning, and limits of energy and force."""
 
 from __future__ import annotations
 
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
 
     from pescape.labelling import Reference
     from pescape.sampling.config import LimitsConfig
-    from pescape.sampling.plan import Planned
+    from pescape.sampling.plan import PlannedTrajectory
 
 
 LIMITS_FILE = "limits.json"
@@ -59,7 +56,13 @@ class Limits:
     atom_energies: dict[str, float] = field(default_factory=dict)
 
     def broken_by(self, atoms: Atoms) -> list[str]:
-        """Say in which ways an image with energy and forces goes beyond the limits."""
+        """Say in which ways an image goes beyond the limits.
+
+        Parameters
+        ----------
+        atoms
+            With energy and forces.
+        """
         return beyond(atoms, force=self.force, energy=self.energy, atom_energies=self.atom_energies)
 
 
@@ -93,7 +96,13 @@ def limits_from(
 
 
 def read_limits(path: Path) -> EnergyForceLimits:
-    """Read limits from the JSON that a campaign wrote."""
+    """Read limits from the JSON that a campaign wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
     try:
         return EnergyForceLimits.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
@@ -105,7 +114,7 @@ def read_limits(path: Path) -> EnergyForceLimits:
 def limits_task(
     reference: Reference, elements: Sequence[str], config: LimitsConfig, folder: Path
 ) -> Task:
-    """Compute energy and force of all pairs of elements up their repulsive walls.
+    """Make the task that follows all pairs of elements up their repulsive walls.
 
     Parameters
     ----------
@@ -120,11 +129,25 @@ def limits_task(
     """
     settings = (config.multiple or 2.0, config.box, config.pbc)
     key = fingerprint(sorted(elements), settings, reference.identity)
-    logs, scratch = folder / "logs" / f"limits-{key}", folder / "scratch" / f"limits-{key}"
-    return Task("limits", key, _run, (sorted(elements), settings, reference, logs, scratch))
+    logs, scratch = limits_folders(folder, key)
+    arguments = (sorted(elements), settings, reference, logs, scratch)
+    return Task("limits", key, _compute_limits, arguments)
 
 
-def _run(
+def limits_folders(folder: Path, key: str) -> tuple[Path, Path]:
+    """Name the folders that the computation of limits leaves: its force calls, and scratch.
+
+    Parameters
+    ----------
+    folder
+        Output of the campaign.
+    key
+        Of the task.
+    """
+    return folder / "logs" / f"limits-{key}", folder / "scratch" / f"limits-{key}"
+
+
+def _compute_limits(
     folder: Path,
     elements: list[str],
     settings: tuple[float, float, bool],
@@ -154,7 +177,7 @@ def _run(
 
 
 @dataclass(frozen=True)
-class Record:
+class TrajectoryRecord:
     """One trajectory in the table of a campaign.
 
     Parameters
@@ -168,9 +191,9 @@ class Record:
     set
         ``"train"`` or ``"test"``.
     status, kind, message
-        How it ended, as in `Outcome`.
+        How it ended, as in `TrajectoryOutcome`.
     steps, relaxation_calls, sampling_calls, replayed
-        As in `Outcome`.
+        As in `TrajectoryOutcome`.
     kept, rejected
         Images in the data set, and beyond the limits or a guard.
     repeated
@@ -180,7 +203,7 @@ class Record:
     cpu, seconds
         CPU time of our own process and wall time, s.
     drawn, notes
-        As in `Outcome`.
+        As in `TrajectoryOutcome`.
     """
 
     key: str
@@ -210,7 +233,7 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
+class TrajectoryImages:
     """What one trajectory gives: its record and its images, with provenance.
 
     Parameters
@@ -223,7 +246,7 @@ class Gathered:
         Images for the data sets, and others with the reasons in ``info["rejected"]``.
     """
 
-    record: Record
+    record: TrajectoryRecord
     heights: tuple[float, ...]
     kept: tuple[Atoms, ...]
     rejected: tuple[Atoms, ...]
@@ -231,18 +254,18 @@ class Gathered:
     @property
     def kept_heights(self) -> tuple[float, ...]:
         """Energies of `kept` above the relaxed start, eV/atom; NaN where that is unknown."""
-        return tuple(height_above(i, i.info.get("start_energy", np.nan)) for i in self.kept)
+        return tuple(_height(i, i.info.get("start_energy", np.nan)) for i in self.kept)
 
 
 def gather(
-    planned: Planned,
+    planned: PlannedTrajectory,
     folder: Path | None,
     reference: Reference,
     limits: Limits | None,
     *,
     keep_relaxation: bool,
     command: str,
-) -> Gathered:
+) -> TrajectoryImages:
     """Take the images of a finished trajectory that belong into data sets.
 
     Parameters
@@ -271,8 +294,10 @@ def gather(
     }
     common = {**described, "set": "test" if start.test else "train"}
     if folder is None or planned.task is None:
-        record = Record("", **common, status="failed", kind="structure", message=start.failure)
-        return Gathered(record, (), (), ())
+        record = TrajectoryRecord(
+            "", **common, status="failed", kind="structure", message=start.failure
+        )
+        return TrajectoryImages(record, (), (), ())
     outcome = read_outcome(folder)
     images = read_images(folder)
     provenance = {
@@ -284,13 +309,15 @@ def gather(
         "reference_id": reference.identity,
     }
     heights = tuple(
-        height_above(image, float(outcome.energy or 0.0))
+        _height(image, float(outcome.energy or 0.0))
         for image in images
         if image.info["phase"] == "sampling"
     )
     kept: list[Atoms] = []
     rejected: list[Atoms] = []
-    for image in thinned(images, planned.sampler.every, keep_relaxation=keep_relaxation):
+    for image in images:
+        if not _is_wanted(image, planned.sampler.every, keep_relaxation=keep_relaxation):
+            continue
         stored = as_stored(image)
         stored.calc = SinglePointCalculator(stored, **image.calc.results)
         stored.info = {**provenance, **stored.info}
@@ -302,48 +329,25 @@ def gather(
         if reasons:
             stored.info["rejected"] = "; ".join(reasons)
         (rejected if reasons else kept).append(stored)
-    record = Record(
+    record = TrajectoryRecord(
         planned.task.key,
         **common,
-        status=outcome.status,
-        kind=outcome.kind,
-        message=outcome.message,
-        steps=outcome.steps,
-        relaxation_calls=outcome.relaxation_calls,
-        sampling_calls=outcome.sampling_calls,
-        replayed=outcome.replayed,
+        **{name: value for name, value in vars(outcome).items() if name != "energy"},
         kept=len(kept),
         rejected=len(rejected),
         lowest=min(heights, default=None),
         highest=max(heights, default=None),
-        cpu=outcome.cpu,
-        seconds=outcome.seconds,
-        drawn=outcome.drawn,
-        notes=outcome.notes,
     )
-    return Gathered(record, heights, tuple(kept), tuple(rejected))
+    return TrajectoryImages(record, heights, tuple(kept), tuple(rejected))
 
 
-def thinned(images: Sequence[Atoms], every: int, *, keep_relaxation: bool) -> list[Atoms]:
-    """Take every so many images of the sampling: the force calls every, 2 every, and so on."""
-    return [
-        image
-        for image in images
-        if (image.info["phase"] == "sampling" and image.info["call"] % every == 0)
-        or (image.info["phase"] == "relaxation" and keep_relaxation)
-    ]
+def _is_wanted(image: Atoms, every: int, *, keep_relaxation: bool) -> bool:
+    """Whether an image is of the data sets: the force calls every, 2 every, … of the sampling."""
+    if image.info["phase"] == "relaxation":
+        return keep_relaxation
+    return int(image.info["call"]) % every == 0
 
 
-def height_above(image: Atoms, energy: float) -> float:
-    """Potential energy of an image above that of its relaxed start (eV), eV/atom."""
-    return (consistent_energy(image) - energy) / len(image)
-
-
-def without_repeats(
-    train: Sequence[Atoms], test: Sequence[Atoms]
-) -> tuple[list[Atoms], list[Atoms]]:
-    """Split test images into those that the training set does not hold, and those it does."""
-    known = {image.info["configuration_id"] for image in train}
-    fresh = [image for image in test if image.info["configuration_id"] not in known]
-    repeated = [image for image in test if image.info["configuration_id"] in known]
-    return fresh, repeated
+def _height(image: Atoms, start_energy: float) -> float:
+    """Potential energy of an image above that of its relaxed start, eV/atom."""
+    return (consistent_energy(image) - start_energy) / len(image)

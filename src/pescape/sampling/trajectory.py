@@ -1,7 +1,4 @@
-"""How trajectories move: a short relaxation, then one of the samplers.
-
-One trajectory, as a task.
-"""
+"""One trajectory, as a task: a short relaxation, then one of the samplers."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS, FIRE, LBFGS
+from pydantic import TypeAdapter
 
 from pescape.data.configurations import configuration_id
 from pescape.files import fingerprint, write_json, write_text
@@ -31,208 +29,47 @@ from pescape.sampling.recording import (
 from pescape.tasks.store import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from ase import Atoms
 
     from pescape.labelling import Reference
-    from pescape.sampling.config import (
-        AnySampler,
-        ContourConfig,
-        DimerConfig,
-        MDConfig,
-        RelaxationConfig,
-    )
+    from pescape.plugins.dynamics import ContourExploration, Dimer, NVTRamp
+    from pescape.sampling.config import AnySampler, RelaxationConfig
+
+IMAGES_FILE = "images.traj"
+OUTCOME_FILE = "outcome.json"
+ERROR_FILE = "error.txt"
+_KIND = "trajectory"
+_OPTIMIZERS = {"bfgs": BFGS, "fire": FIRE, "lbfgs": LBFGS}
 
 
 class Recorder(Protocol):
     """A calculator that is told what its force calls are for."""
 
     def sample(self, calls: int, tag: str) -> None:
-        """Begin the sampling, of so many force calls; each gets the tag, unless marked."""
+        """Begin the sampling.
+
+        Parameters
+        ----------
+        calls
+            Force calls it may make.
+        tag
+            Of each, unless it is marked.
+        """
 
     def mark(self, tag: str) -> None:
-        """Tag the configuration asked for last."""
+        """Tag the configuration asked for last.
 
-
-_OPTIMIZERS = {"bfgs": BFGS, "fire": FIRE, "lbfgs": LBFGS}
-
-
-def relax(atoms: Atoms, settings: RelaxationConfig) -> float:
-    """Relax a start a little.
-
-    Parameters
-    ----------
-    atoms
-        With a calculator; moved.
-    settings
-        How far.
-
-    Returns
-    -------
-    float
-        The potential energy reached, the one that belongs to the forces, eV.
-    """
-    if settings.steps:
-        optimizer = _OPTIMIZERS[settings.optimizer](atoms, logfile=None, maxstep=settings.maxstep)
-        optimizer.run(fmax=settings.fmax, steps=settings.steps)
-    atoms.get_forces()
-    return consistent_energy(atoms)
-
-
-def draw(sampler: AnySampler, seed: int) -> tuple[dict[str, Any], np.random.SeedSequence]:
-    """Draw what a trajectory leaves to chance.
-
-    Returns
-    -------
-    tuple
-        The numbers, by name; and the seed of the dynamics.
-    """
-    chance, dynamics = np.random.SeedSequence(seed).spawn(2)
-    rng = np.random.default_rng(chance)
-    if sampler.method == "md":
-        return {"temperatures": rng.uniform(*sampler.temperatures, size=2).tolist()}, dynamics
-    if sampler.method == "contour":
-        return {"energies": sorted(rng.uniform(*sampler.energies, size=2).tolist())}, dynamics
-    return {}, dynamics
-
-
-def evolve(
-    atoms: Atoms, recorder: Recorder, sampler: AnySampler, seed: int, energy: float
-) -> StopReason:
-    """Sample from a relaxed start until the force calls are spent, or earlier.
-
-    Parameters
-    ----------
-    atoms
-        With `recorder` as their calculator.
-    recorder
-        Counts the force calls.
-    sampler
-        The method.
-    seed
-        Of this trajectory.
-    energy
-        Potential energy of the relaxed start, eV.
-
-    Returns
-    -------
-    StopReason
-        Why the trajectory ended.
-    """
-    drawn, dynamics_seed = draw(sampler, seed)
-    begin: dict[str, Callable[..., tuple[Any, Callable[[], StopReason]]]] = {
-        "md": _md,
-        "contour": _contour,
-        "dimer": _dimer,
-    }
-    dynamics, run = begin[sampler.method](atoms, recorder, sampler, drawn, dynamics_seed, energy)
-    try:
-        return run()
-    except CallsSpentError:
-        return StopReason("steps", f"{sampler.calls} force calls made", dynamics.nsteps)
-
-
-def _md(
-    atoms: Atoms,
-    recorder: Recorder,
-    sampler: MDConfig,
-    drawn: dict[str, Any],
-    seed: np.random.SeedSequence,
-    energy: float,  # noqa: ARG001 (of interest to other samplers)
-) -> tuple[Any, Callable[[], StopReason]]:
-    from pescape.plugins.dynamics import NVTRamp
-
-    recorder.sample(sampler.calls, "refused")
-    dynamics = NVTRamp(
-        atoms,
-        temperatures=tuple(drawn["temperatures"]),
-        steps=sampler.calls,
-        timestep=sampler.timestep,
-        thermostat=sampler.thermostat,
-        seed=seed,
-        guards=sampler.guards.build(),
-    )
-    dynamics.attach(lambda: recorder.mark("step"))
-    return dynamics, lambda: dynamics.run(sampler.calls)
-
-
-def _contour(
-    atoms: Atoms,
-    recorder: Recorder,
-    sampler: ContourConfig,
-    drawn: dict[str, Any],
-    seed: np.random.SeedSequence,
-    energy: float,
-) -> tuple[Any, Callable[[], StopReason]]:
-    from pescape.plugins.dynamics import ContourExploration
-
-    recorder.sample(sampler.calls, "refused")
-    first, last = drawn["energies"]
-    ramp = Ramp(first, last, sampler.calls)
-    dynamics = ContourExploration(
-        atoms,
-        PerAtomAbove(ramp, energy, len(atoms)),
-        angle_limit=sampler.angle_limit,
-        maxstep=sampler.maxstep,
-        step_cap=sampler.step_cap,
-        drift=sampler.drift,
-        seed=seed,
-        guards=sampler.guards.build(),
-    )
-    dynamics.attach(lambda: recorder.mark("step"))
-    return dynamics, lambda: dynamics.run(sampler.calls)
-
-
-class _Marks:
-    """Where the dimer writes its images to: only the tags are of interest."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-
-    def write(self, image: Atoms) -> None:
-        """Take the tag of an image."""
-        self._recorder.mark(image.info["dimer"])
-
-
-def _dimer(
-    atoms: Atoms,
-    recorder: Recorder,
-    sampler: DimerConfig,
-    drawn: dict[str, Any],  # noqa: ARG001 (of interest to other samplers)
-    seed: np.random.SeedSequence,
-    energy: float,  # noqa: ARG001
-) -> tuple[Any, Callable[[], StopReason]]:
-    from pescape.plugins.dynamics import Dimer
-
-    recorder.sample(sampler.calls, "refused")
-    dynamics = Dimer(
-        atoms,
-        seed=seed,
-        method=sampler.scheme,
-        separation=sampler.separation,
-        displacement=sampler.displacement,
-        guards=sampler.guards.build(),
-        images=_Marks(recorder),
-    )
-
-    def run() -> StopReason:
-        dynamics.run(fmax=sampler.fmax, steps=sampler.calls)
-        assert dynamics.reason is not None
-        return dynamics.reason
-
-    return dynamics, run
-
-
-KIND = "trajectory"
-IMAGES_FILE = "images.traj"
-OUTCOME_FILE = "outcome.json"
-ERROR_FILE = "error.txt"
+        Parameters
+        ----------
+        tag
+            What the sampler used it for.
+        """
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrajectoryOutcome:
     """How a trajectory ended.
 
     Parameters
@@ -272,8 +109,144 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
+def relax(atoms: Atoms, settings: RelaxationConfig) -> float:
+    """Relax a start a little.
+
+    Parameters
+    ----------
+    atoms
+        With a calculator; moved.
+    settings
+        How far.
+
+    Returns
+    -------
+    float
+        The potential energy reached, the one that belongs to the forces, eV.
+    """
+    if settings.steps:
+        optimizer = _OPTIMIZERS[settings.optimizer](atoms, logfile=None, maxstep=settings.maxstep)
+        optimizer.run(fmax=settings.fmax, steps=settings.steps)
+    atoms.get_forces()
+    return consistent_energy(atoms)
+
+
+def evolve(
+    atoms: Atoms, recorder: Recorder, sampler: AnySampler, seed: int, energy: float
+) -> StopReason:
+    """Sample from a relaxed start until the force calls are spent, or earlier.
+
+    Parameters
+    ----------
+    atoms
+        With `recorder` as their calculator.
+    recorder
+        Counts the force calls.
+    sampler
+        The method.
+    seed
+        Of this trajectory.
+    energy
+        Potential energy of the relaxed start, eV.
+
+    Returns
+    -------
+    StopReason
+        Why the trajectory ended.
+    """
+    from pescape.plugins.dynamics import Dimer
+
+    recorder.sample(sampler.calls, "refused")
+    dynamics = _dynamics(atoms, recorder, sampler, seed, energy)
+    try:
+        if isinstance(dynamics, Dimer):
+            assert sampler.method == "dimer"
+            dynamics.run(fmax=sampler.fmax, steps=sampler.calls)
+            assert dynamics.reason is not None
+            return dynamics.reason
+        dynamics.attach(lambda: recorder.mark("step"))
+        return dynamics.run(sampler.calls)
+    except CallsSpentError:
+        return StopReason("steps", f"{sampler.calls} force calls made", dynamics.nsteps)
+
+
+def _dynamics(
+    atoms: Atoms, recorder: Recorder, sampler: AnySampler, seed: int, energy: float
+) -> NVTRamp | ContourExploration | Dimer:
+    """Make the dynamics of a sampler."""
+    from pescape.plugins.dynamics import ContourExploration, Dimer, NVTRamp
+
+    drawn, dynamics_seed = _draw(sampler, seed)
+    guards = sampler.guards.build()
+    if sampler.method == "md":
+        return NVTRamp(
+            atoms,
+            temperatures=tuple(drawn["temperatures"]),
+            steps=sampler.calls,
+            timestep=sampler.timestep,
+            thermostat=sampler.thermostat,
+            seed=dynamics_seed,
+            guards=guards,
+        )
+    if sampler.method == "contour":
+        first, last = drawn["energies"]
+        return ContourExploration(
+            atoms,
+            PerAtomAbove(Ramp(first, last, sampler.calls), energy, len(atoms)),
+            angle_limit=sampler.angle_limit,
+            maxstep=sampler.maxstep,
+            step_cap=sampler.step_cap,
+            drift=sampler.drift,
+            seed=dynamics_seed,
+            guards=guards,
+        )
+    return Dimer(
+        atoms,
+        seed=dynamics_seed,
+        method=sampler.scheme,
+        separation=sampler.separation,
+        displacement=sampler.displacement,
+        guards=guards,
+        images=_Marks(recorder),
+    )
+
+
+def _draw(sampler: AnySampler, seed: int) -> tuple[dict[str, Any], np.random.SeedSequence]:
+    """Draw the temperatures or energies of a trajectory by name, and the seed of its dynamics."""
+    chance, dynamics = np.random.SeedSequence(seed).spawn(2)
+    rng = np.random.default_rng(chance)
+    if sampler.method == "md":
+        return {"temperatures": rng.uniform(*sampler.temperatures, size=2).tolist()}, dynamics
+    if sampler.method == "contour":
+        return {"energies": sorted(rng.uniform(*sampler.energies, size=2).tolist())}, dynamics
+    return {}, dynamics
+
+
+class _Marks:
+    """Where the dimer writes its images to: only the tags are of interest."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def write(self, image: Atoms) -> None:
+        """Take the tag of an image.
+
+        Parameters
+        ----------
+        image
+            Whose ``info["dimer"]`` tells which one it is.
+        """
+        self._recorder.mark(image.info["dimer"])
+
+
 def start_identity(atoms: Atoms) -> str:
-    """Fingerprint of all that a trajectory takes from its start."""
+    """Compute the fingerprint of all that a trajectory takes from its start.
+
+    Parameters
+    ----------
+    atoms
+        The start.
+    """
     arrays = {
         name: np.asarray(atoms.arrays[name], dtype=float).tolist()
         for name in ("initial_magmoms", "initial_charges", "masses")
@@ -297,7 +270,7 @@ def trajectory_task(
     seed: int,
     stress: bool = False,
 ) -> Task:
-    """Relax a start and sample from there.
+    """Make the task that relaxes a start and samples from there.
 
     Parameters
     ----------
@@ -324,16 +297,32 @@ def trajectory_task(
     )
     log, scratch = log_of(folder, key), scratch_of(folder, key)
     arguments = (start, sampler, relaxation, reference, log, scratch, seed, stress)
-    return Task(KIND, key, _run, arguments)
+    return Task(_KIND, key, _run, arguments)
 
 
 def log_of(folder: Path, key: str) -> Path:
-    """Where the evaluations of a trajectory that is not finished are."""
+    """Name the file of the evaluations of a trajectory that is not finished.
+
+    Parameters
+    ----------
+    folder
+        Output of the campaign.
+    key
+        Of the task.
+    """
     return folder / "logs" / f"{key}.jsonl"
 
 
 def scratch_of(folder: Path, key: str) -> Path:
-    """Where the reference writes its own files during a trajectory."""
+    """Name the folder in which the reference writes its own files during a trajectory.
+
+    Parameters
+    ----------
+    folder
+        Output of the campaign.
+    key
+        Of the task.
+    """
     return folder / "scratch" / key
 
 
@@ -376,12 +365,12 @@ def _run(
     if images:
         ase.io.write(folder / IMAGES_FILE, images, format="traj")
     relaxing = sum(evaluation.phase == "relaxation" for evaluation in recorder.evaluations)
-    outcome = Outcome(
+    outcome = TrajectoryOutcome(
         **ended,
         relaxation_calls=relaxing,
         sampling_calls=recorder.calls - relaxing,
         replayed=recorder.replayed,
-        drawn=draw(sampler, seed)[0],
+        drawn=_draw(sampler, seed)[0],
         cpu=round(time.process_time() - cpu, 3),
         seconds=round(time.perf_counter() - clock, 3),
         notes=tuple(recorder.notes),
@@ -390,7 +379,7 @@ def _run(
 
 
 def _images(start: Atoms, recorder: RecordingCalculator) -> list[Atoms]:
-    """Give all evaluations as images with results, phase, tag and number of the call."""
+    """All evaluations as images with results, phase, tag and number of the call."""
     images = []
     calls = {"relaxation": 0, "sampling": 0}
     for evaluation in recorder.evaluations:
@@ -406,12 +395,24 @@ def _images(start: Atoms, recorder: RecordingCalculator) -> list[Atoms]:
 
 
 def read_images(folder: Path) -> list[Atoms]:
-    """Read all images of a finished trajectory, those of the relaxation first."""
+    """Read all images of a finished trajectory, those of the relaxation first.
+
+    Parameters
+    ----------
+    folder
+        Of the task.
+    """
     path = folder / IMAGES_FILE
     return list(ase.io.read(path, ":", format="traj")) if path.exists() else []
 
 
-def read_outcome(folder: Path) -> Outcome:
-    """Read how a finished trajectory ended."""
-    content = json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))
-    return Outcome(**{**content, "notes": tuple(content["notes"])})
+def read_outcome(folder: Path) -> TrajectoryOutcome:
+    """Read how a finished trajectory ended.
+
+    Parameters
+    ----------
+    folder
+        Of the task.
+    """
+    content = (folder / OUTCOME_FILE).read_bytes()
+    return TypeAdapter(TrajectoryOutcome).validate_json(content)

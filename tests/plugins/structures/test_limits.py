@@ -10,7 +10,8 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pescape.figures.limits import plot_limits
+from pescape.figures.sampling import draw_limits
+from pescape.figures.style import figure_file
 from pescape.plugins.structures import (
     EnergyForceLimits,
     force_energy_limits,
@@ -193,7 +194,8 @@ def test_the_filter_names_elements_it_knows_nothing_of():
 
 
 def test_the_figure_shows_every_bound_pair(tmp_path):
-    figure = plot_limits(force_energy_limits(EMT(), ["Cu", "O"]), tmp_path / "beak.png")
+    with figure_file(tmp_path / "beak.png", (9.6, 3.8)) as figure:
+        draw_limits(figure, force_energy_limits(EMT(), ["Cu", "O"]))
     assert (tmp_path / "beak.png").stat().st_size > 10_000
     wells, beak = figure.axes
     assert len([line for line in wells.lines if line.get_label().startswith(("Cu", "O"))]) == 3

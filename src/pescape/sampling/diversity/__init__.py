@@ -1,14 +1,8 @@
 """How diverse the atomic environments of data sets are, beside each other."""
 
 from pescape.figures.sampling import draw_diversity
-from pescape.sampling.diversity.data import (
-    InfoKeys,
-    SampledSet,
-    equal_call_masks,
-    moment_descriptors,
-    paper_descriptors,
-    sampled_sets,
-)
+from pescape.sampling.diversity.axes import moment_descriptors, waters_rondinelli_descriptors
+from pescape.sampling.diversity.data import InfoKeys, SampledSet, equal_call_masks, sampled_sets
 from pescape.sampling.diversity.measure import measure_diversity
 from pescape.sampling.diversity.results import (
     Comparison,
@@ -28,6 +22,6 @@ __all__ = [
     "equal_call_masks",
     "measure_diversity",
     "moment_descriptors",
-    "paper_descriptors",
     "sampled_sets",
+    "waters_rondinelli_descriptors",
 ]

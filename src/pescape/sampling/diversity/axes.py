@@ -1,4 +1,4 @@
-"""Joint principal axes of the descriptors of several data sets, element by element."""
+"""Descriptors of atomic environments, and the joint principal axes of several data sets."""
 
 from __future__ import annotations
 
@@ -23,9 +23,81 @@ if TYPE_CHECKING:
 
 Scaling = Literal["minmax", "deviation", "none"]
 
-# A descriptor whose range is this small, relative to its size, is constant.
-_CONSTANT = 1e-12
+# Descriptors whose range is smaller, relative to their size, are constant.
+_MIN_RANGE = 1e-12
 _HISTOGRAM_BINS = 60
+
+
+def waters_rondinelli_descriptors(
+    species: Sequence[str], *, cutoff: float = 7.0, threads: int = 1
+) -> Callable[[Atoms], Floats]:
+    """Make the symmetry functions of Waters and Rondinelli, table I.
+
+    Parameters
+    ----------
+    species
+        Elements of all configurations; two give 136 functions for each atom.
+    cutoff
+        Å.
+    threads
+        OpenMP threads.
+
+    Returns
+    -------
+    callable
+        From Atoms to an array (natoms, number of functions).
+    """
+    from pescape.calculators.bpnn import waters_rondinelli_functions
+    from pescape.calculators.bpnn.descriptors import SymmetryFunctions
+
+    return SymmetryFunctions(species, waters_rondinelli_functions(species, cutoff), threads=threads)
+
+
+def moment_descriptors(
+    species: Sequence[str],
+    *,
+    cutoff: float = 6.0,
+    min_dist: float = 1.0,
+    level: int = 12,
+    draws: int = 4,
+    seed: int = 0,
+) -> Callable[[Atoms], Floats]:
+    """Make descriptors of the basis functions of moment tensor potentials.
+
+    Each atom is described by all scalar contractions of its moments up to a level, once for
+    each of several draws of random radial functions: invariant to rotations and to the
+    order of neighbours, and of as many bodies as the level allows.
+
+    Parameters
+    ----------
+    species
+        Elements of all configurations.
+    cutoff, min_dist
+        Å; where the radial functions end and the shortest distance they resolve.
+    level
+        Of the contractions, even.
+    draws
+        Of radial functions; more of them leave less to chance.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    callable
+        From Atoms to an array (natoms, draws times the number of basis functions).
+    """
+    from pescape.calculators.doptimality.design_matrix import site_gradients
+    from pescape.calculators.mtp import MTPotential
+
+    untrained = MTPotential.untrained(level, list(species), cutoff, min_dist)
+    seeds = np.random.SeedSequence(seed).spawn(draws)
+    drawn = [untrained.randomized(one) for one in seeds]
+    count = len(untrained.scalar_moments)
+
+    def describe(atoms: Atoms) -> Floats:
+        return np.hstack([site_gradients(one, atoms)[:, -count:] for one in drawn])
+
+    return describe
 
 
 @dataclass(frozen=True)
@@ -99,7 +171,15 @@ class _Element:
     lengths: list[Floats]
 
     def variances(self, index: int, weights: Floats) -> Floats:
-        """Give the variances (D,) of a set whose images count as given (I,)."""
+        """Variances (D,) of a set along the axes.
+
+        Parameters
+        ----------
+        index
+            Of the set.
+        weights
+            What each of its images counts, (I,).
+        """
         counts = weights @ self.counts[index]
         if counts <= 0.0:
             return np.full(self.sums[index].shape[1], np.nan)
@@ -109,9 +189,14 @@ class _Element:
     def traces(
         self, index: int, weights: Floats, members: NDArray[np.int64]
     ) -> tuple[float, float]:
-        """Give the variance along all axes together, and that within groups of images.
+        """Variance along all axes together, and that around the means of groups of images.
 
-        The latter is around each group's own mean; `members` (I,) numbers the groups.
+        Parameters
+        ----------
+        index
+            Of the set.
+        weights, members
+            What each of its images counts, and the number of its group, (I,).
         """
         grouping = csr_array((weights, (members, np.arange(len(weights)))))
         sums, sizes = grouping @ self.sums[index], grouping @ self.counts[index]
@@ -132,11 +217,27 @@ class JointAxes:
     elements: tuple[_Element, ...]
 
     def variances(self, index: int, weights: Floats) -> dict[str, Floats]:
-        """Give the variances of set `index` along the axes, by element."""
+        """Compute the variances (D,) of a set along the axes, by element.
+
+        Parameters
+        ----------
+        index
+            Of the set.
+        weights
+            What each of its images counts, (I,).
+        """
         return {one.symbol: one.variances(index, weights) for one in self.elements}
 
     def norms(self, index: int, weights: Floats, members: NDArray[np.int64]) -> tuple[float, float]:
-        """Give the L2 norm of the root-variances of all elements, and that within groups."""
+        """Compute the L2 norm of the root-variances of all elements, and that within groups.
+
+        Parameters
+        ----------
+        index
+            Of the set.
+        weights, members
+            What each of its images counts, and the number of its group, (I,).
+        """
         traces = np.array([one.traces(index, weights, members) for one in self.elements])
         total, within = np.sqrt(traces.sum(axis=0))
         return float(total), float(within)
@@ -144,7 +245,17 @@ class JointAxes:
     def described(
         self, sets: Sequence[SampledSet], weights: Sequence[Floats], components: int
     ) -> tuple[ElementAxes, ...]:
-        """Describe each element's axes for sets whose images count as given."""
+        """Describe the axes of each element.
+
+        Parameters
+        ----------
+        sets
+            That the axes were found for.
+        weights
+            What each image of each set counts, (I,).
+        components
+            Number of axes to describe.
+        """
         names = [one.name for one in sets]
         return tuple(_described(one, names, weights, components) for one in self.elements)
 
@@ -223,7 +334,7 @@ def _element(
 ) -> _Element:
     joint = np.concatenate(rows)
     low, high = joint.min(axis=0), joint.max(axis=0)
-    varies = high - low > _CONSTANT * np.maximum(np.abs(low), np.abs(high))
+    varies = high - low > _MIN_RANGE * np.maximum(np.abs(low), np.abs(high))
     if not varies.any():
         raise DataError(f"all descriptors of {symbol} are constant over all data sets")
     joint = joint[:, varies]

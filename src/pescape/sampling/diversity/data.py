@@ -1,7 +1,4 @@
-"""Data sets of several methods as a comparison of their diversity needs them.
-
-Descriptors of atomic environments to measure diversity with.
-"""
+"""Data sets of several methods, and weights of their images that make conditions equal."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from pescape.errors import DataError, frame_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -22,6 +19,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
     Names = NDArray[np.str_]
+
+# Largest exponent (times the width of the energies) with which images are weighted.
+_MAX_TILT = 500.0
+_NO_OVERLAP = "the sets have no energies in common: they cannot be matched by energy"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class SampledSet:
     @property
     def total_calls(self) -> int | None:
         """Force calls of all trajectories together."""
-        return None if self.calls is None else int(_spent(self, self.calls).sum())
+        return None if self.calls is None else int(spent_calls(self.trajectories, self.calls).sum())
 
 
 def sampled_sets(
@@ -132,55 +133,6 @@ def sampled_sets(
     )
 
 
-def equal_call_masks(sets: Sequence[SampledSet]) -> list[NDArray[np.bool_]]:
-    """Tell which images of each set to keep so that all sets cost as many force calls.
-
-    The cheapest set is kept whole. In any other, all trajectories are cut at one and the
-    same number of calls, chosen so that together they spend what the cheapest set spent.
-
-    Parameters
-    ----------
-    sets
-        With force calls.
-
-    Returns
-    -------
-    list of arrays of bool
-        Shape (I,) each.
-    """
-    known = [one.calls for one in sets if one.calls is not None]
-    if len(known) < len(sets):
-        silent = next(one.name for one in sets if one.calls is None)
-        raise DataError(
-            f"data set {silent!r}: its images do not say how many force calls they cost, "
-            "so sets cannot be compared at equal calls"
-        )
-    spent = [_spent(one, calls) for one, calls in zip(sets, known, strict=True)]
-    budget = min(int(each.sum()) for each in spent)
-    return [
-        np.asarray(calls <= _limit(each, budget)) for calls, each in zip(known, spent, strict=True)
-    ]
-
-
-def _limit(calls: Integers, budget: int) -> float:
-    """Solve sum(min(calls, limit)) = budget for the limit."""
-    ordered = np.sort(calls)
-    if ordered.sum() <= budget:
-        return float(ordered[-1])
-    below = np.concatenate([[0], np.cumsum(ordered)])
-    left = len(ordered) - np.arange(len(ordered))
-    limits = (budget - below[:-1]) / left
-    return float(limits[np.argmax(limits <= ordered)])
-
-
-def _spent(one: SampledSet, calls: Integers) -> Integers:
-    """Give the calls that each trajectory of a set cost, given those up to its images."""
-    names, index = np.unique(one.trajectories, return_inverse=True)
-    spent = np.zeros(len(names), dtype=np.int64)
-    np.maximum.at(spent, index, calls)
-    return spent
-
-
 def _where(atoms: Atoms, name: str, index: int) -> str:
     return frame_name(atoms, f"data set {name!r}, image {index}")
 
@@ -209,16 +161,16 @@ def _starts(name: str, frames: Sequence[Atoms], keys: InfoKeys) -> Names:
 
 
 def _calls(name: str, frames: Sequence[Atoms], keys: InfoKeys) -> Integers | None:
-    told = [atoms.info.get(keys.calls) for atoms in frames]
-    if all(value is None for value in told):
+    calls = [atoms.info.get(keys.calls) for atoms in frames]
+    if all(value is None for value in calls):
         return None
-    if None in told:
-        index = told.index(None)
+    if None in calls:
+        index = calls.index(None)
         raise DataError(
             f"{_where(frames[index], name, index)} has no info[{keys.calls!r}], but other images "
             "of the set have"
         )
-    return np.array(told, dtype=np.int64)
+    return np.array(calls, dtype=np.int64)
 
 
 def _energies(sets: Mapping[str, Sequence[Atoms]]) -> dict[str, Floats] | None:
@@ -247,7 +199,7 @@ def _excess_energies(
     energies = _energies(sets)
     if energies is None:
         return None
-    told = all(keys.reference in atoms.info for frames in sets.values() for atoms in frames)
+    has_start = all(keys.reference in atoms.info for frames in sets.values() for atoms in frames)
     lowest: dict[str, float] = {}
     sizes: dict[str, int] = {}
     for name, frames in sets.items():
@@ -261,7 +213,7 @@ def _excess_energies(
     return {
         name: np.array(
             [
-                (energy - (atoms.info[keys.reference] if told else lowest[start])) / len(atoms)
+                (energy - (atoms.info[keys.reference] if has_start else lowest[start])) / len(atoms)
                 for atoms, start, energy in zip(frames, starts[name], energies[name], strict=True)
             ]
         )
@@ -269,73 +221,215 @@ def _excess_energies(
     }
 
 
-def paper_descriptors(
-    species: Sequence[str], *, cutoff: float = 7.0, threads: int = 1
-) -> Callable[[Atoms], Floats]:
-    """Make the symmetry functions of Waters and Rondinelli, table I.
+def equal_call_masks(sets: Sequence[SampledSet]) -> list[NDArray[np.bool_]]:
+    """Tell which images of each set to keep so that all sets cost as many force calls.
+
+    The cheapest set is kept whole. In any other, all trajectories are cut at one and the
+    same number of calls, chosen so that together they spend what the cheapest set spent.
 
     Parameters
     ----------
-    species
-        Elements of all configurations; two give 136 functions for each atom.
-    cutoff
-        Å.
-    threads
-        OpenMP threads.
+    sets
+        With force calls.
 
     Returns
     -------
-    callable
-        From Atoms to an array (natoms, number of functions).
+    list of arrays of bool
+        Shape (I,) each.
     """
-    from pescape.calculators.bpnn import waters_rondinelli_functions
-    from pescape.calculators.bpnn.descriptors import SymmetryFunctions
+    known = [one.calls for one in sets if one.calls is not None]
+    if len(known) < len(sets):
+        silent = next(one.name for one in sets if one.calls is None)
+        raise DataError(
+            f"data set {silent!r}: its images do not say how many force calls they cost, "
+            "so sets cannot be compared at equal calls"
+        )
+    spent = [spent_calls(one.trajectories, calls) for one, calls in zip(sets, known, strict=True)]
+    budget = min(int(each.sum()) for each in spent)
+    return [
+        np.asarray(calls <= _call_limit(each, budget))
+        for calls, each in zip(known, spent, strict=True)
+    ]
 
-    return SymmetryFunctions(species, waters_rondinelli_functions(species, cutoff), threads=threads)
+
+def _call_limit(calls: Integers, budget: int) -> float:
+    """Solve sum(min(calls, limit)) = budget for the limit."""
+    ordered = np.sort(calls)
+    if ordered.sum() <= budget:
+        return float(ordered[-1])
+    below = np.concatenate([[0], np.cumsum(ordered)])
+    left = len(ordered) - np.arange(len(ordered))
+    limits = (budget - below[:-1]) / left
+    return float(limits[np.argmax(limits <= ordered)])
 
 
-def moment_descriptors(
-    species: Sequence[str],
-    *,
-    cutoff: float = 6.0,
-    min_dist: float = 1.0,
-    level: int = 12,
-    draws: int = 4,
-    seed: int = 0,
-) -> Callable[[Atoms], Floats]:
-    """Make descriptors of the basis functions of moment tensor potentials.
-
-    Each atom is described by all scalar contractions of its moments up to a level, once for
-    each of several draws of random radial functions: invariant to rotations and to the
-    order of neighbours, and of as many bodies as the level allows.
+def spent_calls(trajectories: Names, calls: Integers) -> Integers:
+    """Count the force calls that each trajectory cost, (number of trajectories,).
 
     Parameters
     ----------
-    species
-        Elements of all configurations.
-    cutoff, min_dist
-        Å; where the radial functions end and the shortest distance they resolve.
-    level
-        Of the contractions, even.
-    draws
-        Of radial functions; more of them leave less to chance.
-    seed
-        Of the draws.
+    trajectories, calls
+        Of images: the trajectory's name, and its force calls up to there, (I,).
+    """
+    names, index = np.unique(trajectories, return_inverse=True)
+    spent = np.zeros(len(names), dtype=np.int64)
+    np.maximum.at(spent, index, calls)
+    return spent
+
+
+def histogram_edges(energies: Sequence[Floats], weights: Sequence[Floats], bins: int) -> Floats:
+    """Choose bins over the range that all sets cover.
+
+    Parameters
+    ----------
+    energies, weights
+        Of the images of each set, shapes (I,).
+    bins
+        How many.
 
     Returns
     -------
-    callable
-        From Atoms to an array (natoms, draws times the number of basis functions).
+    array
+        Rising edges, at most ``bins + 1``. Each bin holds an equal share of the images in
+        the common range, with each set counted once.
+
+    Raises
+    ------
+    DataError
+        There is no common range.
     """
-    from pescape.calculators.doptimality.design_matrix import site_gradients
-    from pescape.calculators.mtp import MTPotential
+    counted = [(e[w > 0.0], w[w > 0.0] / w.sum()) for e, w in zip(energies, weights, strict=True)]
+    low, high = max(e.min() for e, _ in counted), min(e.max() for e, _ in counted)
+    if not low < high:
+        raise DataError(_NO_OVERLAP)
+    values, share = (np.concatenate(parts) for parts in zip(*counted, strict=True))
+    order = np.argsort(values)
+    inside = order[(values[order] >= low) & (values[order] <= high)]
+    cumulated = np.cumsum(share[inside]) / share[inside].sum()
+    inner = np.interp(np.arange(1, bins) / bins, cumulated, values[inside])
+    return np.unique([low, *inner, high])
 
-    untrained = MTPotential.untrained(level, list(species), cutoff, min_dist)
-    seeds = np.random.SeedSequence(seed).spawn(draws)
-    drawn = [untrained.randomized(one) for one in seeds]
-    count = len(untrained.scalar_moments)
 
-    def describe(atoms: Atoms) -> Floats:
-        return np.hstack([site_gradients(one, atoms)[:, -count:] for one in drawn])
+def equal_histogram(
+    energies: Sequence[Floats], weights: Sequence[Floats], edges: Floats
+) -> list[Floats]:
+    """Weight images so that all sets have the same histogram of energies.
 
-    return describe
+    The common histogram is the overlap: in each bin the smallest of the sets' shares. Bins
+    in which some set has nothing are outside the common support and count for no set.
+    Within a bin the images of a set keep their relative weights: this is the expectation of
+    a stratified sub-sampling.
+
+    Parameters
+    ----------
+    energies
+        Of the images of each set, shapes (I,).
+    weights
+        What each image counts before, shapes (I,).
+    edges
+        Of the bins, as from `histogram_edges`.
+
+    Returns
+    -------
+    list of arrays
+        New weights, each set's summing to one.
+
+    Raises
+    ------
+    DataError
+        The sets have no energies in common.
+    """
+    count = len(edges) - 1
+    # One more bin, for what is outside; nothing there is common.
+    members = [
+        np.where(
+            (e >= edges[0]) & (e <= edges[-1]),
+            np.minimum(np.searchsorted(edges, e, side="right") - 1, count - 1),
+            count,
+        )
+        for e in energies
+    ]
+    shares = np.array(
+        [
+            np.bincount(m, w, minlength=count + 1) / w.sum()
+            for m, w in zip(members, weights, strict=True)
+        ]
+    )
+    shares[:, count] = 0.0
+    common = shares.min(axis=0)
+    if not common.any():
+        raise DataError(_NO_OVERLAP)
+    common = common / common.sum()
+    factors = np.divide(common, shares, out=np.zeros_like(shares), where=shares > 0.0)
+    return [w / w.sum() * factor[m] for w, m, factor in zip(weights, members, factors, strict=True)]
+
+
+def equal_mean(energies: Floats, weights: Floats, target: float) -> Floats:
+    """Weight images so that their mean energy is the target, changing weights least.
+
+    Of all weights with that mean these, proportional to ``exp(-λ E)``, have the smallest
+    relative entropy to the ones before.
+
+    Parameters
+    ----------
+    energies, weights
+        Of the images, shapes (I,).
+    target
+        The mean wanted.
+
+    Returns
+    -------
+    array
+        New weights, summing to one.
+
+    Raises
+    ------
+    DataError
+        No image lies on one side of the target.
+    """
+    from scipy.optimize import brentq
+
+    counted = weights > 0.0
+    values = energies[counted]
+    width = float(np.ptp(values))
+    if not values.min() < target < values.max():
+        if np.isclose(width, 0.0) and np.isclose(target, values[0]):
+            return weights / weights.sum()
+        raise DataError(
+            f"no weights give a mean energy of {target:.4g} eV/atom: the images have "
+            f"{values.min():.4g} to {values.max():.4g}"
+        )
+    scaled = (values - target) / width
+
+    def tilted(strength: float) -> Floats:
+        exponents = -strength * scaled
+        return weights[counted] * np.exp(exponents - exponents.max())
+
+    def excess(strength: float) -> float:
+        new = tilted(strength)
+        return float(new @ scaled / new.sum())
+
+    low, high = excess(-_MAX_TILT), excess(_MAX_TILT)
+    if not low > 0.0 > high:
+        raise DataError(
+            f"a mean energy of {target:.4g} eV/atom is too near the end of the images' energies"
+        )
+    new = np.zeros_like(weights)
+    found = tilted(brentq(excess, -_MAX_TILT, _MAX_TILT))
+    new[counted] = found / found.sum()
+    return new
+
+
+def effective_number(weights: Floats, members: NDArray[np.int64] | None = None) -> float:
+    """Give Kish's effective number of weighted things, ``(Σw)² / Σw²``.
+
+    Parameters
+    ----------
+    weights
+        Shape (I,).
+    members
+        To which thing (a trajectory) each weight belongs, shape (I,); by default each
+        stands for itself.
+    """
+    shares = weights if members is None else np.bincount(members, weights).astype(float)
+    return float(shares.sum() ** 2 / (shares**2).sum())

@@ -1,6 +1,4 @@
-"""Weights that give data sets the same energies, and what is left of the sets under them.
-
-How diverse the atomic environments of data sets are, beside each other.
+"""How diverse the atomic environments of data sets are, beside each other.
 
 The measure is that of Waters and Rondinelli [1]_: for each element the descriptors of the
 atoms of all data sets together are scaled and turned to their joint principal axes; the
@@ -18,14 +16,20 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pescape.errors import DataError
 from pescape.sampling.diversity.axes import joint_axes
-from pescape.sampling.diversity.data import equal_call_masks
+from pescape.sampling.diversity.data import (
+    effective_number,
+    equal_call_masks,
+    equal_histogram,
+    equal_mean,
+    histogram_edges,
+    spent_calls,
+)
 from pescape.sampling.diversity.results import (
     Comparison,
     Diversity,
@@ -44,170 +48,8 @@ if TYPE_CHECKING:
     from pescape.sampling.diversity.data import SampledSet
 
     Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
     Weigher = Callable[[Sequence[Floats]], Sequence[Floats]]
-
-
-# Exponents (times the width of the energies) within which a tilt is looked for.
-_STEEPEST = 500.0
-_NOTHING_COMMON = "the sets have no energies in common: they cannot be matched by energy"
-
-
-def histogram_edges(energies: Sequence[Floats], weights: Sequence[Floats], bins: int) -> Floats:
-    """Choose bins over the range that all sets cover.
-
-    Parameters
-    ----------
-    energies, weights
-        Of the images of each set, shapes (I,).
-    bins
-        How many.
-
-    Returns
-    -------
-    array
-        Rising edges, at most ``bins + 1``. Each bin holds an equal share of the images in
-        the common range, with each set counted once.
-
-    Raises
-    ------
-    DataError
-        There is no common range.
-    """
-    counted = [(e[w > 0.0], w[w > 0.0] / w.sum()) for e, w in zip(energies, weights, strict=True)]
-    low, high = max(e.min() for e, _ in counted), min(e.max() for e, _ in counted)
-    if not low < high:
-        raise DataError(_NOTHING_COMMON)
-    values, share = (np.concatenate(parts) for parts in zip(*counted, strict=True))
-    order = np.argsort(values)
-    inside = order[(values[order] >= low) & (values[order] <= high)]
-    cumulated = np.cumsum(share[inside]) / share[inside].sum()
-    inner = np.interp(np.arange(1, bins) / bins, cumulated, values[inside])
-    return np.unique([low, *inner, high])
-
-
-def equal_histogram(
-    energies: Sequence[Floats], weights: Sequence[Floats], edges: Floats
-) -> list[Floats]:
-    """Weight images so that all sets have the same histogram of energies.
-
-    The common histogram is the overlap: in each bin the smallest of the sets' shares. Bins
-    in which some set has nothing are outside the common support and count for no set.
-    Within a bin the images of a set keep their relative weights: this is the expectation of
-    a stratified sub-sampling.
-
-    Parameters
-    ----------
-    energies
-        Of the images of each set, shapes (I,).
-    weights
-        What each image counts before, shapes (I,).
-    edges
-        Of the bins, as from `histogram_edges`.
-
-    Returns
-    -------
-    list of arrays
-        New weights, each set's summing to one.
-
-    Raises
-    ------
-    DataError
-        The sets have no energies in common.
-    """
-    count = len(edges) - 1
-    # One more bin, for what is outside; nothing there is common.
-    members = [
-        np.where(
-            (e >= edges[0]) & (e <= edges[-1]),
-            np.minimum(np.searchsorted(edges, e, side="right") - 1, count - 1),
-            count,
-        )
-        for e in energies
-    ]
-    shares = np.array(
-        [
-            np.bincount(m, w, minlength=count + 1) / w.sum()
-            for m, w in zip(members, weights, strict=True)
-        ]
-    )
-    shares[:, count] = 0.0
-    common = shares.min(axis=0)
-    if not common.any():
-        raise DataError(_NOTHING_COMMON)
-    common = common / common.sum()
-    factors = np.divide(common, shares, out=np.zeros_like(shares), where=shares > 0.0)
-    return [w / w.sum() * factor[m] for w, m, factor in zip(weights, members, factors, strict=True)]
-
-
-def equal_mean(energies: Floats, weights: Floats, target: float) -> Floats:
-    """Weight images so that their mean energy is the target, changing weights least.
-
-    Of all weights with that mean these, proportional to ``exp(-λ E)``, have the smallest
-    relative entropy to the ones before.
-
-    Parameters
-    ----------
-    energies, weights
-        Of the images, shapes (I,).
-    target
-        The mean wanted.
-
-    Returns
-    -------
-    array
-        New weights, summing to one.
-
-    Raises
-    ------
-    DataError
-        No image lies on one side of the target.
-    """
-    from scipy.optimize import brentq
-
-    counted = weights > 0.0
-    values = energies[counted]
-    width = float(np.ptp(values))
-    if not values.min() < target < values.max():
-        if np.isclose(width, 0.0) and np.isclose(target, values[0]):
-            return weights / weights.sum()
-        raise DataError(
-            f"no weights give a mean energy of {target:.4g} eV/atom: the images have "
-            f"{values.min():.4g} to {values.max():.4g}"
-        )
-    scaled = (values - target) / width
-
-    def tilted(strength: float) -> Floats:
-        exponents = -strength * scaled
-        return weights[counted] * np.exp(exponents - exponents.max())
-
-    def excess(strength: float) -> float:
-        new = tilted(strength)
-        return float(new @ scaled / new.sum())
-
-    low, high = excess(-_STEEPEST), excess(_STEEPEST)
-    if not low > 0.0 > high:
-        raise DataError(
-            f"a mean energy of {target:.4g} eV/atom is too near the end of the images' energies"
-        )
-    new = np.zeros_like(weights)
-    found = tilted(brentq(excess, -_STEEPEST, _STEEPEST))
-    new[counted] = found / found.sum()
-    return new
-
-
-def effective_number(weights: Floats, members: NDArray[np.int64] | None = None) -> float:
-    """Give Kish's effective number of weighted things, ``(Σw)² / Σw²``.
-
-    Parameters
-    ----------
-    weights
-        Shape (I,).
-    members
-        To which thing (a trajectory) each weight belongs, shape (I,); by default each
-        stands for itself.
-    """
-    shares = weights if members is None else np.bincount(members, weights).astype(float)
-    return float(shares.sum() ** 2 / (shares**2).sum())
 
 
 def measure_diversity(
@@ -245,44 +87,7 @@ def measure_diversity(
     settings = settings or DiversitySettings()
     _check(sets, baseline)
     axes = joint_axes(sets, descriptors, settings.scaling)
-    groups, resampled = _clusters(sets)
-    starts = [np.unique(one.starts, return_inverse=True)[1] for one in sets]
-    bench = _Bench(sets, axes, baseline, settings, groups, resampled, starts)
-    everything = [np.ones(len(one)) for one in sets]
-    comparisons = [bench.compare("all images", "every image counts one", everything)]
-    missing: list[str] = []
-    kept, within = everything, "all images"
-    if all(one.calls is not None for one in sets):
-        kept = [mask.astype(float) for mask in equal_call_masks(sets)]
-        within = "the images at equal calls"
-        told = "every set is cut to the force calls of the cheapest, all its trajectories alike"
-        comparisons.append(bench.compare("equal calls", told, kept))
-    else:
-        missing.append("equal calls: images do not say how many force calls they cost")
-    matched, unmatched = _matched(bench, kept, within)
-    return Diversity(
-        baseline=baseline,
-        resampled=resampled,
-        settings=settings,
-        elements=axes.described(sets, kept, settings.components),
-        comparisons=(*comparisons, *matched),
-        missing=(*missing, *unmatched),
-    )
-
-
-def _matched(
-    bench: _Bench, kept: Sequence[Floats], within: str
-) -> tuple[list[Comparison], list[str]]:
-    """Compare at matched energies, by histogram and by mean, or say why not."""
-    if any(one.energies is None for one in bench.sets):
-        return [], ["matched energies: not all images have energies"]
-    made, failed = [], []
-    for match in (bench.match_histogram, bench.match_mean):
-        try:
-            made.append(match(kept, within))
-        except DataError as error:  # noqa: PERF203 (two of them)
-            failed.append(str(error))
-    return made, failed
+    return _Bench(sets, axes, baseline, settings).measure()
 
 
 def _check(sets: Sequence[SampledSet], baseline: str) -> None:
@@ -300,27 +105,62 @@ def _check(sets: Sequence[SampledSet], baseline: str) -> None:
             )
 
 
-def _clusters(sets: Sequence[SampledSet]) -> tuple[list[NDArray[np.int64]], str]:
-    """Give numbers to what the bootstrap draws: shared starts, or own trajectories."""
-    starts = [set(one.starts) for one in sets]
-    if all(other == starts[0] for other in starts) and len(starts[0]) > 1:
-        return [np.unique(one.starts, return_inverse=True)[1] for one in sets], "starts"
-    return [np.unique(one.trajectories, return_inverse=True)[1] for one in sets], "trajectories"
+def _numbered(names: NDArray[np.str_]) -> Integers:
+    """Give equal names one number."""
+    return np.unique(names, return_inverse=True)[1]
 
 
-@dataclass(frozen=True, eq=False)
 class _Bench:
     """All that comparisons of one group of sets share."""
 
-    sets: Sequence[SampledSet]
-    axes: JointAxes
-    baseline: str
-    settings: DiversitySettings
-    clusters: Sequence[NDArray[np.int64]]
-    resampled: str
-    starts: Sequence[NDArray[np.int64]]
+    def __init__(
+        self,
+        sets: Sequence[SampledSet],
+        axes: JointAxes,
+        baseline: str,
+        settings: DiversitySettings,
+    ) -> None:
+        self.sets, self.axes, self.settings, self.baseline = sets, axes, settings, baseline
+        self.base = [one.name for one in sets].index(baseline)
+        self.starts = [_numbered(one.starts) for one in sets]
+        names = [set(one.starts) for one in sets]
+        #: What the bootstrap draws: starts that all sets share, or trajectories of each set.
+        self.resampled = "trajectories"
+        self.clusters = [_numbered(one.trajectories) for one in sets]
+        if all(other == names[0] for other in names) and len(names[0]) > 1:
+            self.resampled, self.clusters = "starts", self.starts
 
-    def match_histogram(self, kept: Sequence[Floats], within: str) -> Comparison:
+    def measure(self) -> Diversity:
+        """Compare the sets in all ways that their images allow."""
+        everything = [np.ones(len(one)) for one in self.sets]
+        comparisons = [self._compare("all images", "every image counts one", everything)]
+        missing: list[str] = []
+        kept, within = everything, "all images"
+        if all(one.calls is not None for one in self.sets):
+            kept = [mask.astype(float) for mask in equal_call_masks(self.sets)]
+            within = "the images at equal calls"
+            how = "every set is cut to the force calls of the cheapest, all its trajectories alike"
+            comparisons.append(self._compare("equal calls", how, kept))
+        else:
+            missing.append("equal calls: images do not say how many force calls they cost")
+        if all(one.energies is not None for one in self.sets):
+            for match in (self._match_histogram, self._match_mean):
+                try:
+                    comparisons.append(match(kept, within))
+                except DataError as error:  # noqa: PERF203 (two of them)
+                    missing.append(str(error))
+        else:
+            missing.append("matched energies: not all images have energies")
+        return Diversity(
+            baseline=self.baseline,
+            resampled=self.resampled,
+            settings=self.settings,
+            elements=self.axes.described(self.sets, kept, self.settings.components),
+            comparisons=tuple(comparisons),
+            missing=tuple(missing),
+        )
+
+    def _match_histogram(self, kept: Sequence[Floats], within: str) -> Comparison:
         energies = self._energies()
         edges = histogram_edges(energies, kept, self.settings.bins)
 
@@ -331,7 +171,7 @@ class _Bench:
             float(before[new > 0.0].sum() / before.sum())
             for before, new in zip(kept, weigh(kept), strict=True)
         ]
-        return self.compare(
+        return self._compare(
             "equal energy histogram",
             f"{within}, re-weighted to one common histogram of energies above the start: "
             f"{len(edges) - 1} bins of equal shares, in each the smallest share of any set",
@@ -340,18 +180,17 @@ class _Bench:
             tuple(inside),
         )
 
-    def match_mean(self, kept: Sequence[Floats], within: str) -> Comparison:
+    def _match_mean(self, kept: Sequence[Floats], within: str) -> Comparison:
         energies = self._energies()
-        base = [one.name for one in self.sets].index(self.baseline)
 
         def weigh(before: Sequence[Floats]) -> Sequence[Floats]:
-            target = float(np.average(energies[base], weights=before[base]))
+            target = float(np.average(energies[self.base], weights=before[self.base]))
             return [
-                w / w.sum() if index == base else equal_mean(e, w, target)
+                w / w.sum() if index == self.base else equal_mean(e, w, target)
                 for index, (e, w) in enumerate(zip(energies, before, strict=True))
             ]
 
-        return self.compare(
+        return self._compare(
             "equal mean energy",
             f"{within}, weighted with exp(-λE) so that each set's mean energy above the start "
             f"is that of {self.baseline}",
@@ -359,7 +198,7 @@ class _Bench:
             weigh,
         )
 
-    def compare(
+    def _compare(
         self,
         kind: Kind,
         statement: str,
@@ -367,22 +206,13 @@ class _Bench:
         weigh: Weigher = lambda before: before,
         support: tuple[float, ...] | None = None,
     ) -> Comparison:
-        """Measure all sets, with error bars.
-
-        Parameters
-        ----------
-        kept
-            What each image counts before it is weighed.
-        weigh
-            Makes conditions equal; it is applied to each bootstrap replicate anew.
-        """
+        """Measure all sets, with error bars; each bootstrap replicate is weighed anew."""
         weights = weigh(kept)
         replicates, failed = self._bootstrap(kept, weigh)
         by_seed = self._by_seed(kept, weigh)
         variances = [self.axes.variances(index, w) for index, w in enumerate(weights)]
-        base = [one.name for one in self.sets].index(self.baseline)
         sets = tuple(
-            self._described(index, weights, variances, base, replicates, by_seed)
+            self._described(index, weights, variances, replicates, by_seed)
             for index in range(len(self.sets))
         )
         return Comparison(kind, statement, sets, support, failed)
@@ -392,25 +222,28 @@ class _Bench:
         index: int,
         weights: Sequence[Floats],
         variances: Sequence[dict[str, Floats]],
-        base: int,
         replicates: Floats,
         by_seed: dict[str, Floats],
     ) -> SetDiversity:
+        """Describe a set beside the baseline."""
         one, w = self.sets[index], weights[index]
-        own, reference = variances[index], variances[base]
+        own, reference = variances[index], variances[self.base]
         norms = self._norms(weights)
         counted = w > 0.0
         mean = None if one.energies is None else float(np.average(one.energies, weights=w))
+        spent = None
+        if one.calls is not None:
+            spent = int(spent_calls(one.trajectories[counted], one.calls[counted]).sum())
         members = np.unique(one.trajectories, return_inverse=True)[1]
-        ratio, within = norms[index] / norms[base]
-        ratios = replicates[:, index] / replicates[:, base]
-        seeds = {seed: float(each[index, 0] / each[base, 0]) for seed, each in by_seed.items()}
+        ratio, within = norms[index] / norms[self.base]
+        ratios = replicates[:, index] / replicates[:, self.base]
+        seeds = {seed: float(each[index, 0] / each[self.base, 0]) for seed, each in by_seed.items()}
         low, high = np.percentile(ratios[:, 0], [2.5, 97.5])
         return SetDiversity(
             name=one.name,
             images=int(counted.sum()),
             trajectories=len(np.unique(members[counted])),
-            calls=_calls(one, counted, members),
+            calls=spent,
             mean_energy=mean,
             effective_images=effective_number(w),
             effective_trajectories=effective_number(w, members),
@@ -441,13 +274,13 @@ class _Bench:
         return [one.energies for one in self.sets if one.energies is not None]
 
     def _norms(self, weights: Sequence[Floats]) -> Floats:
-        """Give the norms (S, 2) of the S sets: of all variance, and of that within starts."""
+        """Norms (S, 2) of the S sets: of all variance, and of that within starts."""
         return np.array(
             [self.axes.norms(index, w, self.starts[index]) for index, w in enumerate(weights)]
         )
 
     def _bootstrap(self, kept: Sequence[Floats], weigh: Weigher) -> tuple[Floats, int]:
-        """Give the norms (B, S, 2) of all sets in each replicate, and how many failed."""
+        """Norms (B, S, 2) of all sets in each replicate, and the number of those that failed."""
         rng = np.random.default_rng(self.settings.seed)
         counts = [int(c.max()) + 1 for c in self.clusters]
         norms: list[Floats] = []
@@ -471,7 +304,7 @@ class _Bench:
         return np.array(norms), failed
 
     def _by_seed(self, kept: Sequence[Floats], weigh: Weigher) -> dict[str, Floats]:
-        """Measure each campaign by itself, where all sets have it."""
+        """Norms (S, 2) of each campaign by itself, where all sets have it, by its seed."""
         names = set.intersection(*(set(one.seeds) for one in self.sets))
         found = {}
         for name in sorted(names) if len(names) > 1 else ():
@@ -486,13 +319,5 @@ class _Bench:
 
 
 def _draw(rng: np.random.Generator, count: int) -> Floats:
-    """Draw `count` things with replacement; how often each came."""
+    """How often each of `count` things came when as many were drawn with replacement."""
     return np.bincount(rng.integers(count, size=count), minlength=count).astype(float)
-
-
-def _calls(one: SampledSet, counted: NDArray[np.bool_], members: NDArray[np.int64]) -> int | None:
-    if one.calls is None:
-        return None
-    spent = np.zeros(int(members.max()) + 1, dtype=np.int64)
-    np.maximum.at(spent, members[counted], one.calls[counted])
-    return int(spent.sum())
