@@ -168,12 +168,10 @@ def sample(
         _write(folder / STARTS_FILE, starts)
         pool = executor or stack.enter_context(worker_pool(config.workers))
         store = TaskStore(folder / "tasks")
-        campaign = _Campaign(config, folder, plan, store, pool, watcher or Watcher())
+        campaign = _Campaign(config, base, plan, folder, store, pool, watcher or Watcher(), command)
         if retry_failed:
             campaign.forget_failed()
-        limits = campaign.limits(base)
-        campaign.run()
-        return campaign.write_sets(limits, command)
+        return campaign.sample()
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,11 +179,13 @@ class _Campaign:
     """A campaign that runs: what is to be done, and where."""
 
     config: SampleConfig
-    folder: Path
+    base: Path | str
     plan: Plan
+    folder: Path
     store: TaskStore
     pool: Executor
     watcher: Watcher
+    command: str
 
     def forget_failed(self) -> None:
         """Discard the results of trajectories that failed."""
@@ -196,13 +196,19 @@ class _Campaign:
             if read_outcome(self.store.folder(task)).status == "failed":
                 self.store.discard(task)
 
-    def limits(self, base: Path | str) -> Limits | None:
+    def sample(self) -> SampleResult:
+        """Do what is not done yet, and write the data sets."""
+        limits = self._limits()
+        self._run()
+        return self._write_sets(limits)
+
+    def _limits(self) -> Limits | None:
         """Compute or read the limits of images, if there are to be any, and draw them."""
         asked, computed = self.config.limits, None
         if asked is None:
             return None
         if asked.file is not None:
-            computed = read_limits(Path(base) / asked.file)
+            computed = read_limits(Path(self.base) / asked.file)
         elif asked.multiple is not None:
             task = limits_task(self.plan.reference, self.plan.elements, asked, self.folder)
             self.watcher.stage("limits", 0, 1)
@@ -216,7 +222,7 @@ class _Campaign:
                 draw_limits(figure, computed)
         return limits_from(asked, computed, self.plan.elements)
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Run the trajectories that are not finished."""
         planned = {one.task.key: one for one in self.plan.trajectories if one.task is not None}
         tasks = [one.task for one in planned.values() if one.task is not None]
@@ -239,7 +245,7 @@ class _Campaign:
         for task in tasks:
             _tidy(self.folder, task, read_outcome(self.store.folder(task)))
 
-    def write_sets(self, limits: Limits | None, command: str) -> SampleResult:
+    def _write_sets(self, limits: Limits | None) -> SampleResult:
         """Write the data sets, the table and the figure."""
         gathered = [
             gather(
@@ -248,7 +254,7 @@ class _Campaign:
                 self.plan.reference,
                 limits,
                 keep_relaxation=self.config.relaxation.keep,
-                command=command,
+                command=self.command,
             )
             for planned in self.plan.trajectories
         ]
@@ -268,7 +274,7 @@ class _Campaign:
             for one in (found.record for found in gathered)
         )
         table = {
-            "command": command,
+            "command": self.command,
             "limits": None if limits is None else asdict(limits),
             "train": len(train),
             "test": len(test),

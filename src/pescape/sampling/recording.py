@@ -84,14 +84,9 @@ class Evaluation:
     tag: str = ""
 
     def results(self) -> dict[str, Any]:
-        """Give the results as ASE's calculators do."""
-        given = {
-            "energy": self.energy,
-            "free_energy": self.free_energy,
-            "forces": self.forces,
-            "stress": self.stress,
-        }
-        return {name: value for name, value in given.items() if value is not None}
+        """Results under the names of ASE's calculators; those that are not known are left out."""
+        named = {name: getattr(self, name) for name in RecordingCalculator.implemented_properties}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 class EvaluationLog:
@@ -112,7 +107,13 @@ class EvaluationLog:
         self.notes = [str(line["note"]) for line in lines if "note" in line]
 
     def append(self, evaluation: Evaluation, atoms: Atoms) -> None:
-        """Write an evaluation down."""
+        """Write an evaluation down.
+
+        Parameters
+        ----------
+        evaluation, atoms
+            What the reference says of which configuration.
+        """
         stress = None if evaluation.stress is None else evaluation.stress.tolist()
         entry = {
             "id": evaluation.identity,
@@ -130,7 +131,15 @@ class EvaluationLog:
         self.entries.append(entry)
 
     def evaluation(self, index: int, identity: str) -> Evaluation | None:
-        """Give the evaluation of that number if it is of that configuration."""
+        """Read an evaluation; None if it is of another configuration.
+
+        Parameters
+        ----------
+        index
+            Its number.
+        identity
+            Of the configuration.
+        """
         entry = self.entries[index]
         if entry["id"] != identity:
             return None
@@ -145,7 +154,13 @@ class EvaluationLog:
         )
 
     def discard_from(self, index: int) -> None:
-        """Drop the evaluations from a number on, with a note."""
+        """Drop evaluations, with a note.
+
+        Parameters
+        ----------
+        index
+            Number of the first one.
+        """
         dropped = len(self.entries) - index
         self.entries = self.entries[:index]
         self.notes.append(
@@ -209,12 +224,26 @@ class RecordingCalculator(Calculator):
         return len(self.evaluations)
 
     def sample(self, calls: int, tag: str) -> None:
-        """Begin the sampling, of so many force calls; each gets the tag, unless marked."""
+        """Begin the sampling.
+
+        Parameters
+        ----------
+        calls
+            Force calls it may make.
+        tag
+            Of each, unless it is marked.
+        """
         self.phase, self.tag = "sampling", tag
         self._limit = self.calls + calls
 
     def mark(self, tag: str) -> None:
-        """Tag the configuration asked for last, if the sampling was the first to ask."""
+        """Tag the configuration asked for last, if the sampling was the first to ask.
+
+        Parameters
+        ----------
+        tag
+            What the sampler used it for.
+        """
         if self._latest is not None and self._latest.phase == "sampling":
             self._latest.tag = tag
 
@@ -232,7 +261,15 @@ class RecordingCalculator(Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
-        """Answer from memory, from the log or by the reference."""
+        """Answer from memory, from the log or by the reference.
+
+        Parameters
+        ----------
+        atoms
+            With the cell and the species of the start.
+        properties, system_changes
+            As ASE calls them; all that the reference gives is computed anyway.
+        """
         super().calculate(atoms, properties, system_changes)
         assert atoms is not None
         identity = configuration_id(atoms)
@@ -310,7 +347,15 @@ class RecordingCalculator(Calculator):
 
 
 def fresh_session(reference: Reference, scratch: Path) -> AbstractContextManager[BaseCalculator]:
-    """Open a session in an empty folder: files of other runs could be taken for its own."""
+    """Open a session in an empty folder: files of other runs could be taken for its own.
+
+    Parameters
+    ----------
+    reference
+        Gives energies and forces.
+    scratch
+        The folder, emptied.
+    """
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     return reference.session(scratch)

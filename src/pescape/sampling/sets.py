@@ -158,7 +158,7 @@ def _compute_limits(
     multiple, box, pbc = settings
 
     def answer(atoms: Atoms) -> SinglePointCalculator:
-        """Evaluate in a session of its own: stateful references take one system only."""
+        # In a session of its own: stateful references take one system only.
         log = EvaluationLog(logs / f"{configuration_id(atoms)}.jsonl")
         recorder = RecordingCalculator(atoms, lambda: fresh_session(reference, scratch), log)
         asked = atoms.copy()
