@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pescape.figures.style import BLUE, COLORS, GREEN, GREY, ORANGE, figure_file, plain_logarithm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -42,17 +42,13 @@ def draw_rounds(
             panels[2],
             rounds,
             "Energy error (RMSE, meV/atom)",
-            lambda r: r.energy_rmse,
-            lambda r: r.surprise_energy,
-            lambda r: r.test_energy_rmse,
+            ("energy_rmse", "surprise_energy", "test_energy_rmse"),
         )
         _draw_errors(
             panels[3],
             rounds,
             "Force error (RMSE, eV/Å)",
-            lambda r: r.force_rmse,
-            lambda r: r.surprise_force,
-            lambda r: r.test_force_rmse,
+            ("force_rmse", "surprise_force", "test_force_rmse"),
         )
         for panel in panels:
             _mark_levels(panel, rounds, named=panel is panels[0])
@@ -125,29 +121,29 @@ def _draw_found(axes: Axes, rounds: Sequence[Round]) -> None:
 
 
 def _draw_errors(
-    axes: Axes,
-    rounds: Sequence[Round],
-    title: str,
-    trained: Callable[[Round], float | None],
-    surprise: Callable[[Round], float | None],
-    tested: Callable[[Round], float | None],
+    axes: Axes, rounds: Sequence[Round], title: str, quantities: tuple[str, str, str]
 ) -> None:
     """Draw errors on the data, on new labels before they were learned, and on a test set."""
     axes.set_title(title)
-    series = [
-        ("data set, after the fit", "o-", BLUE, 4.0, trained),
-        ("new configurations, before it", "^", ORANGE, 5.5, surprise),
-        ("snapshots of safe MD, never trained on", "D", GREEN, 5.5, tested),
-    ]
-    for name, marker, color, size, value in series:
-        points = [(one.number, value(one)) for one in rounds if value(one) is not None]
+    series = (
+        ("data set, after the fit", "o-", BLUE, 4.0),
+        ("new configurations, before it", "^", ORANGE, 5.5),
+        ("snapshots of safe MD, never trained on", "D", GREEN, 5.5),
+    )
+    known = []
+    for quantity, (name, marker, color, size) in zip(quantities, series, strict=True):
+        points = [(one.number, e) for one in rounds if (e := getattr(one, quantity)) is not None]
+        known += [error for _, error in points if error]
         if points:
-            numbers, values = zip(*points, strict=True)
             axes.plot(
-                numbers, values, marker, color=color, ms=size, lw=1.2, label=name, clip_on=False
+                *zip(*points, strict=True),
+                marker,
+                color=color,
+                ms=size,
+                lw=1.2,
+                label=name,
+                clip_on=False,
             )
-    shown = [value(one) for *_, value in series for one in rounds]
-    known = [error for error in shown if error]
     if max(known) > _MAX_LINEAR_RATIO * min(known):
         axes.set_yscale("log")
         axes.set_ylim(min(known) / 1.6, 6.0 * max(known))

@@ -26,15 +26,12 @@ class MeanError:
     ----------
     value, unit
         Of the mean.
-    relative
-        The mean of the differences over the reference's values, without those of zero.
     count
         Values it is taken over.
     """
 
     value: float
     unit: str
-    relative: float | None
     count: int
 
 
@@ -44,8 +41,6 @@ class Score:
 
     Parameters
     ----------
-    title, subject
-        Of the property and the potential.
     within, judged
         Values within their thresholds, and values that have a threshold and a reference. Those of
         a property that failed are judged and not within.
@@ -57,8 +52,6 @@ class Score:
         How many there are.
     """
 
-    title: str
-    subject: str
     within: int
     judged: int
     errors: tuple[MeanError, ...]
@@ -72,12 +65,10 @@ class Total:
 
     Parameters
     ----------
-    within, judged
-        As of a score.
+    within, judged, warnings
+        Sums of those of the scores.
     failed, properties
         How many failed, and of how many.
-    warnings
-        How many there are.
     seconds
         That the properties took.
     """
@@ -101,45 +92,34 @@ def title_of(name: str) -> str:
     return name.split(".", 1)[0]
 
 
-def _judging_reference(study: Study, row: Row) -> str | None:
-    """Name of the reference that a threshold is about: the first that knows the value."""
-    return next((one.name for one in study.standards if one.name in row.references), None)
-
-
-def _is_diagnostic(row: Row) -> bool:
-    """Whether differences in a value are no errors: it tells how good others are, or counts."""
-    counts = not row.unit and "_over_" not in row.name
-    return counts or _DIAGNOSTIC.search(row.name) is not None
-
-
 def scores(study: Study) -> dict[tuple[str, str], Score]:
-    """Sum up every property of every potential.
+    """Sum up every property of every potential, by the property's and the potential's name.
 
     Parameters
     ----------
     study
         What was found.
-
-    Returns
-    -------
-    dict
-        By the property's and the potential's name.
     """
     rows: dict[str, list[Row]] = {title: [] for title in study.titles}
     for row in study.rows():
         rows.setdefault(title_of(row.name), []).append(row)
-    return {
-        (outcome.title, subject.name): Score(
-            outcome.title,
-            subject.name,
-            *_counts(study, rows[outcome.title], subject.name),
-            _mean_errors(study, rows[outcome.title], subject.name),
-            outcome.failure,
-            len(outcome.result.warnings) if outcome.result else 0,
-        )
-        for subject in study.subjects
-        for outcome in subject.outcomes
-    }
+    found = {}
+    for subject in study.subjects:
+        for outcome in subject.outcomes:
+            own = rows[outcome.title]
+            verdicts = [
+                row.holds(subject.name, reference) is True
+                for row in own
+                if row.threshold is not None and (reference := _judging_reference(study, row))
+            ]
+            found[outcome.title, subject.name] = Score(
+                within=sum(verdicts),
+                judged=len(verdicts),
+                errors=_mean_errors(study, own, subject.name),
+                failure=outcome.failure,
+                warnings=len(outcome.result.warnings) if outcome.result else 0,
+            )
+    return found
 
 
 def totals(study: Study, found: Mapping[tuple[str, str], Score]) -> dict[str, Total]:
@@ -176,43 +156,28 @@ def is_beyond(study: Study, row: Row) -> bool:
     row
         The value.
     """
-    standard = _judging_reference(study, row)
+    reference = _judging_reference(study, row)
     return any(
         row.values[one.name] is None
-        or (standard is not None and row.holds(one.name, standard) is False)
+        or (reference is not None and row.holds(one.name, reference) is False)
         for one in study.subjects
     )
 
 
-def _counts(study: Study, rows: Iterable[Row], subject: str) -> tuple[int, int]:
-    within = judged = 0
-    for row in rows:
-        standard = _judging_reference(study, row)
-        if row.threshold is None or standard is None:
-            continue
-        judged += 1
-        within += row.holds(subject, standard) is True
-    return within, judged
+def _judging_reference(study: Study, row: Row) -> str | None:
+    """Name of the reference that a threshold is about: the first that knows the value."""
+    return next((one.name for one in study.standards if one.name in row.references), None)
 
 
 def _mean_errors(study: Study, rows: Iterable[Row], subject: str) -> tuple[MeanError, ...]:
     """Mean absolute differences from the first reference, unit by unit."""
     if not study.standards:
         return ()
-    standard = study.standards[0].name
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, list[float]] = {}
     for row in rows:
-        error = row.error(subject, standard)
-        if error is not None and not _is_diagnostic(row):
-            found.setdefault(row.unit, []).append((abs(error), abs(row.references[standard])))
-    return tuple(_mean(unit, pairs) for unit, pairs in found.items())
-
-
-def _mean(unit: str, pairs: list[tuple[float, float]]) -> MeanError:
-    shares = [error / reference for error, reference in pairs if reference > 0.0]
-    return MeanError(
-        value=sum(error for error, _ in pairs) / len(pairs),
-        unit=unit,
-        relative=sum(shares) / len(shares) if shares else None,
-        count=len(pairs),
-    )
+        error = row.error(subject, study.standards[0].name)
+        # Differences are no errors in counts, and in values that tell how good others are.
+        counts = not row.unit and "_over_" not in row.name
+        if error is not None and not counts and not _DIAGNOSTIC.search(row.name):
+            found.setdefault(row.unit, []).append(abs(error))
+    return tuple(MeanError(sum(own) / len(own), unit, len(own)) for unit, own in found.items())
