@@ -8,9 +8,9 @@ import pytest
 from pescape.cli.validation import validate as command
 from pescape.config import load_config
 from pescape.files import read_lines
+from pescape.validation import PROPERTIES
 from pescape.validation.config import ValidationConfig
 from pescape.validation.references import read_values
-from pescape.validation.registry import PROPERTIES
 
 from .conftest import run
 

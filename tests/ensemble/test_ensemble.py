@@ -26,7 +26,7 @@ from pescape.files import read_lines
 from pescape.labelling import label, reference_from
 from pescape.plugins.structures import crystal
 from pescape.validation.property import PropertyResult, Value
-from pescape.validation.runner import Outcome
+from pescape.validation.runner import PropertyOutcome
 from tests.conftest import strained_and_rattled
 
 TINY = """
@@ -283,7 +283,7 @@ def test_the_best_satisfy_most_and_then_have_the_least_error_of_forces():
             seed=number,
             potential=Path("x"),
             errors={"training": {"force_rmse": 1.0}, "test": {"force_rmse": 1.0 / number}},
-            outcomes=(Outcome("m", "lattice", result),),
+            outcomes=(PropertyOutcome("m", "lattice", result=result),),
             verdicts=verdicts,
         )
         for number, verdicts in VERDICTS.items()

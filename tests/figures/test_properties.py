@@ -85,7 +85,7 @@ CASES = {
     "melting": (melting, ["velocity", "runs"]),
     "pair_curve": (pairs, ["curves"]),
     "surface": (surfaces, ["energy", "curves"]),
-    "physicality": (checks, ["checks"]),
+    "sanity": (checks, ["checks"]),
     "interstitial": (defects, ["formation-energy", "curves"]),
     "stacking_fault": (faults, ["curves", "map-basal"]),
     "of its own": (checks, ["values-number"]),
@@ -100,7 +100,7 @@ def scene(kind, make):
         "EAM": Style("#7d8590", "_", "--"),
     }
     series = tuple(
-        Series(name, PropertyResult(kind, *(values, (), curves), grids=grids), looks[name], own)
+        Series(name, PropertyResult(kind, values, curves, grids), looks[name], own)
         for name, own, scale in (("one", False, 1.0), (HOSTILE, False, 1.1), ("EAM", True, 1.2))
         for values, curves, grids in [make(scale)]
     )

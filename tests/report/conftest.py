@@ -11,13 +11,12 @@ from pescape.labelling import reference_from
 from pescape.learning.records import LevelSummary, Round, write_levels, write_rounds
 from pescape.report import write_report
 from pescape.tasks.store import TaskStore
-from pescape.validation import Curve, Outcome, PropertyResult, Value, run_properties
+from pescape.validation import Curve, PropertyOutcome, PropertyResult, Value, run_properties
 from pescape.validation.crystals import Crystal
 from pescape.validation.properties.crystal.elastic import ElasticConfig
-from pescape.validation.properties.crystal.eos import EosConfig
-from pescape.validation.properties.crystal.lattice import LatticeConfig
+from pescape.validation.properties.crystal.lattice import EosConfig, LatticeConfig
 from pescape.validation.property import Grid
-from pescape.validation.study import KnownValue, Standard, Study, Subject, Threshold
+from pescape.validation.study import KnownValue, ReferenceData, Study, TestedPotential, Threshold
 from pescape.validation.study_run import STUDY_FILE
 
 HOSTILE = "<script>alert('µ & $x$')</script>"
@@ -63,15 +62,17 @@ def study(tmp_path_factory):
     store = TaskStore(tmp_path_factory.mktemp("tasks"))
     with ThreadPoolExecutor(1) as threads:
         ((*found,),) = run_properties([source], configs, store, threads)
-    found.append(Outcome(source.name, "plane", mapped()))
+    found.append(PropertyOutcome(source.name, "plane", result=mapped()))
     subjects = [
-        Subject("EMT", "effective medium theory", source.identity, tuple(found)),
-        Subject(HOSTILE, "5 % off: Å³", "b" * 32, tuple(scaled(o, HOSTILE, 1.05) for o in found)),
-        Subject(
+        TestedPotential("EMT", "effective medium theory", source.identity, tuple(found)),
+        TestedPotential(
+            HOSTILE, "5 % off: Å³", "b" * 32, tuple(scaled(o, HOSTILE, 1.05) for o in found)
+        ),
+        TestedPotential(
             "none",
             "",
             "c" * 32,
-            tuple(Outcome("none", o.title, None, "not a <b>potential</b>") for o in found),
+            tuple(PropertyOutcome("none", o.title, "not a <b>potential</b>") for o in found),
         ),
     ]
     experiment = {
@@ -84,8 +85,8 @@ def study(tmp_path_factory):
     own = tuple(scaled(o, "also EMT", 0.99) for o in found)
     values = {name: KnownValue(v) for one in own for name, v in one.values.items()}
     standards = (
-        Standard("experiment", "room temperature", experiment),
-        Standard("also EMT", "computed", values, own),
+        ReferenceData("experiment", "room temperature", experiment),
+        ReferenceData("also EMT", "computed", values, own),
     )
     thresholds = {
         "lattice.fcc.a": Threshold(0.05),

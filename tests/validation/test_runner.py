@@ -22,8 +22,7 @@ from pescape.validation import (
 )
 from pescape.validation.crystals import Crystal
 from pescape.validation.properties.crystal.elastic import ElasticConfig
-from pescape.validation.properties.crystal.eos import EosConfig
-from pescape.validation.properties.crystal.lattice import LatticeConfig, lattice
+from pescape.validation.properties.crystal.lattice import EosConfig, LatticeConfig, lattice
 
 COPPER = Crystal(element="Cu", lattice="fcc")
 
@@ -48,10 +47,10 @@ def test_results_survive_json(emt):
     result = PropertyResult(
         result.kind,
         result.values,
-        result.structures,
         {"line": Curve([0.0, 1.0 / 3.0], [1.0, 2.0], "x (Å)", "y (eV)")},
-        result.settings,
-        ("mind the gap",),
+        structures=result.structures,
+        settings=result.settings,
+        warnings=("mind the gap",),
     )
     again = PropertyResult.from_json(json.loads(json.dumps(result.to_json())))
     assert again.values == result.values

@@ -9,15 +9,14 @@ from pescape.config import validate
 from pescape.errors import ConfigError
 from pescape.files import read_lines
 from pescape.validation.config import ValidationConfig
-from pescape.validation.property import PropertyResult, Value
+from pescape.validation.property import PROPERTIES, PropertyResult, Value
 from pescape.validation.references import source_from, standard_from
-from pescape.validation.registry import PROPERTIES
-from pescape.validation.runner import Outcome, property_task
+from pescape.validation.runner import PropertyOutcome, property_task
 from pescape.validation.study import (
     KnownValue,
-    Standard,
+    ReferenceData,
     Study,
-    Subject,
+    TestedPotential,
     Threshold,
     group_errors,
     records,
@@ -44,13 +43,13 @@ def configured(**content):
 
 def outcome(subject, kind, values, title=None):
     result = PropertyResult(kind, {name: Value(*one) for name, one in values.items()})
-    return Outcome(subject, title or kind, result)
+    return PropertyOutcome(subject, title or kind, result=result)
 
 
 @pytest.fixture
 def study():
     """Two potentials, of which one has no elastic constants, and a reference."""
-    good = Subject(
+    good = TestedPotential(
         "good",
         "",
         "1",
@@ -59,17 +58,17 @@ def study():
             outcome("good", "elastic", {"C11": (110.0, "GPa"), "asymmetry": (9.0, "GPa")}, "stiff"),
         ),
     )
-    bad = Subject(
+    bad = TestedPotential(
         "bad",
         "",
         "2",
         (
             outcome("bad", "lattice", {"hcp.a": (3.5, "Å"), "hcp.c": (5.1, "Å")}),
-            Outcome("bad", "stiff", None, "no minimum"),
+            PropertyOutcome("bad", "stiff", "no minimum"),
         ),
     )
     known = {"lattice.hcp.a": 3.3, "lattice.hcp.c": 5.2, "stiff.C11": 100.0, "stiff.asymmetry": 0.0}
-    paper = Standard("paper", "", {name: KnownValue(value) for name, value in known.items()})
+    paper = ReferenceData("paper", "", {name: KnownValue(value) for name, value in known.items()})
     limits = {"lattice.hcp.a": Threshold(0.15), "stiff.C11": Threshold(0.05, relative=True)}
     return Study("test", (good, bad), (paper,), limits)
 

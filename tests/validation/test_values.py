@@ -11,6 +11,7 @@ from pescape.errors import ConfigError, DataError
 from pescape.labelling import Reference
 from pescape.validation.config import SuiteConfig
 from pescape.validation.crystals import Crystal
+from pescape.validation.property import PROPERTIES, known_values
 from pescape.validation.references import (
     KnownValues,
     read_values,
@@ -18,7 +19,6 @@ from pescape.validation.references import (
     source_from,
     standard_from,
 )
-from pescape.validation.registry import PROPERTIES, known_values
 from pescape.validation.sources import PotentialFile
 
 NAMES = ("elastic.C11", "elastic.C12", "lattice.hcp.a")

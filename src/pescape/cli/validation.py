@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from pescape.validation.config import ValidationConfig
-    from pescape.validation.study import Row, Standard, Study
+    from pescape.validation.study import ReferenceData, Row, Study
     from pescape.validation.study_run import ValidationPlan
 
 
@@ -34,7 +34,7 @@ def print_properties() -> None:
     from rich.markup import escape
 
     from pescape.cli.output import say
-    from pescape.validation.registry import PROPERTIES
+    from pescape.validation import PROPERTIES
 
     for kind, one in PROPERTIES.items():
         told = " ".join((one.config.__doc__ or "").partition("\n\n")[0].split())
@@ -279,7 +279,7 @@ def print_study(study: Study) -> None:
             warn(f"{one.title} of {one.source} failed: {one.failure}")
 
 
-def _print_rows(study: Study, rows: Sequence[Row], standard: Standard | None) -> None:
+def _print_rows(study: Study, rows: Sequence[Row], standard: ReferenceData | None) -> None:
     """Print values, beside a reference if there is one."""
     from pescape.cli.output import number, say, table
 

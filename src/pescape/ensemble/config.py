@@ -10,7 +10,8 @@ from pescape.config import Strict
 from pescape.errors import ConfigError
 from pescape.fits.config import FitConfig, Level, MemberConfig
 from pescape.validation.predicates import Predicate
-from pescape.validation.registry import AnyProperty, check_names, known_values
+from pescape.validation.properties import AnyProperty  # noqa: TC001 (pydantic reads it)
+from pescape.validation.property import check_names, known_values
 
 #: How names of the reference's values begin in predicates.
 REFERENCE = "reference."

@@ -14,7 +14,7 @@ from pescape.ensemble.tree import Verdicts, count_satisfied, decision_tree, tree
 from pescape.errors import TaskError
 from pescape.figures.ensemble import draw_histograms, draw_tree
 from pescape.files import atomic, write_json, write_table, write_text
-from pescape.validation.registry import known_values
+from pescape.validation.property import known_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pescape.ensemble.config import EnsembleConfig
     from pescape.ensemble.tree import Branch, Satisfied
-    from pescape.validation.runner import Outcome
+    from pescape.validation.runner import PropertyOutcome
 
 _REPORT_FILE = "ensemble.json"
 
@@ -52,7 +52,7 @@ class Member:
     seed: int
     potential: Path
     errors: dict[str, dict[str, float | None]]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[PropertyOutcome, ...]
     verdicts: Verdicts
 
     @property
@@ -127,7 +127,7 @@ class EnsembleReport:
 
     folder: Path
     members: tuple[Member, ...]
-    reference: tuple[Outcome, ...]
+    reference: tuple[PropertyOutcome, ...]
     satisfied: tuple[Satisfied, ...]
     tree: Branch
     spreads: tuple[Spread, ...]
@@ -135,7 +135,10 @@ class EnsembleReport:
 
 
 def report_of(
-    config: EnsembleConfig, members: Sequence[Member], reference: Sequence[Outcome], folder: Path
+    config: EnsembleConfig,
+    members: Sequence[Member],
+    reference: Sequence[PropertyOutcome],
+    folder: Path,
 ) -> EnsembleReport:
     """Sum up what members predict.
 
@@ -165,7 +168,7 @@ def report_of(
 
 
 def _spreads(
-    names: Sequence[str], members: Sequence[Member], reference: Sequence[Outcome]
+    names: Sequence[str], members: Sequence[Member], reference: Sequence[PropertyOutcome]
 ) -> tuple[Spread, ...]:
     known = {name: value for one in reference for name, value in one.values.items()}
     units = {

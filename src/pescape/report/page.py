@@ -28,8 +28,8 @@ from pescape.validation.study import structures_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pescape.validation.runner import Outcome
-    from pescape.validation.study import Row, Standard, Study
+    from pescape.validation.runner import PropertyOutcome
+    from pescape.validation.study import ReferenceData, Row, Study
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # SVG files that are larger (bytes) are shown as PNG.
@@ -113,10 +113,10 @@ class Section:
     heading: str
     rows: tuple[Row, ...]
     pictures: tuple[Picture, ...]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[PropertyOutcome, ...]
     failures: Mapping[str, Sequence[str]]
     warnings: Mapping[str, Sequence[str]]
-    standards: tuple[Standard, ...]
+    standards: tuple[ReferenceData, ...]
     settings: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     downloads: Mapping[str, Download]
 
@@ -193,7 +193,7 @@ def picture(
     return Picture(caption, data, round(96 * width), *addresses)
 
 
-def download(outcome: Outcome, folder: Path) -> Download | None:
+def download(outcome: PropertyOutcome, folder: Path) -> Download | None:
     """Link the structures of a property; None without any.
 
     Parameters
@@ -263,7 +263,7 @@ def _shared(texts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _settings(
-    outcomes: Iterable[Outcome],
+    outcomes: Iterable[PropertyOutcome],
 ) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
     """Group equal settings: each once, with all who share them."""
     shared: dict[tuple[tuple[str, str], ...], list[str]] = {}
@@ -340,7 +340,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _cited(standard: Standard) -> dict[str, list[str]]:
+def _cited(standard: ReferenceData) -> dict[str, list[str]]:
     """List the sources of single values, each with the values that are from there."""
     found: dict[str, list[str]] = {}
     for name, value in standard.values.items():

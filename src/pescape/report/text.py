@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from pescape.validation.registry import PROPERTIES
+from pescape.validation.property import PROPERTIES, current_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ def heading(title: str, *kinds: str) -> str:
     kinds
         What it may be, names of the registry.
     """
+    title = current_name(title)
     for kind in (title, *kinds):
         if kind in PROPERTIES and (title == kind or title.startswith(f"{kind}_")):
             name = PROPERTIES[kind].heading or _words(kind)

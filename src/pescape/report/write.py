@@ -21,7 +21,7 @@ from pescape.files import write_json, write_text
 from pescape.learning.records import read_levels, read_rounds
 from pescape.report.page import Extra, Picture, Table, download, picture, rendered, section_of
 from pescape.report.text import number
-from pescape.validation.registry import PROPERTIES
+from pescape.validation.property import PROPERTIES, current_name
 from pescape.validation.study import group_errors, grouped_rows, write_values
 from pescape.validation.study_run import write_structures
 
@@ -112,7 +112,8 @@ def _property_section(study: Study, title: str, folder: Path) -> Section:
     scene = scene_of(study, title)
     pictures: list[Picture] = []
     if scene is not None:
-        own = PROPERTIES[scene.kind].draw if scene.kind in PROPERTIES else None
+        known = PROPERTIES.get(current_name(scene.kind))
+        own = None if known is None else known.draw
         pictures = _drawn(drawings_of(scene, own), folder)
     downloads = {one.source: download(one, folder) for one in study.outcomes(title)}
     there = {name: one for name, one in downloads.items() if one is not None}

@@ -1,9 +1,17 @@
 """Properties that a potential is judged by, predicates about them, and what runs them."""
 
 from pescape.validation.predicates import Predicate
-from pescape.validation.property import Curve, PropertyError, PropertyResult, Value
-from pescape.validation.registry import PROPERTIES, AnyProperty, Property, known_values
-from pescape.validation.runner import Outcome, property_task, run_properties
+from pescape.validation.properties import AnyProperty
+from pescape.validation.property import (
+    PROPERTIES,
+    Curve,
+    Property,
+    PropertyError,
+    PropertyResult,
+    Value,
+    known_values,
+)
+from pescape.validation.runner import PropertyOutcome, property_task, run_properties
 from pescape.validation.sources import CalculatorSource, PotentialFile
 
 __all__ = [
@@ -11,11 +19,11 @@ __all__ = [
     "AnyProperty",
     "CalculatorSource",
     "Curve",
-    "Outcome",
     "PotentialFile",
     "Predicate",
     "Property",
     "PropertyError",
+    "PropertyOutcome",
     "PropertyResult",
     "Value",
     "known_values",

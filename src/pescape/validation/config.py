@@ -23,22 +23,25 @@ from pescape.config import Strict
 from pescape.errors import ConfigError, did_you_mean
 from pescape.tasks.cluster import ExecutorConfig
 from pescape.validation.crystals import AnyCrystal, Crystal
-from pescape.validation.registry import PROPERTIES, AnyProperty, check_names, known_values
+from pescape.validation.properties import AnyProperty
+from pescape.validation.property import (
+    PROPERTIES,
+    PropertyConfig,
+    check_names,
+    current_name,
+    known_values,
+)
 from pescape.validation.study import Threshold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pescape.validation.compounds import Solid
-    from pescape.validation.property import PropertyConfig
 
 
 Lattice = Literal["bcc", "diamond", "fcc", "hcp", "omega", "sc"]
 
 _METALS = ("hcp", "bcc", "fcc", "omega")
-#: Phases beside the crystal itself of which a property with a field ``crystal`` is computed too,
-#: as ``KIND_LATTICE``: the elastic constants of all three of Luo et al.'s figure 7.
-_OF_PHASES = {"elastic": ("bcc", "fcc")}
 _ADAPTER: TypeAdapter[PropertyConfig] = TypeAdapter(AnyProperty)
 
 
@@ -54,7 +57,7 @@ class SuiteConfig(Strict):
     @field_validator("without")
     @classmethod
     def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        check_kinds(kinds)
+        _check_kinds(kinds)
         return kinds
 
     @property
@@ -72,21 +75,22 @@ class SuiteConfig(Strict):
         """Configurations of all properties that apply, with their defaults."""
         phases = self.crystals
         found: list[PropertyConfig] = []
-        for kind in PROPERTIES:
-            if kind in self.without:
+        without = {current_name(kind) for kind in self.without}
+        for kind, one in PROPERTIES.items():
+            if kind in without:
                 continue
             found += _applied({"kind": kind}, phases, self.crystal)
             for phase in phases[1:]:
-                if phase.title in _OF_PHASES.get(kind, ()):
+                if phase.title in one.suite_phases:
                     named = {"kind": kind, "name": f"{kind}_{phase.title}"}
                     found += _applied(named, phases, phase)
         return tuple(found)
 
 
-def check_kinds(kinds: tuple[str, ...] | list[str]) -> None:
-    """See to it that kinds of properties are known."""
+def _check_kinds(kinds: tuple[str, ...] | list[str]) -> None:
+    """Refuse kinds of properties that are not known."""
     for kind in kinds:
-        if kind not in PROPERTIES:
+        if current_name(kind) not in PROPERTIES:
             hint = did_you_mean(kind, PROPERTIES, cutoff=0.6)
             raise ValueError(f"no property is of kind {kind!r}; {hint}")
 
@@ -131,7 +135,7 @@ def _phase(crystal: Crystal, lattice: str) -> Crystal:
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*")
 
 
-def threshold_of(given: object) -> Threshold:
+def _threshold_of(given: object) -> Threshold:
     """Read a threshold: a number in the unit of the value, or a percentage of the reference."""
     if isinstance(given, Threshold):
         return given
@@ -143,7 +147,7 @@ def threshold_of(given: object) -> Threshold:
     return Threshold(float(given))
 
 
-Limit = Annotated[Threshold, BeforeValidator(threshold_of)]
+Limit = Annotated[Threshold, BeforeValidator(_threshold_of)]
 
 
 class ValidationConfig(Strict):
@@ -191,11 +195,12 @@ class ValidationConfig(Strict):
         wanted = {} if self.suite is None else {one.title: one for one in self.suite.properties}
         wanted |= {one.title: one for one in self.properties}
         kinds = {name for one in wanted.values() for name in _names(one)}
-        check_kinds([name for name in (*only, *without) if name not in kinds])
+        _check_kinds([name for name in (*only, *without) if name not in kinds])
+        chosen, left_out = ({*given, *map(current_name, given)} for given in (only, without))
         return tuple(
             one
             for one in wanted.values()
-            if (not only or _names(one) & set(only)) and not _names(one) & set(without)
+            if (not only or _names(one) & chosen) and not _names(one) & left_out
         )
 
     def limits(self) -> dict[str, Threshold]:
@@ -210,7 +215,9 @@ class ValidationConfig(Strict):
         found: dict[str, Threshold] = {}
         # Of two patterns the later one wins; full names are no patterns and come last.
         for pattern in sorted(self.thresholds, key=known.__contains__):
-            matching = fnmatch.filter(known, pattern)
+            matching = fnmatch.filter(known, pattern) or fnmatch.filter(
+                known, current_name(pattern)
+            )
             if not matching:
                 hint = did_you_mean(pattern, known, cutoff=0.6, most=0)
                 raise ConfigError(
@@ -221,4 +228,4 @@ class ValidationConfig(Strict):
 
 
 def _names(one: PropertyConfig) -> set[str]:
-    return {one.title, str(one.kind)}  # type: ignore[attr-defined]
+    return {one.title, one.kind_name}

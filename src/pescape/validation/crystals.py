@@ -1,7 +1,4 @@
-"""Minimisation, with an error where it does not converge.
-
-Crystals that properties are computed of: how they are named, built and relaxed.
-"""
+"""Crystals that properties are computed of: how they are named, built and relaxed."""
 
 from __future__ import annotations
 
@@ -142,7 +139,13 @@ class Crystal(Solid):
         return float((2 * count * volume / (3**0.5 * ratio)) ** (1 / 3))
 
     def parameters(self, atoms: Atoms) -> dict[str, float]:
-        """Lattice parameters (Å) of a primitive cell of this lattice: a, and c if it has one."""
+        """Lattice parameters (Å): a, and c if the lattice has one.
+
+        Parameters
+        ----------
+        atoms
+            A primitive cell of this lattice.
+        """
         if self.hexagonal:
             lengths = atoms.cell.lengths()
             return {"a": float(lengths[0]), "c": float(lengths[2])}
@@ -150,13 +153,25 @@ class Crystal(Solid):
         return {"a": float((volume * _PER_CUBE[self.lattice]) ** (1 / 3))}
 
     def host(self, relaxed: Atoms) -> BulkCrystal:
-        """Describe the crystal of a relaxed primitive cell, for builders of defects."""
+        """Describe the crystal for builders of defects.
+
+        Parameters
+        ----------
+        relaxed
+            The relaxed primitive cell.
+        """
         found = self.parameters(relaxed)
         ratio = found["c"] / found["a"] if self.hexagonal else None
         return BulkCrystal(self.element, self.lattice, found["a"], ratio)
 
     def count(self, repeat: Repeat) -> int:
-        """Count the atoms of a supercell of the conventional cell, orthorhombic for hcp."""
+        """Count the atoms of a supercell.
+
+        Parameters
+        ----------
+        repeat
+            Of the conventional cell, orthorhombic for hcp.
+        """
         return _PER_CONVENTIONAL[self.lattice] * int(np.prod(repeat))
 
 
@@ -181,11 +196,31 @@ Crystals = Annotated[tuple[AnyCrystal, ...], Field(min_length=1)]
 
 
 def check_titles(crystals: Sequence[Solid]) -> None:
-    """See to it that values of different crystals have different names."""
+    """Refuse crystals whose values would have the same names.
+
+    Parameters
+    ----------
+    crystals
+        Of one property.
+    """
     titles = [one.title for one in crystals]
     twice = {title for title in titles if titles.count(title) > 1}
     if twice:
         raise ValueError(f"two crystals are called {twice.pop()!r}: tell them apart by name = ...")
+
+
+def repeat_to_length(cell: Atoms, length: float) -> Repeat:
+    """Repeat a cell along each vector as often as it takes to be that long.
+
+    Parameters
+    ----------
+    cell
+        The cell.
+    length
+        Least length of the supercell's vectors, Å.
+    """
+    first, second, third = np.ceil(length / cell.cell.lengths() - 1e-3)
+    return int(first), int(second), int(third)
 
 
 def relaxed_crystal(

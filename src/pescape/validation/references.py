@@ -20,7 +20,7 @@ from pescape.config import Strict, load_config, read_toml, validate
 from pescape.errors import ConfigError, DataError, did_you_mean
 from pescape.labelling import reference_from
 from pescape.validation.sources import PotentialFile
-from pescape.validation.study import KnownValue, Standard
+from pescape.validation.study import KnownValue, ReferenceData
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,7 +131,7 @@ class KnownValues:
             told.append(f"{self.name}: {rest} of its {count} values are not computed here")
         return tuple(told)
 
-    def standard(self, units: Mapping[str, str]) -> Standard:
+    def standard(self, units: Mapping[str, str]) -> ReferenceData:
         """Make it something to compare with.
 
         Parameters
@@ -154,7 +154,7 @@ class KnownValues:
             name: KnownValue(entry.value, entry.source)
             for name, entry in self.content.values.items()
         }
-        return Standard(self.name, self.content.source, known)
+        return ReferenceData(self.name, self.content.source, known)
 
 
 def _nearest(name: str, known: Sequence[str], cutoff: float) -> str | None:

@@ -7,20 +7,22 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping  # noqa: TC003 (pydantic reads annotations)
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from pescape.errors import TaskError
 from pescape.files import fingerprint, write_json
 from pescape.tasks.store import Task
 from pescape.validation.lammps import lammps_model
-from pescape.validation.property import PropertyResult
-from pescape.validation.registry import PROPERTIES
+from pescape.validation.property import PROPERTIES, PropertyResult, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
     from pescape.tasks.store import TaskStore
@@ -29,13 +31,13 @@ if TYPE_CHECKING:
 
 RESULT_FILE = "result.json"
 # What comes from outside and another attempt may mend; the store decides how often.
-_OUTER = (OSError, MemoryError, TaskError)
+_TRANSIENT_ERRORS = (OSError, MemoryError, TaskError)
 # What numbers may depend on, besides the potential.
 _PROGRAMS = ("pescape", "ase", "numpy", "scipy", "lammps", "phonopy", "spglib", "matscipy")
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class PropertyOutcome(Stored):
     """What became of one property of one potential.
 
     Parameters
@@ -44,19 +46,19 @@ class Outcome:
         The potential's name.
     title
         The name of the property, which its values begin with.
+    failure
+        Why there is no result.
     result
         None if it failed.
-    failure
-        Why.
     provenance
         How the numbers came to be: ``identity`` of the potential, ``seconds`` it took,
         ``versions`` of the programs.
     """
 
     source: str
-    title: str
-    result: PropertyResult | None
+    title: Annotated[str, Field(alias="property")]
     failure: str | None = None
+    result: PropertyResult | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -73,29 +75,6 @@ class Outcome:
             return {}
         return {f"{self.title}.{name}": v.unit for name, v in self.result.values.items()}
 
-    def to_json(self) -> dict[str, Any]:
-        """Give what JSON can hold."""
-        result = None if self.result is None else self.result.to_json()
-        return {
-            "source": self.source,
-            "property": self.title,
-            "failure": self.failure,
-            "result": result,
-            "provenance": dict(self.provenance),
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Outcome:
-        """Make the outcome again that `to_json` described."""
-        result = content["result"]
-        return cls(
-            source=content["source"],
-            title=content["property"],
-            result=None if result is None else PropertyResult.from_json(result),
-            failure=content["failure"],
-            provenance=content["provenance"],
-        )
-
 
 def property_task(
     source: CalculatorSource, config: PropertyConfig, unfinished: Path | None = None
@@ -109,7 +88,7 @@ def property_task(
     unfinished
         Folder in which long computations keep what they have, to go on after a kill.
     """
-    kind = str(config.kind)  # type: ignore[attr-defined]
+    kind = config.kind_name
     settings = config.model_dump(mode="json", exclude={"name", *config.incidental})
     key = fingerprint(kind, PROPERTIES[kind].version, settings, source.identity)
     working = None if unfinished is None else unfinished / key
@@ -124,7 +103,7 @@ def _compute(
     begin = time.perf_counter()
     try:
         content = {"result": _computed(source, config, working).to_json()}
-    except _OUTER:
+    except _TRANSIENT_ERRORS:
         raise
     except Exception as error:  # noqa: BLE001 (calculators raise anything)
         content = {"failure": str(error).strip() or type(error).__name__}
@@ -141,7 +120,7 @@ def _compute(
 def _computed(
     source: CalculatorSource, config: PropertyConfig, working: Path | None
 ) -> PropertyResult:
-    wanted = PROPERTIES[str(config.kind)]  # type: ignore[attr-defined]
+    wanted = PROPERTIES[config.kind_name]
     with tempfile.TemporaryDirectory() as scratch:
         if wanted.engine == "lammps":
             lasting = Path(scratch) if working is None else working
@@ -156,11 +135,13 @@ def _versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in _PROGRAMS}
 
 
-def read_outcome(folder: Path, source: CalculatorSource, config: PropertyConfig) -> Outcome:
-    """Read what a finished task has left."""
+def _read_outcome(
+    folder: Path, source: CalculatorSource, config: PropertyConfig
+) -> PropertyOutcome:
+    """Read what a finished task has left in its folder."""
     content = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-    told = {"result": None, "failure": None} | content
-    return Outcome.from_json({**told, "source": source.name, "property": config.title})
+    names = {"source": source.name, "property": config.title}
+    return PropertyOutcome.from_json({"result": None, "failure": None, **content, **names})
 
 
 def run_properties(
@@ -172,7 +153,7 @@ def run_properties(
     unfinished: Path | None = None,
     retry_failed: bool = False,
     on_finished: Callable[[int, int], None] | None = None,
-) -> list[list[Outcome]]:
+) -> list[list[PropertyOutcome]]:
     """Compute properties of potentials; those computed before are read.
 
     Parameters
@@ -194,32 +175,32 @@ def run_properties(
 
     Returns
     -------
-    list of list of Outcome
-        For each source, in the order of `configs`. A property that fails is told in its outcome
-        and stops no other.
+    list of list of PropertyOutcome
+        For each source, in the order of `configs`. A property that fails stops no other; its
+        outcome says why.
     """
     pairs = [(source, config) for source in sources for config in configs]
     tasks = [property_task(source, config, unfinished) for source, config in pairs]
     if retry_failed:
         _discard_failed(tasks, store)
 
-    def tell(done: int, _: Task) -> None:
+    def report(done: int, _: Task) -> None:
         if on_finished is not None:
             on_finished(done, len(tasks))
 
     trouble: str | None = None
-    seconds = [PROPERTIES[str(config.kind)].seconds for _, config in pairs]  # type: ignore[attr-defined]
+    seconds = [PROPERTIES[config.kind_name].seconds for _, config in pairs]
     longest_first = sorted(range(len(tasks)), key=seconds.__getitem__, reverse=True)
     try:
-        store.run([tasks[index] for index in longest_first], executor, tell)
+        store.run([tasks[index] for index in longest_first], executor, report)
     except TaskError as error:  # of outer reasons: not kept, so that another run tries again
         trouble = str(error)
     outcomes = []
     for (source, config), task in zip(pairs, tasks, strict=True):
         if store.finished(task):
-            outcomes.append(read_outcome(store.folder(task), source, config))
+            outcomes.append(_read_outcome(store.folder(task), source, config))
         else:
-            outcomes.append(Outcome(source.name, config.title, None, trouble or "not computed"))
+            outcomes.append(PropertyOutcome(source.name, config.title, trouble or "not computed"))
     width = len(configs)
     return [outcomes[start : start + width] for start in range(0, len(outcomes), width)]
 

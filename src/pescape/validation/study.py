@@ -1,7 +1,4 @@
-"""What a validation has found: properties of potentials beside those of references.
-
-Potentials beside references: errors by group, and every number in one table.
-"""
+"""What a validation has found: potentials beside references, errors by group, all numbers."""
 
 from __future__ import annotations
 
@@ -9,16 +6,18 @@ import csv
 import fnmatch
 import io
 import re
+from collections.abc import Mapping  # noqa: TC003 (pydantic reads annotations)
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pescape.files import write_text
-from pescape.validation.runner import Outcome
+from pescape.validation.property import Stored
+from pescape.validation.runner import PropertyOutcome  # noqa: TC001 (pydantic reads annotations)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -45,7 +44,7 @@ class KnownValue:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class TestedPotential:
     """A potential, and what its properties have come to.
 
     Parameters
@@ -60,10 +59,13 @@ class Subject:
         In the order of the study's properties.
     """
 
+    #: Not a test, whatever pytest makes of the name.
+    __test__ = False
+
     name: str
     description: str
     identity: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[PropertyOutcome, ...]
 
     @property
     def values(self) -> dict[str, float]:
@@ -72,7 +74,7 @@ class Subject:
 
 
 @dataclass(frozen=True, eq=False)
-class Standard:
+class ReferenceData:
     """What potentials are compared with: computed alike, or numbers from a file.
 
     Parameters
@@ -90,7 +92,7 @@ class Standard:
     name: str
     description: str
     values: Mapping[str, KnownValue]
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[PropertyOutcome, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class Study(Stored):
     """Everything that a validation has found.
 
     Parameters
@@ -176,8 +178,8 @@ class Study:
     """
 
     title: str
-    subjects: tuple[Subject, ...]
-    standards: tuple[Standard, ...] = ()
+    subjects: tuple[TestedPotential, ...]
+    standards: tuple[ReferenceData, ...] = ()
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
 
     @property
@@ -185,7 +187,7 @@ class Study:
         """Names of the properties, in order."""
         return tuple(outcome.title for outcome in self.subjects[0].outcomes)
 
-    def outcomes(self, title: str) -> tuple[Outcome, ...]:
+    def outcomes(self, title: str) -> tuple[PropertyOutcome, ...]:
         """Outcomes of one property: potentials first, then references that were computed."""
         everyone = [one.outcomes for one in self.subjects]
         everyone += [one.outcomes for one in self.standards]
@@ -205,54 +207,6 @@ class Study:
             )
             for name, unit in units.items()
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Give what JSON can hold, all digits included."""
-        return {
-            "title": self.title,
-            "subjects": [
-                {
-                    "name": one.name,
-                    "description": one.description,
-                    "identity": one.identity,
-                    "outcomes": [outcome.to_json() for outcome in one.outcomes],
-                }
-                for one in self.subjects
-            ],
-            "standards": [
-                {
-                    "name": one.name,
-                    "description": one.description,
-                    "values": {name: vars(value) for name, value in one.values.items()},
-                    "outcomes": [outcome.to_json() for outcome in one.outcomes],
-                }
-                for one in self.standards
-            ],
-            "thresholds": {name: vars(one) for name, one in self.thresholds.items()},
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Study:
-        """Make the study again that `to_json` described."""
-        subjects = (
-            Subject(**{**one, "outcomes": _outcomes(one["outcomes"])})
-            for one in content["subjects"]
-        )
-        standards = (
-            Standard(
-                one["name"],
-                one["description"],
-                {name: KnownValue(**value) for name, value in one["values"].items()},
-                _outcomes(one["outcomes"]),
-            )
-            for one in content["standards"]
-        )
-        thresholds = {name: Threshold(**one) for name, one in content["thresholds"].items()}
-        return cls(content["title"], tuple(subjects), tuple(standards), thresholds)
-
-
-def _outcomes(content: list[Any]) -> tuple[Outcome, ...]:
-    return tuple(Outcome.from_json(one) for one in content)
 
 
 #: Groups of values, as in Luo et al.'s figure 7 and beyond: patterns of kind and name, for values

@@ -18,15 +18,15 @@ from pescape.tasks.cluster import open_executor
 from pescape.tasks.pool import exclusive
 from pescape.tasks.store import TaskStore
 from pescape.validation.compounds import Solid
+from pescape.validation.property import known_values
 from pescape.validation.references import KnownValues
-from pescape.validation.registry import known_values
 from pescape.validation.runner import property_task, run_properties
 from pescape.validation.sources import PotentialFile
 from pescape.validation.study import (
     KnownValue,
-    Standard,
+    ReferenceData,
     Study,
-    Subject,
+    TestedPotential,
     structures_file,
     write_values,
 )
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pescape.labelling import Reference
     from pescape.validation.config import ValidationConfig
     from pescape.validation.property import PropertyConfig
-    from pescape.validation.runner import Outcome
+    from pescape.validation.runner import PropertyOutcome
     from pescape.validation.study import Threshold
 
 STUDY_FILE = "study.json"
@@ -201,11 +201,12 @@ def run_validation(
     return study
 
 
-def _study(plan: ValidationPlan, outcomes: list[list[Outcome]]) -> Study:
+def _study(plan: ValidationPlan, outcomes: list[list[PropertyOutcome]]) -> Study:
     computed = {source.name: tuple(own) for source, own in zip(plan.sources, outcomes, strict=True)}
     units = {name: unit for own in outcomes for one in own for name, unit in one.units.items()}
     subjects = (
-        Subject(one.name, describe(one), one.identity, computed[one.name]) for one in plan.subjects
+        TestedPotential(one.name, describe(one), one.identity, computed[one.name])
+        for one in plan.subjects
     )
     standards = (
         one.standard(units)
@@ -217,10 +218,10 @@ def _study(plan: ValidationPlan, outcomes: list[list[Outcome]]) -> Study:
 
 
 def _computed_standard(
-    source: PotentialFile | Reference, outcomes: tuple[Outcome, ...]
-) -> Standard:
+    source: PotentialFile | Reference, outcomes: tuple[PropertyOutcome, ...]
+) -> ReferenceData:
     values = {name: KnownValue(value) for one in outcomes for name, value in one.values.items()}
-    return Standard(source.name, describe(source), values, outcomes)
+    return ReferenceData(source.name, describe(source), values, outcomes)
 
 
 def describe(source: PotentialFile | Reference) -> str:

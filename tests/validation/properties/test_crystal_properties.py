@@ -4,8 +4,7 @@ import pytest
 from pescape.validation import PropertyError
 from pescape.validation.crystals import Crystal
 from pescape.validation.properties.crystal.elastic import ElasticConfig, elastic
-from pescape.validation.properties.crystal.eos import EosConfig, eos
-from pescape.validation.properties.crystal.lattice import LatticeConfig, lattice
+from pescape.validation.properties.crystal.lattice import EosConfig, LatticeConfig, eos, lattice
 
 from ..conftest import DEPTH, LENGTH
 

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 from pescape.validation.crystals import Crystal, minimised, relaxed_crystal
-from pescape.validation.properties.defects.interstitial import InterstitialConfig, interstitial
-from pescape.validation.properties.defects.vacancies import (
+from pescape.validation.properties.defects.point_defects import (
     DivacancyConfig,
+    InterstitialConfig,
     VacancyConfig,
     divacancy,
+    interstitial,
     vacancy,
 )
 from pescape.validation.properties.paths.migration import (

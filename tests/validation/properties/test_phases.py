@@ -8,8 +8,7 @@ from ase.units import GPa
 from pescape.validation import PropertyError
 from pescape.validation.compounds import Prototype, StructureFile
 from pescape.validation.crystals import Crystal
-from pescape.validation.properties.crystal.eos import EosConfig, eos
-from pescape.validation.properties.crystal.lattice import LatticeConfig, lattice
+from pescape.validation.properties.crystal.lattice import EosConfig, LatticeConfig, eos, lattice
 
 from ..conftest import DEPTH, LENGTH, STEEPNESS
 

@@ -12,9 +12,9 @@ from pescape.validation.crystals import Crystal, relaxed_crystal
 from pescape.validation.properties.crystal.elastic import ElasticConfig, elastic
 from pescape.validation.properties.crystal.phonons import (
     PhononsConfig,
+    even_repeat,
     force_constants,
     phonons,
-    repeat_of,
 )
 
 from ..conftest import DEPTH, LENGTH, STEEPNESS
@@ -117,7 +117,7 @@ def test_force_constants_are_central_differences_of_forces(zr):
 def test_imaginary_frequencies_of_bcc_are_curvatures_of_the_energy(zr):
     # The transverse mode at N moves (110) planes against each other along [1-10].
     config = PhononsConfig(phases=[BCC])
-    assert repeat_of(BCC.primitive(), config.length) == (6, 6, 6)
+    assert even_repeat(BCC.primitive(), config.length) == (6, 6, 6)
     result = phonons(zr, config)
     found = numbers(result)
     edge = BCC.parameters(result.structures[0])["a"]

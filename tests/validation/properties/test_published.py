@@ -1,7 +1,7 @@
 import pytest
 
 from pescape.validation.properties.crystal.lattice import LatticeConfig, lattice
-from pescape.validation.properties.defects.interstitial import InterstitialConfig, interstitial
+from pescape.validation.properties.defects.point_defects import InterstitialConfig, interstitial
 from pescape.validation.references import read_values, shipped_values
 
 

@@ -8,8 +8,13 @@ from pescape.plugins.structures.stacking_faults import SLIP
 from pescape.validation import PropertyError
 from pescape.validation.crystals import Crystal
 from pescape.validation.properties.defects.supercells import relaxed_host
-from pescape.validation.properties.planes.gamma_surface import FaultEnergies, dips, map_minima
-from pescape.validation.properties.planes.stacking_faults import StackingFaultConfig, stacking_fault
+from pescape.validation.properties.planes.stacking_faults import (
+    FaultEnergies,
+    StackingFaultConfig,
+    dips,
+    map_minima,
+    stacking_fault,
+)
 
 BASAL, PRISMATIC = SLIP["hcp"]
 

@@ -13,19 +13,24 @@ from matscipy.elasticity import (  # type: ignore[import-untyped]
 )
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from pescape.figures.crystals import draw_elastic
 from pescape.validation.crystals import AnyCrystal, minimised, relaxed_crystal
-from pescape.validation.property import PropertyConfig, PropertyResult, Value, snapshot
+from pescape.validation.property import (
+    Floats,
+    PropertyConfig,
+    PropertyResult,
+    Value,
+    register_property,
+    snapshot,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
-    from numpy.typing import NDArray
 
     from pescape.validation.symmetry import Symmetry
-
-    Floats = NDArray[np.float64]
 
 _ORTHORHOMBIC = ("C11", "C22", "C33", "C12", "C13", "C23", "C44", "C55", "C66")
 #: Constants that are neither zero by symmetry nor equal to others, with C66 of hexagonal crystals,
@@ -65,6 +70,13 @@ def _constants(symmetry: Symmetry) -> tuple[str, ...]:
     return next(names for largest, names in _CONSTANTS if symmetry.number <= largest)
 
 
+@register_property(
+    ElasticConfig,
+    heading="Elastic constants",
+    version=2,
+    draw=draw_elastic,
+    suite_phases=("bcc", "fcc"),
+)
 def elastic(calculator: BaseCalculator, config: ElasticConfig) -> PropertyResult:
     """Compute elastic constants from stresses of strained cells.
 
@@ -92,22 +104,17 @@ def elastic(calculator: BaseCalculator, config: ElasticConfig) -> PropertyResult
     )
     matrix = symmetric_part(measured, cartesian_rotations(ground, symmetry))
     found = {name: float(matrix[_entry(name)]) for name in _constants(symmetry)}
-    bulk, shear = voigt_average(matrix)
+    bulk, shear = _voigt_average(matrix)
     least = float(np.linalg.eigvalsh(matrix).min())
     asymmetry = float(np.abs(matrix - measured).max())
     found |= dict(zip(_MODULI, (bulk, shear, least, asymmetry), strict=True))
-    told = []
+    warnings = []
     if least <= 0.0:
-        told.append(f"{crystal.title} is mechanically unstable: it softens to {least:.3g} GPa")
+        warnings.append(f"{crystal.title} is mechanically unstable: it softens to {least:.3g} GPa")
     if asymmetry > _ASYMMETRY:
-        told.append(f"stresses differ from the crystal's symmetry by {asymmetry:.2g} GPa")
-    return PropertyResult(
-        "elastic",
-        {name: Value(value, "GPa") for name, value in found.items()},
-        (ground,),
-        settings=config.model_dump(mode="json"),
-        warnings=tuple(told),
-    )
+        warnings.append(f"stresses differ from the crystal's symmetry by {asymmetry:.2g} GPa")
+    values = {name: Value(value, "GPa") for name, value in found.items()}
+    return config.result(values, structures=[ground], warnings=warnings)
 
 
 def _entry(name: str) -> tuple[int, int]:
@@ -115,7 +122,15 @@ def _entry(name: str) -> tuple[int, int]:
 
 
 def turn_to_axes(primitive: Atoms, symmetry: Symmetry) -> None:
-    """Turn a primitive cell so that a of the conventional one is along x and b in the x-y plane."""
+    """Turn a primitive cell so that a of the conventional one is along x and b in the x-y plane.
+
+    Parameters
+    ----------
+    primitive
+        Turned in place, as `standard_primitive` orders its vectors.
+    symmetry
+        Of the crystal.
+    """
     conventional, _ = primitive.cell.new(
         symmetry.conventional @ primitive.cell.array
     ).standard_form()
@@ -156,7 +171,20 @@ def stiffness(
 
 
 def cartesian_rotations(primitive: Atoms, symmetry: Symmetry) -> Floats:
-    """Give the rotations of a crystal's symmetry, shape (n, 3, 3), proper or not."""
+    """Give the rotations of a crystal's symmetry in Cartesian coordinates.
+
+    Parameters
+    ----------
+    primitive
+        A relaxed primitive cell.
+    symmetry
+        Of the crystal as guessed.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, 3, 3), proper rotations and others.
+    """
     cell = primitive.cell.array.T
     rotations = cell @ symmetry.rotations @ np.linalg.inv(cell)
     # What a relaxed cell lacks of its symmetry is taken out.
@@ -165,11 +193,19 @@ def cartesian_rotations(primitive: Atoms, symmetry: Symmetry) -> Floats:
 
 
 def symmetric_part(matrix: Floats, rotations: Floats) -> Floats:
-    """Average a matrix of elastic constants over rotations, shapes (6, 6) and (n, 3, 3)."""
+    """Average a matrix of elastic constants over rotations.
+
+    Parameters
+    ----------
+    matrix
+        Shape (6, 6), in Voigt's notation.
+    rotations
+        Shape (n, 3, 3).
+    """
     return np.mean([rotate_elastic_constants(matrix, one) for one in rotations], axis=0)
 
 
-def voigt_average(matrix: Floats) -> tuple[float, float]:
+def _voigt_average(matrix: Floats) -> tuple[float, float]:
     """Give the bulk and the shear modulus of a polycrystal under uniform strain (Voigt)."""
     axial, shears = np.trace(matrix[:3, :3]), np.trace(matrix[3:, 3:])
     mixed = matrix[:3, :3].sum() - axial

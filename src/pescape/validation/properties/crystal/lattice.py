@@ -1,21 +1,29 @@
-"""Lattice parameters, cohesive energies and energy differences of phases."""
+"""Phases: lattice parameters, cohesive energies, energy differences, and equations of state."""
 
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from ase.eos import EquationOfState
+from ase.units import GPa
 from pydantic import Field, PositiveFloat, model_validator
 
+from pescape.figures.crystals import draw_eos, draw_lattice
 from pescape.plugins.structures.limits import energy_of_atom
 from pescape.validation.crystals import relaxed_crystal
-from pescape.validation.properties.crystal.phases import (
-    PhasesConfig,
-    changed_symmetry,
-    compared,
-    for_each,
+from pescape.validation.properties.crystal.phases import PhasesConfig, PhaseValues, phases_result
+from pescape.validation.property import (
+    Curve,
+    Floats,
+    PropertyError,
+    PropertyResult,
+    Value,
+    register_property,
+    snapshot,
 )
-from pescape.validation.property import PropertyResult, Value, snapshot
 from pescape.validation.symmetry import parameter_unit
 
 if TYPE_CHECKING:
@@ -23,6 +31,11 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
     from pescape.validation.compounds import Solid
+
+# A curve that leaves its fit by more than this (meV/atom) is not smooth.
+_ROUGH = 1.0
+# What ASE calls the forms.
+_FORMS = {"birch_murnaghan": "birchmurnaghan", "murnaghan": "murnaghan"}
 
 
 class LatticeConfig(PhasesConfig):
@@ -59,6 +72,7 @@ def _shape_names(phase: Solid) -> tuple[str, ...]:
     return (*names, "c_over_a") if names == ("a", "c") else names
 
 
+@register_property(LatticeConfig, heading="Lattice and phases", draw=draw_lattice)
 def lattice(calculator: BaseCalculator, config: LatticeConfig) -> PropertyResult:
     """Relax phases and compare their energies.
 
@@ -75,43 +89,33 @@ def lattice(calculator: BaseCalculator, config: LatticeConfig) -> PropertyResult
         For each phase the lattice parameters of its conventional cell that its symmetry leaves
         free, such as ``a``, ``c`` (Å) and ``beta`` (degrees), ``c_over_a`` where it has these
         two lengths, ``volume`` (Å³/atom), ``energy`` (eV/atom), ``cohesive`` (eV/atom, what it
-        takes to part the crystal into atoms), ``relative`` (meV/atom above the first phase of
-        the same composition, or the one it is to be compared with) and, if there are end
-        members, ``formation`` (eV/atom). A phase that cannot be computed is left out.
+        takes to part the crystal into atoms), and the energies of `phases_result`.
     """
 
     @functools.cache
     def alone(element: str) -> float:
-        return _atom_energy(element, calculator, config)
+        given = config.atom_energy
+        if isinstance(given, dict) and element in given:
+            return given[element]
+        if isinstance(given, float):
+            return given
+        # Periodic, for calculators that know nothing else; the box is wider than any cut-off.
+        return energy_of_atom(calculator, element, config.box, pbc=True)
 
-    def relaxed(phase: Solid) -> tuple[Atoms, dict[str, Value]]:
+    def relaxed(phase: Solid) -> PhaseValues:
         atoms = relaxed_crystal(phase, calculator, fmax=config.fmax, steps=config.steps)
         found = snapshot(atoms, phase.title)
         energy = float(found.get_potential_energy()) / len(found)
         apart = sum(share * alone(element) for element, share in phase.composition.items())
-        return found, {
+        values = {
             **_shape(phase, found),
             "volume": Value(found.get_volume() / len(found), "Å³/atom"),
             "energy": Value(energy, "eV/atom"),
             "cohesive": Value(apart - energy, "eV/atom"),
         }
+        return PhaseValues(found, values)
 
-    found, told = for_each(config.by_title, relaxed)
-    told += changed_symmetry(config, {title: atoms for title, (atoms, _) in found.items()})
-    energies = {title: values["energy"].value for title, (_, values) in found.items()}
-    differences, of_zeros = compared(config, energies)
-    values = {
-        f"{title}.{name}": one
-        for title, (_, numbers) in found.items()
-        for name, one in {**numbers, **differences[title]}.items()
-    }
-    return PropertyResult(
-        "lattice",
-        values,
-        tuple(atoms for atoms, _ in found.values()),
-        settings=config.model_dump(mode="json"),
-        warnings=(*told, *of_zeros),
-    )
+    return phases_result(config, relaxed)
 
 
 def _shape(phase: Solid, relaxed: Atoms) -> dict[str, Value]:
@@ -122,11 +126,100 @@ def _shape(phase: Solid, relaxed: Atoms) -> dict[str, Value]:
     return shape
 
 
-def _atom_energy(element: str, calculator: BaseCalculator, config: LatticeConfig) -> float:
-    given = config.atom_energy
-    if isinstance(given, dict) and element in given:
-        return given[element]
-    if isinstance(given, float):
-        return given
-    # Periodic, for calculators that know nothing else; the box is wider than any cut-off.
-    return energy_of_atom(calculator, element, config.box, pbc=True)
+class EosConfig(PhasesConfig):
+    """Energy-volume curves about the minimum of each phase."""
+
+    kind: Literal["eos"] = "eos"
+    spread: float = Field(0.04, gt=0.0, lt=0.5, description="largest relative change of volume")
+    points: int = Field(9, ge=5, description="volumes, evenly spaced")
+    form: Literal["birch_murnaghan", "murnaghan"] = Field(
+        "birch_murnaghan", description="what is fitted to the energies"
+    )
+    dilation: Literal["relaxed", "isotropic"] = Field(
+        "relaxed",
+        description="relax the shape of the cell and the atoms in it at every volume, or scale "
+        "the relaxed crystal",
+    )
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Names of the values it gives."""
+        names = ("volume", "bulk_modulus", "energy", "rmse", *self.energy_names)
+        return tuple(f"{phase.title}.{name}" for phase in self.phases for name in names)
+
+
+@register_property(EosConfig, heading="Energy-volume curves", draw=draw_eos)
+def eos(calculator: BaseCalculator, config: EosConfig) -> PropertyResult:
+    """Compute energy-volume curves about the minimum of each phase.
+
+    Parameters
+    ----------
+    calculator
+        With stress.
+    config
+        The phases and volumes.
+
+    Returns
+    -------
+    PropertyResult
+        Of the fit, for each phase: ``volume`` (Å³/atom), ``bulk_modulus`` (GPa), ``energy``
+        (eV/atom), ``rmse`` (meV/atom, how far the curve is from the fit), and the energies of
+        `phases_result`.
+    """
+
+    def fitted(phase: Solid) -> PhaseValues:
+        volumes, energies, relaxed = _curve(phase, calculator, config)
+        values = _fitted(phase.title, volumes, energies, _FORMS[config.form])
+        off = values["rmse"].value
+        return PhaseValues(
+            relaxed,
+            values,
+            Curve(volumes, energies, "volume (Å³/atom)", "energy (eV/atom)"),
+            (f"{phase.title}: the curve is {off:.2g} meV/atom off its fit",) * (off > _ROUGH),
+        )
+
+    return phases_result(config, fitted)
+
+
+def _curve(
+    phase: Solid, calculator: BaseCalculator, config: EosConfig
+) -> tuple[Floats, Floats, Atoms]:
+    """Volumes (Å³/atom), energies (eV/atom) and the crystal at its minimum."""
+    relax = functools.partial(
+        relaxed_crystal, phase, calculator, fmax=config.fmax, steps=config.steps
+    )
+    relaxed = snapshot(relax(), phase.title)
+    changes = np.linspace(1.0 - config.spread, 1.0 + config.spread, config.points)
+    volumes = relaxed.get_volume() / len(relaxed) * changes
+    energies = []
+    for volume, change in zip(volumes, changes, strict=True):
+        if config.dilation == "relaxed":
+            # From the relaxed shape, which is close to what it relaxes to.
+            atoms = relax(volume=float(volume), start=relaxed)
+        else:
+            atoms = relaxed.copy()
+            atoms.set_cell(relaxed.cell.array * change ** (1 / 3), scale_atoms=True)
+            atoms.calc = calculator
+        energies.append(atoms.get_potential_energy() / len(atoms))
+    return volumes, np.array(energies), relaxed
+
+
+def _fitted(title: str, volumes: Floats, energies: Floats, form: str) -> dict[str, Value]:
+    """Fit a form, by ASE's name, to volumes (Å³/atom) and energies (eV/atom)."""
+    curve = EquationOfState(volumes, energies, eos=form)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            volume, energy, modulus = curve.fit(warn=True)
+    except (RuntimeError, ValueError, Warning) as error:
+        raise PropertyError(f"{title}: no minimum in the energy-volume curve ({error})") from error
+    if not volumes[0] < volume < volumes[-1] or modulus <= 0.0:
+        raise PropertyError(f"{title}: the energy-volume curve has no minimum in its range")
+    fit = curve.func(volumes, *curve.eos_parameters)
+    rmse = 1000.0 * float(np.sqrt(np.mean((fit - energies) ** 2)))
+    return {
+        "volume": Value(float(volume), "Å³/atom"),
+        "bulk_modulus": Value(float(modulus / GPa), "GPa"),
+        "energy": Value(float(energy), "eV/atom"),
+        "rmse": Value(rmse, "meV/atom"),
+    }

@@ -1,11 +1,8 @@
-"""Doing the same for many things when some of them may fail.
-
-What properties of several phases share: which energies can be compared, and how.
-"""
+"""What properties of several phases share: which energies can be compared, and how."""
 
 from __future__ import annotations
 
-import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -13,25 +10,33 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from pescape.validation.compounds import value_name
 from pescape.validation.crystals import Crystals, check_titles
-from pescape.validation.property import PropertyConfig, PropertyError, Value
+from pescape.validation.property import (
+    Curve,
+    PropertyConfig,
+    PropertyError,
+    PropertyResult,
+    Value,
+)
 from pescape.validation.symmetry import COARSE, symmetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from ase import Atoms
 
     from pescape.validation.compounds import Solid
 
-
 Item = TypeVar("Item")
 Found = TypeVar("Found")
+
+# Shares of elements closer than this are the same composition.
+_SAME_SHARE = 1e-9
 
 
 def for_each(
     items: Mapping[str, Item], compute: Callable[[Item], Found]
 ) -> tuple[dict[str, Found], list[str]]:
-    """Compute something of everything that it can be computed of.
+    """Compute something of every item that it can be computed of.
 
     Parameters
     ----------
@@ -53,30 +58,19 @@ def for_each(
         Nothing is left.
     """
     found: dict[str, Found] = {}
-    told: list[str] = []
+    failures: list[str] = []
     for name, item in items.items():
-        with _told(name, told):
+        try:
             found[name] = compute(item)
+        except (OSError, MemoryError):  # noqa: PERF203 (another attempt may mend it)
+            raise
+        except PropertyError as error:
+            failures.append(str(error))
+        except Exception as error:  # noqa: BLE001 (calculators raise anything, as of elements)
+            failures.append(f"{name}: {str(error) or type(error).__name__}")
     if not found:
-        raise PropertyError(told[0])
-    return found, told
-
-
-@contextlib.contextmanager
-def _told(name: str, told: list[str]) -> Iterator[None]:
-    """Note what goes wrong."""
-    try:
-        yield
-    except (OSError, MemoryError):  # another attempt may mend it
-        raise
-    except PropertyError as error:
-        told.append(str(error))
-    except Exception as error:  # noqa: BLE001 (calculators raise anything, as of elements)
-        told.append(f"{name}: {str(error) or type(error).__name__}")
-
-
-# Shares of elements closer than this are the same composition.
-_SAME = 1e-9
+        raise PropertyError(failures[0])
+    return found, failures
 
 
 class PhasesConfig(PropertyConfig):
@@ -132,82 +126,114 @@ class PhasesConfig(PropertyConfig):
         return {phase.title: phase for phase in self.phases}
 
     def reference_of(self, phase: Solid) -> Solid:
-        """Find the phase that another is compared with."""
+        """Find the phase that another is compared with.
+
+        Parameters
+        ----------
+        phase
+            The other, one of `phases`.
+        """
         if phase.title in self.relative_to:
             return self.by_title[self.relative_to[phase.title]]
         return next(one for one in self.phases if _alike(one, phase))
 
 
-def compared(
-    config: PhasesConfig, energies: Mapping[str, float]
-) -> tuple[dict[str, dict[str, Value]], list[str]]:
-    """Compare energies per atom.
+@dataclass(frozen=True, eq=False)
+class PhaseValues:
+    """What was computed of one phase.
+
+    Parameters
+    ----------
+    relaxed
+        The primitive cell, with its energy.
+    values
+        By name; ``energy`` (eV/atom) is compared with that of other phases.
+    curve
+        To plot, if there is one.
+    warnings
+        What a reader of the numbers has to know.
+    """
+
+    relaxed: Atoms
+    values: dict[str, Value]
+    curve: Curve | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def phases_result(config: PhasesConfig, compute: Callable[[Solid], PhaseValues]) -> PropertyResult:
+    """Compute all phases and compare their energies.
 
     Parameters
     ----------
     config
         The phases, and what they are compared with.
-    energies
-        eV/atom by phase; some may be missing.
+    compute
+        Gives the values of one phase.
 
     Returns
     -------
-    dict
-        For each phase ``relative`` (meV/atom above the phase it is compared with) and, if there
-        are end members, ``formation`` (eV/atom; negative where the phase is lower than they
-        are); without what counts from a missing phase.
-    list of str
-        What a reader of the numbers has to know.
+    PropertyResult
+        For each phase its values, then ``relative`` (meV/atom above the phase it is compared
+        with) and, if there are end members, ``formation`` (eV/atom; negative where the phase is
+        lower than they are), without what counts from a missing phase. A phase that cannot be
+        computed is left out, with a warning.
     """
-    values: dict[str, dict[str, Value]] = {}
-    told = []
-    for phase in (one for one in config.phases if one.title in energies):
-        found = values.setdefault(phase.title, {})
-        reference = config.reference_of(phase)
-        if reference.title in energies:
-            above = energies[phase.title] - energies[reference.title]
-            found["relative"] = Value(1000.0 * above, "meV/atom")
-        if not _alike(phase, reference):
-            told.append(
-                f"{phase.title} has another composition than {reference.title}: their relative "
-                "energy depends on where the calculator's energies of elements begin"
-            )
-        if "formation" in config.energy_names:
-            shares = _shares(phase, config)
-            members = {**energies, **{f"[{k}]": e for k, e in config.element_energies.items()}}
-            if shares.keys() <= members.keys():
-                parts = sum(share * members[name] for name, share in shares.items())
-                gained = energies[phase.title] - parts
-                found["formation"] = Value(gained, "eV/atom")
-    return values, told
+    found, warnings = for_each(config.by_title, compute)
+    warnings += _changed_symmetry(found, config)
+    warnings += [text for phase in found.values() for text in phase.warnings]
+    energies = {title: phase.values["energy"].value for title, phase in found.items()}
+    values = {}
+    for title, phase in found.items():
+        compared, remarks = _compared(config.by_title[title], energies, config)
+        values |= {f"{title}.{name}": one for name, one in {**phase.values, **compared}.items()}
+        warnings += remarks
+    return config.result(
+        values,
+        curves={title: phase.curve for title, phase in found.items() if phase.curve is not None},
+        structures=[phase.relaxed for phase in found.values()],
+        warnings=warnings,
+    )
 
 
-def changed_symmetry(config: PhasesConfig, relaxed: Mapping[str, Atoms]) -> list[str]:
-    """Tell which phases have become more symmetric, that is, have turned into others.
+def _compared(
+    phase: Solid, energies: Mapping[str, float], config: PhasesConfig
+) -> tuple[dict[str, Value], list[str]]:
+    """Compare the energy (eV/atom) of a phase with others, of which some may be missing."""
+    found, remarks = {}, []
+    reference = config.reference_of(phase)
+    if reference.title in energies:
+        above = energies[phase.title] - energies[reference.title]
+        found["relative"] = Value(1000.0 * above, "meV/atom")
+    if not _alike(phase, reference):
+        remarks.append(
+            f"{phase.title} has another composition than {reference.title}: their relative "
+            "energy depends on where the calculator's energies of elements begin"
+        )
+    if "formation" in config.energy_names:
+        shares = _shares(phase, config)
+        members = {**energies, **{f"[{k}]": e for k, e in config.element_energies.items()}}
+        if shares.keys() <= members.keys():
+            parts = sum(share * members[name] for name, share in shares.items())
+            found["formation"] = Value(energies[phase.title] - parts, "eV/atom")
+    return found, remarks
 
-    Parameters
-    ----------
-    config
-        The phases.
-    relaxed
-        Relaxed primitive cells by phase; some may be missing.
-    """
-    told = []
-    for phase in config.phases:
-        if phase.title not in relaxed:
-            continue
-        guessed = phase.symmetry
-        found = symmetry(relaxed[phase.title], COARSE)
-        if found.number != guessed.number:
-            told.append(f"{phase.title} has turned from {guessed.symbol} into {found.symbol}")
-    return told
+
+def _changed_symmetry(found: Mapping[str, PhaseValues], config: PhasesConfig) -> list[str]:
+    """Say which phases have become more symmetric, that is, have turned into others."""
+    remarks = []
+    for title, phase in found.items():
+        guessed = config.by_title[title].symmetry
+        relaxed = symmetry(phase.relaxed, COARSE)
+        if relaxed.number != guessed.number:
+            remarks.append(f"{title} has turned from {guessed.symbol} into {relaxed.symbol}")
+    return remarks
 
 
 def _alike(one: Solid, other: Solid) -> bool:
     """Whether two phases have the same composition."""
     first, second = one.composition, other.composition
     return first.keys() == second.keys() and all(
-        abs(share - second[element]) < _SAME for element, share in first.items()
+        abs(share - second[element]) < _SAME_SHARE for element, share in first.items()
     )
 
 
@@ -223,10 +249,10 @@ def _shares(phase: Solid, config: PhasesConfig) -> dict[str, float]:
         raise ValueError(f"end_members {', '.join(members)} make up each other: leave one out")
     # Rounded, so that end members are exactly zero above themselves.
     shares = np.linalg.lstsq(matrix, wanted, rcond=None)[0].round(12)
-    if np.abs(matrix @ shares - wanted).max() > _SAME:
+    if np.abs(matrix @ shares - wanted).max() > _SAME_SHARE:
         raise ValueError(f"{phase.title} is not made up of the end_members {', '.join(members)}")
     return {
         name: float(share)
         for name, share in zip(members, shares, strict=True)
-        if abs(share) > _SAME
+        if abs(share) > _SAME_SHARE
     }

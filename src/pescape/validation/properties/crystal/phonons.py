@@ -1,7 +1,4 @@
-"""Force constants of a crystal by finite displacements in a supercell (phonopy).
-
-Phonon dispersions, densities of states and what crystals owe to their vibrations.
-"""
+"""Phonons by finite displacements (phonopy): dispersions, densities of states, free energies."""
 
 from __future__ import annotations
 
@@ -17,13 +14,16 @@ from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from pescape.figures.crystals import draw_phonons
 from pescape.validation.crystals import Crystals, Repeat, check_titles, relaxed_crystal
 from pescape.validation.property import (
     Curve,
+    Floats,
     PropertyConfig,
     PropertyError,
     PropertyResult,
     Value,
+    register_property,
     snapshot,
 )
 
@@ -31,18 +31,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase.calculators.calculator import BaseCalculator
-    from numpy.typing import NDArray
 
     from pescape.validation.compounds import Solid
 
-    Floats = NDArray[np.float64]
-
-
 #: A `phonopy.Phonopy`, whose annotations let all of its results be None.
 Phonons: TypeAlias = Any
-
 # Å; a relaxed cell is less symmetric than its crystal by what the relaxation leaves.
 _SYMMETRIC = 1e-4
+# Hz.
+_THZ = 1e12
+# THz; interpolation between the wave vectors of a supercell leaves acoustic modes near Γ as
+# small numbers of either sign.
+_REAL = 0.05
+# Force constants across half the supercell that exceed this part of the largest between two atoms
+# say that the supercell is too small.
+_FAR = 0.02
+# eV/Å²; what exact forces lack of invariance to translation is far less.
+_INVARIANT = 0.01
+# Å; force constants of an atom with itself are at no distance.
+_ITSELF = 0.1
+_ALWAYS = ("lowest", "highest", "imaginary_fraction")
+_IF_STABLE = ("zero_point_energy", "vibrational_free_energy", "entropy", "heat_capacity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +83,18 @@ class ForceConstants:
     norms: Floats
 
 
-def repeat_of(primitive: Atoms, length: float) -> Repeat:
-    """Repeat a primitive cell, evenly, until its vectors have a length, Å.
+def even_repeat(primitive: Atoms, length: float) -> Repeat:
+    """Repeat a primitive cell, evenly, until its vectors have a length.
 
     Waves with half a reciprocal vector then fit into the supercell: frequencies at most points on
     the zone's boundary are exact rather than interpolated.
+
+    Parameters
+    ----------
+    primitive
+        The cell.
+    length
+        Least length of the supercell's vectors, Å.
     """
     first, second, third = (
         2 * int(np.ceil(length / edge / 2)) for edge in primitive.cell.lengths()
@@ -123,7 +139,7 @@ def force_constants(
     sum_rule = float(np.abs(phonons.force_constants.sum(axis=1)).max())
     phonons.symmetrize_force_constants(show_drift=False)
     images = float(np.linalg.norm(minkowski_reduce(phonons.supercell.cell)[0], axis=1).min())
-    return ForceConstants(phonons, len(cells), images, sum_rule, *_decay(phonons))
+    return ForceConstants(phonons, len(cells), images, sum_rule, *_distances_and_norms(phonons))
 
 
 def _atoms(cell: PhonopyAtoms) -> Atoms:
@@ -139,29 +155,13 @@ def _forces(cell: PhonopyAtoms, calculator: BaseCalculator) -> Floats:
     return forces
 
 
-def _decay(phonons: Phonons) -> tuple[Floats, Floats]:
+def _distances_and_norms(phonons: Phonons) -> tuple[Floats, Floats]:
     """Give distances (Å) and norms (eV/Å²) of all force constants."""
     atoms = _atoms(phonons.supercell)
     every = range(len(atoms))
     distances = [atoms.get_distances(one, every, mic=True) for one in phonons.primitive.p2s_map]
     norms = np.linalg.norm(phonons.force_constants, axis=(2, 3))
     return np.array(distances).ravel(), norms.ravel()
-
-
-# Hz.
-_THZ = 1e12
-# THz; interpolation between the wave vectors of a supercell leaves acoustic modes near Γ as
-# small numbers of either sign.
-_REAL = 0.05
-# Force constants across half the supercell that exceed this part of the largest between two atoms
-# say that the supercell is too small.
-_FAR = 0.02
-# eV/Å²; what exact forces lack of invariance to translation is far less.
-_INVARIANT = 0.01
-# Å; force constants of an atom with itself are at no distance.
-_ITSELF = 0.1
-_ALWAYS = ("lowest", "highest", "imaginary_fraction")
-_IF_STABLE = ("zero_point_energy", "vibrational_free_energy", "entropy", "heat_capacity")
 
 
 class PhononsConfig(PropertyConfig):
@@ -212,6 +212,7 @@ def _special(primitive: Atoms) -> dict[str, Floats]:
     return {name: path.special_points[name] for name in names}
 
 
+@register_property(PhononsConfig, draw=draw_phonons, seconds=6.0)
 def phonons(calculator: BaseCalculator, config: PhononsConfig) -> PropertyResult:
     """Compute the phonons of relaxed crystals.
 
@@ -235,23 +236,22 @@ def phonons(calculator: BaseCalculator, config: PhononsConfig) -> PropertyResult
     values: dict[str, Value] = {}
     curves: dict[str, Curve] = {}
     structures: list[Atoms] = []
-    told: list[str] = []
+    warnings: list[str] = []
     for phase in config.phases:
         atoms = relaxed_crystal(phase, calculator, fmax=config.fmax, steps=config.steps)
         structures.append(snapshot(atoms, phase.title))
-        repeat = config.repeat or repeat_of(phase.primitive(), config.length)
+        repeat = config.repeat or even_repeat(phase.primitive(), config.length)
         found = force_constants(
             structures[-1], calculator, repeat=repeat, displacement=config.displacement
         )
-        numbers, lines, warnings = _analysed(found, phase, structures[-1], config)
+        numbers, lines, remarks = _analyzed(found, phase, structures[-1], config)
         values |= {f"{phase.title}.{name}": one for name, one in numbers.items()}
         curves |= {f"{phase.title}.{name}": one for name, one in lines.items()}
-        told += [f"{phase.title}: {warning}" for warning in warnings]
-    settings = config.model_dump(mode="json")
-    return PropertyResult("phonons", values, tuple(structures), curves, settings, tuple(told))
+        warnings += [f"{phase.title}: {remark}" for remark in remarks]
+    return config.result(values, curves=curves, structures=structures, warnings=warnings)
 
 
-def _analysed(
+def _analyzed(
     found: ForceConstants, phase: Solid, atoms: Atoms, config: PhononsConfig
 ) -> tuple[dict[str, Value], dict[str, Curve], list[str]]:
     """Give the numbers, curves and warnings of one phase."""
@@ -279,7 +279,7 @@ def _analysed(
     numbers = {name: numbers[name] for name in _names(phase) if name in numbers}
     curves = bands | {
         "dos": _density(found.phonons, len(atoms)),
-        "force_constants": _decay_phonons(found),
+        "force_constants": _decay_curve(found),
     }
     return numbers, curves, _warnings(found, at_points, lowest, imaginary)
 
@@ -325,7 +325,7 @@ def _density(of: Phonons, atoms: int) -> Curve:
     )
 
 
-def _decay_phonons(found: ForceConstants) -> Curve:
+def _decay_curve(found: ForceConstants) -> Curve:
     """Largest force constants between atoms at each distance."""
     shells, members = np.unique(found.distances.round(2), return_inverse=True)
     largest = np.zeros(len(shells))
@@ -355,23 +355,23 @@ def _thermal(of: Phonons, atoms: int, temperature: float) -> dict[str, Value]:
 def _warnings(
     found: ForceConstants, at_points: dict[str, Floats], lowest: float, imaginary: float
 ) -> list[str]:
-    told = []
+    warnings = []
     if lowest < -_REAL:
         where = [name for name, some in at_points.items() if some.min() < -_REAL]
-        told.append(
+        warnings.append(
             f"dynamically unstable: {100.0 * imaginary:.2g} % of the modes are imaginary, down to "
             f"{lowest:.3g} THz" + (f"; at {', '.join(where)} among others" if where else "")
         )
     if found.sum_rule > _INVARIANT:
-        told.append(
+        warnings.append(
             f"forces on displaced atoms do not add up to zero: {found.sum_rule:.2g} eV/Å² have "
             "been taken off force constants"
         )
     edge = found.images / 2.0
     far = found.norms[found.distances >= edge - _ITSELF].max(initial=0.0)
     if far > _FAR * found.norms[found.distances > _ITSELF].max(initial=0.0):
-        told.append(
+        warnings.append(
             f"force constants are still {far:.2g} eV/Å² half a supercell away ({edge:.1f} Å): "
             "take a larger one"
         )
-    return told
+    return warnings

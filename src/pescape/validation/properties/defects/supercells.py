@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pescape.plugins.structures.crystals import BulkCrystal
 
-Repeats = Annotated[tuple[Repeat, ...], Field(min_length=1)]
-
 #: Supercells of the conventional cell that are about as long in all directions.
 _REPEATS: dict[str, tuple[Repeat, ...]] = {
     "bcc": ((3, 3, 3), (4, 4, 4)),
@@ -41,6 +39,17 @@ _REPEAT: dict[str, Repeat] = {
 #: Relaxed defects whose energies (eV) agree to this are the same.
 SAME_ENERGY = 1e-3
 
+Repeats = Annotated[tuple[Repeat, ...], Field(min_length=1)]
+#: The fields `repeats` and `repeat` of configurations.
+SeveralCells = Annotated[
+    Repeats | None,
+    Field(description="of the conventional cell, orthorhombic for hcp; some sizes if unset"),
+]
+OneCell = Annotated[
+    Repeat | None,
+    Field(description="of the conventional cell, orthorhombic for hcp; about 12 Å if unset"),
+]
+
 
 class DefectConfig(PropertyConfig):
     """A defect in a supercell of the potential's own relaxed crystal."""
@@ -49,19 +58,42 @@ class DefectConfig(PropertyConfig):
     relaxation: Relaxation = Relaxation()
 
 
-def repeats_of(crystal: Crystal, given: tuple[Repeat, ...] | None) -> tuple[Repeat, ...]:
-    """Give the supercells to compute, in order of size."""
-    chosen = _REPEATS[crystal.lattice] if given is None else given
-    return tuple(sorted(chosen, key=crystal.count))
+def cells_by_size(crystal: Crystal, repeats: tuple[Repeat, ...] | None) -> dict[int, Repeat]:
+    """Give the supercells to compute by the number of their sites, the largest last.
+
+    Parameters
+    ----------
+    crystal
+        Of the supercells.
+    repeats
+        Of the conventional cell; those of a table if None.
+    """
+    chosen = _REPEATS[crystal.lattice] if repeats is None else repeats
+    return {crystal.count(one): one for one in sorted(chosen, key=crystal.count)}
 
 
-def repeat_of(crystal: Crystal, given: Repeat | None) -> Repeat:
-    """Give the one supercell to compute."""
-    return _REPEAT[crystal.lattice] if given is None else given
+def cell_of(crystal: Crystal, repeat: Repeat | None) -> Repeat:
+    """Give the one supercell to compute.
+
+    Parameters
+    ----------
+    crystal
+        Of the supercell.
+    repeat
+        Of the conventional cell; that of a table if None.
+    """
+    return _REPEAT[crystal.lattice] if repeat is None else repeat
 
 
 def relaxed_host(crystal: Crystal, calculator: BaseCalculator) -> tuple[BulkCrystal, float]:
     """Relax the perfect crystal.
+
+    Parameters
+    ----------
+    crystal
+        As guessed.
+    calculator
+        With stress.
 
     Returns
     -------
@@ -77,7 +109,24 @@ def relaxed_host(crystal: Crystal, calculator: BaseCalculator) -> tuple[BulkCrys
 def relaxed_defect(
     atoms: Atoms, calculator: BaseCalculator, relaxation: Relaxation, name: str
 ) -> Atoms:
-    """Relax the atoms of a cell that holds a defect, in place; give it with its results."""
+    """Relax the atoms of a cell that holds a defect.
+
+    Parameters
+    ----------
+    atoms
+        Relaxed in place.
+    calculator
+        With forces.
+    relaxation
+        When it ends.
+    name
+        Of the structure, also in errors.
+
+    Returns
+    -------
+    Atoms
+        A copy with energy and forces.
+    """
     atoms.calc = calculator
     minimised(atoms, **relaxation.model_dump(), what=name)
     return snapshot(atoms, name)
@@ -87,7 +136,6 @@ def freed_defect(
     relaxed: Atoms,
     calculator: BaseCalculator,
     relaxation: Relaxation,
-    name: str,
     *,
     rattle: float,
     seed: int,
@@ -97,9 +145,15 @@ def freed_defect(
     Parameters
     ----------
     relaxed
-        It may be held on a saddle by its symmetry.
+        Of `relaxed_defect`; it may be held on a saddle by its symmetry.
+    calculator
+        With forces.
+    relaxation
+        When it ends.
     rattle
-        Of each coordinate, Å.
+        Standard deviation of the move of each coordinate, Å.
+    seed
+        Of the moves.
 
     Returns
     -------
@@ -108,6 +162,7 @@ def freed_defect(
     tuple of str
         Says that it was no minimum, or that it does not converge.
     """
+    name = relaxed.info["name"]
     atoms = relaxed.copy()
     chance = np.random.default_rng(seed)
     atoms.positions += chance.normal(scale=rattle, size=atoms.positions.shape)
@@ -122,21 +177,27 @@ def freed_defect(
 
 
 def formation_energy(defective: Atoms, energy: float) -> float:
-    """Energy (eV) of a structure above as many atoms of the crystal, of `energy` eV each."""
+    """Energy (eV) of a structure above as many atoms of the crystal.
+
+    Parameters
+    ----------
+    defective
+        With its energy.
+    energy
+        Of the crystal, eV/atom.
+    """
     return float(defective.get_potential_energy()) - len(defective) * energy
 
 
 def size_curve(energies: Mapping[int, float], label: str) -> Curve:
-    """Draw energies (eV) by lattice sites of the cell against these."""
+    """Draw energies against the size of the cell.
+
+    Parameters
+    ----------
+    energies
+        eV, by lattice sites of the cell.
+    label
+        What the energies are.
+    """
     sizes = np.array(sorted(energies))
     return Curve(sizes, np.array([energies[n] for n in sizes]), "lattice sites", f"{label} (eV)")
-
-
-def extrapolated(energies: Mapping[int, float]) -> float:
-    """Give the formation energy (eV) in a cell without end, from the two largest cells.
-
-    In cells of fixed shape and size a defect and its images interact elastically, which falls as
-    the cell's volume grows (Varvenne et al., Phys. Rev. B 88, 134102 (2013)).
-    """
-    (small, above), (large, nearer) = sorted(energies.items())[-2:]
-    return nearer - (above - nearer) * small / (large - small)

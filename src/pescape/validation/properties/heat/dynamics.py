@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
-    from numpy.typing import NDArray
 
     from pescape.validation.compounds import Solid
     from pescape.validation.lammps import LammpsModel
-
-    Floats = NDArray[np.float64]
+    from pescape.validation.property import Floats
 
 #: How a barostat, or a minimiser of the cell, keeps the symmetry.
 _AXES = {
@@ -48,7 +46,15 @@ OrthogonalCrystal = Annotated[AnyCrystal, AfterValidator(_orthogonal)]
 
 
 def box_axes(crystal: Solid, pressure: str) -> str:
-    """Write which edges of the cell follow the pressure, in the words of LAMMPS."""
+    """Write which edges of the cell follow the pressure, in the words of LAMMPS.
+
+    Parameters
+    ----------
+    crystal
+        Whose symmetry is kept.
+    pressure
+        What stands behind each edge: the pressure (bar), for barostats twice and a damping time.
+    """
     return _AXES[crystal.system].format(pressure)
 
 
@@ -107,34 +113,66 @@ def orthogonal_supercell(crystal: Solid, atoms: int) -> tuple[Atoms, Floats]:
 
 
 def timestep_for(atoms: Atoms) -> float:
-    """Choose a time step by the lightest atoms, fs."""
+    """Choose a time step by the lightest atoms, fs.
+
+    Parameters
+    ----------
+    atoms
+        Those that will move.
+    """
     lightest = min(atomic_masses[number] for number in set(atoms.numbers))
     return _LONGEST * min(1.0, float(lightest / _HEAVY) ** 0.5)
 
 
-def elements_of(atoms: Atoms) -> list[str]:
+def _elements_of(atoms: Atoms) -> list[str]:
     """Elements in the order of their atom types."""
     return sorted(set(atoms.symbols), key=lambda one: atomic_numbers[one])
 
 
 def write_start(folder: Path, atoms: Atoms) -> None:
-    """Leave a structure as ``start.data``."""
+    """Leave a structure as ``start.data``.
+
+    Parameters
+    ----------
+    folder
+        Where it is left.
+    atoms
+        The structure.
+    """
     write(
         folder / "start.data",
         atoms,
         format="lammps-data",
-        specorder=elements_of(atoms),
+        specorder=_elements_of(atoms),
         masses=True,
     )
 
 
 def start(atoms: Atoms, model: LammpsModel, data: str = "start.data") -> str:
-    """Write the lines that read a structure and set the potential."""
-    return f"units metal\nread_data {data}\n{model.lines(elements_of(atoms))}"
+    """Write the lines that read a structure and set the potential.
+
+    Parameters
+    ----------
+    atoms
+        The structure, or one of the same elements.
+    model
+        The potential.
+    data
+        File that the structure is read from.
+    """
+    return f"units metal\nread_data {data}\n{model.lines(_elements_of(atoms))}"
 
 
 def block_error(samples: Floats, blocks: int = 8) -> float:
-    """Estimate the standard error of the mean of a series by block averages."""
+    """Estimate the standard error of the mean of a series by block averages.
+
+    Parameters
+    ----------
+    samples
+        Shape (n,).
+    blocks
+        How many averages.
+    """
     parts = np.array_split(samples, min(blocks, len(samples)))
     means = np.array([part.mean() for part in parts])
     return float(means.std(ddof=1) / len(means) ** 0.5)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from pescape.figures.crystals import draw_melting
 from pescape.validation.crystals import Crystal, check_titles
 from pescape.validation.properties.heat.coexistence import (
     LATTICES,
@@ -23,18 +24,23 @@ from pescape.validation.properties.heat.coexistence import (
     superheating_limit,
 )
 from pescape.validation.properties.heat.dynamics import orthogonal_supercell, timestep_for
-from pescape.validation.property import Curve, PropertyConfig, PropertyError, PropertyResult, Value
+from pescape.validation.property import (
+    Curve,
+    Floats,
+    PropertyConfig,
+    PropertyError,
+    PropertyResult,
+    Value,
+    register_property,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from ase import Atoms
-    from numpy.typing import NDArray
 
     from pescape.validation.lammps import LammpsModel
-
-    Floats = NDArray[np.float64]
 
 
 # What of the cell has to be solid, and liquid, for its two interfaces not to feel each other.
@@ -461,6 +467,7 @@ class MeltingConfig(PropertyConfig):
         return tuple(f"{phase.title}.{name}" for phase in self.phases for name in names)
 
 
+@register_property(MeltingConfig, engine="lammps", seconds=1000.0, draw=draw_melting)
 def melting(model: LammpsModel, config: MeltingConfig, folder: Path) -> PropertyResult:
     """Compute at which temperatures crystals and the liquid keep their balance.
 
@@ -503,14 +510,7 @@ def melting(model: LammpsModel, config: MeltingConfig, folder: Path) -> Property
         warnings.extend(f"{phase.title}: {text}" for text in _remarks(phase, melted, config))
     if not values:
         raise PropertyError("; ".join(warnings))
-    return PropertyResult(
-        "melting",
-        values,
-        tuple(structures),
-        curves,
-        config.model_dump(mode="json"),
-        tuple(warnings),
-    )
+    return config.result(values, curves=curves, structures=structures, warnings=warnings)
 
 
 def _remarks(phase: Crystal, melted: Melted, config: MeltingConfig) -> list[str]:

@@ -1,7 +1,4 @@
-"""Runs of a crystal at rest and at some temperature, and what they come to on average.
-
-How a crystal expands, how its atoms move and whether it stays what it is when it is hot.
-"""
+"""How a crystal expands, how its atoms move and whether it stays what it is when it is hot."""
 
 from __future__ import annotations
 
@@ -25,27 +22,31 @@ from pescape.validation.properties.heat.dynamics import (
     write_start,
 )
 from pescape.validation.properties.soundness.invariances import shortest_pairs
-from pescape.validation.property import Curve, PropertyConfig, PropertyError, PropertyResult, Value
+from pescape.validation.property import (
+    Curve,
+    Floats,
+    PropertyConfig,
+    PropertyError,
+    PropertyResult,
+    Value,
+    register_property,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
-    from numpy.typing import NDArray
 
     from pescape.validation.compounds import Solid
     from pescape.validation.lammps import LammpsModel
 
-    Floats = NDArray[np.float64]
-
-
 # Steps between samples of the cell and of the positions.
-_CELL, _POSITIONS = 10, 50
+_CELL_EVERY, _POSITIONS_EVERY = 10, 50
 # An atom is still at home as long as the mean of its positions is nearer than this share of the
 # nearest distance; hcp turns into bcc by moving its atoms a little farther.
 _HOME = 0.15
 #: The folder of the crystal at rest.
-STATIC = "static"
+_REST_FOLDER = "static"
 _STATIC = """fix cell all box/relax {cell} vmax 0.002
 minimize 0 1e-5 500 5000
 unfix cell
@@ -67,7 +68,7 @@ run {steps}
 """
 
 
-def label(temperature: float) -> str:
+def _label(temperature: float) -> str:
     """Name a temperature (K) in values."""
     return f"{temperature:g}K".replace(".", "_")
 
@@ -115,17 +116,43 @@ class Bath:
         seed: int,
         ranks: int,
     ) -> Bath:
-        """Choose a supercell of about so many atoms, and a time step if none is given."""
+        """Choose a supercell and a time step.
+
+        Parameters
+        ----------
+        model, crystal, folder, seed, ranks
+            As the class holds them.
+        atoms
+            About how many the supercell has.
+        timestep
+            fs; by the lightest atoms if None.
+        """
         supercell, cells = orthogonal_supercell(crystal, atoms)
         chosen = timestep or timestep_for(supercell)
         return cls(model, crystal, supercell, cells, folder, chosen, seed, ranks)
 
     def steps(self, time: float) -> int:
-        """Count the steps of a time, ps."""
+        """Count the steps of a time.
+
+        Parameters
+        ----------
+        time
+            ps.
+        """
         return max(1, round(1e3 * time / self.timestep))
 
-    def run(self, name: str, script: str, data: str = f"../{STATIC}/relaxed.data") -> Path:
-        """Run a script in a folder of its own, unless that has been done."""
+    def run(self, name: str, script: str, data: str = f"../{_REST_FOLDER}/relaxed.data") -> Path:
+        """Run a script in a folder of its own, unless that has been done.
+
+        Parameters
+        ----------
+        name
+            Of the folder.
+        script
+            What follows on the crystal and the potential.
+        data
+            File, seen from the folder, that the crystal is read from.
+        """
         here = self.folder / name
         if not (here / "finished").exists():
             here.mkdir(parents=True, exist_ok=True)
@@ -137,7 +164,7 @@ class Bath:
 
 
 @dataclass(frozen=True, eq=False)
-class Averages:
+class _Averages:
     """What a crystal is at one temperature.
 
     Parameters
@@ -162,42 +189,36 @@ class Averages:
     intact: float
 
 
-def at_rest(bath: Bath) -> Averages:
-    """Relax the crystal, and leave it where runs at temperatures begin."""
-    script = _STATIC.format(cell=box_axes(bath.crystal, "0.0"))
-    last = thermo(bath.run(STATIC, script, "start.data"))
-    lengths = _cell(bath, np.array([[last[f"L{x}"][-1] for x in "xyz"]]))
-    means = {name: (float(series[0]), 0.0) for name, series in lengths.items()}
-    energy = float(last["PotEng"][-1]) / len(bath.atoms)
-    return Averages(0.0, means, energy, 0.0, 0.0, 1.0)
-
-
-def at_temperature(
-    bath: Bath, temperature: float, *, equilibration: float, duration: float
-) -> Averages:
-    """Run at constant pressure and a temperature, and average.
+def at_rest(bath: Bath) -> _Averages:
+    """Relax the crystal, and leave it where runs at temperatures begin.
 
     Parameters
     ----------
     bath
-        Of a crystal that has been `at_rest`.
-    temperature
-        K.
-    equilibration, duration
-        Before and of the averages, ps.
+        The crystal, and where it runs.
     """
+    script = _STATIC.format(cell=box_axes(bath.crystal, "0.0"))
+    last = thermo(bath.run(_REST_FOLDER, script, "start.data"))
+    lengths = _cell(bath, np.array([[last[f"L{x}"][-1] for x in "xyz"]]))
+    means = {name: (float(series[0]), 0.0) for name, series in lengths.items()}
+    energy = float(last["PotEng"][-1]) / len(bath.atoms)
+    return _Averages(0.0, means, energy, 0.0, 0.0, 1.0)
+
+
+def _at_temperature(bath: Bath, temperature: float, config: ThermalConfig) -> _Averages:
+    """Run a crystal that has been `at_rest` at constant pressure and a temperature (K)."""
     script = _HOT.format(
         timestep=1e-3 * bath.timestep,
         twice=2.0 * temperature,
         temperature=temperature,
         seed=bath.seed,
         cell=box_axes(bath.crystal, "0.0 0.0 0.5"),
-        equilibrate=bath.steps(equilibration),
-        steps=max(8 * _POSITIONS, bath.steps(duration)),
-        often=_CELL,
-        seldom=_POSITIONS,
+        equilibrate=bath.steps(config.equilibration),
+        steps=max(8 * _POSITIONS_EVERY, bath.steps(config.duration)),
+        often=_CELL_EVERY,
+        seldom=_POSITIONS_EVERY,
     )
-    here = bath.run(label(temperature), script)
+    here = bath.run(_label(temperature), script)
     columns = thermo(here)
     edges = np.column_stack([columns[f"L{x}"] for x in "xyz"])
     lengths = _cell(bath, edges)
@@ -205,7 +226,7 @@ def at_temperature(
     energies = columns["Enthalpy"] / len(bath.atoms) - 3.0 * kB * (columns["Temp"] - temperature)
     msd, moved = _displacements(here, bath.atoms, edges.mean(axis=0))
     home = _HOME * min(shortest_pairs(bath.crystal.primitive()).values())
-    return Averages(
+    return _Averages(
         temperature,
         {name: (float(series.mean()), block_error(series)) for name, series in lengths.items()},
         float(energies.mean()),
@@ -277,7 +298,7 @@ class ThermalConfig(PropertyConfig):
         """Names of the values it gives."""
         lengths = _lengths(self)
         each = (*lengths, "volume", "energy", "msd", "intact")
-        names = [f"{label(t)}.{name}" for t in self.temperatures for name in each]
+        names = [f"{_label(t)}.{name}" for t in self.temperatures for name in each]
         fits = ("expansion", *(f"expansion_{name}" for name in lengths), "heat_capacity")
         return (*names, *(part for name in fits for part in (name, f"{name}_error")))
 
@@ -286,6 +307,9 @@ def _lengths(config: ThermalConfig) -> tuple[str, ...]:
     return tuple(name for name in config.crystal.parameter_names if name in "abc")
 
 
+@register_property(
+    ThermalConfig, heading="Thermal expansion and stability", engine="lammps", seconds=20.0
+)
 def thermal(model: LammpsModel, config: ThermalConfig, folder: Path) -> PropertyResult:
     """Heat a crystal to some temperatures and see how it expands.
 
@@ -319,37 +343,30 @@ def thermal(model: LammpsModel, config: ThermalConfig, folder: Path) -> Property
         ranks=config.ranks,
     )
     still = at_rest(bath)
-    found, told = [], []
-    times = {"equilibration": config.equilibration, "duration": config.duration}
+    found, warnings = [], []
     for temperature in config.temperatures:
         try:
-            found.append(at_temperature(bath, temperature, **times))
+            found.append(_at_temperature(bath, temperature, config))
         except PropertyError as error:  # noqa: PERF203 (seconds each)
-            told.append(str(error))
+            warnings.append(str(error))
     if not found:
-        raise PropertyError(told[0])
-    told += [
-        f"{label(one.temperature)}: only {100 * one.intact:.0f} % of the atoms are still at their "
+        raise PropertyError(warnings[0])
+    warnings += [
+        f"{_label(one.temperature)}: only {100 * one.intact:.0f} % of the atoms are still at their "
         "sites: it is no longer the same crystal, and not part of the fits"
         for one in found
         if one.intact < _WHOLE
     ]
     values: dict[str, Value] = {}
     for one in found:
-        values |= {f"{label(one.temperature)}.{k}": v for k, v in _numbers(one).items()}
+        values |= {f"{_label(one.temperature)}.{k}": v for k, v in _numbers(one).items()}
     whole = [one for one in found if one.intact >= _WHOLE]
     if whole:
         values |= _fits(whole if len(whole) > 1 else [still, *whole])
-    return PropertyResult(
-        "thermal",
-        values,
-        curves=_curves([still, *found]),
-        settings=config.model_dump(mode="json"),
-        warnings=tuple(told),
-    )
+    return config.result(values, curves=_curves([still, *found]), warnings=warnings)
 
 
-def _numbers(one: Averages) -> dict[str, Value]:
+def _numbers(one: _Averages) -> dict[str, Value]:
     units = {"volume": "Å³/atom"}
     return {
         **{name: Value(mean, units.get(name, "Å")) for name, (mean, _) in one.lengths.items()},
@@ -359,7 +376,7 @@ def _numbers(one: Averages) -> dict[str, Value]:
     }
 
 
-def _fits(points: list[Averages]) -> dict[str, Value]:
+def _fits(points: list[_Averages]) -> dict[str, Value]:
     """Fit straight lines through points."""
     temperatures = np.array([one.temperature for one in points])
     values: dict[str, Value] = {}
@@ -387,7 +404,7 @@ def _with_error(name: str, value: float, error: float, unit: str) -> dict[str, V
     return {name: Value(value, unit), f"{name}_error": Value(error, unit)}
 
 
-def _curves(found: list[Averages]) -> dict[str, Curve]:
+def _curves(found: list[_Averages]) -> dict[str, Curve]:
     temperatures = np.array([one.temperature for one in found])
     labels = {"volume": "volume (Å³/atom)"}
     curves = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from ase.geometry import find_mic
@@ -17,7 +17,15 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from pescape.config import Strict
 from pescape.plugins.structures.crystals import enforce_min_distance
-from pescape.validation.property import Curve, PropertyError, PropertyResult, Value, snapshot
+from pescape.validation.property import (
+    Curve,
+    Floats,
+    PropertyConfig,
+    PropertyError,
+    PropertyResult,
+    Value,
+    snapshot,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,13 +87,13 @@ class Path:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Say what is odd about a path between structures that ought to be alike."""
-        told = []
+        remarks = []
         if abs(self.barrier - self.reverse) > _DIFFERENT:
-            told.append(f"its ends differ by {self.barrier - self.reverse:.2g} eV")
+            remarks.append(f"its ends differ by {self.barrier - self.reverse:.2g} eV")
         lowest = float(self.curve.y.min())
         if lowest < min(0.0, self.barrier - self.reverse) - _DIP:
-            told.append(f"it runs down to {-lowest:.2g} eV below its first image")
-        return tuple(told)
+            remarks.append(f"it runs down to {-lowest:.2g} eV below its first image")
+        return tuple(remarks)
 
 
 def minimum_energy_path(
@@ -115,10 +123,6 @@ def minimum_energy_path(
         Atoms that straight ways bring nearer than this, Å, are pushed apart before.
     wrapped
         Atoms go to the nearest image of their last position; else to that position.
-
-    Returns
-    -------
-    Path
     """
     images = [first, *(first.copy() for _ in range(config.images)), last]
     band = NEB(images, k=config.spring, method="improvedtangent", allow_shared_calculator=True)
@@ -153,8 +157,8 @@ def _converge(band: NEB, config: BandConfig, name: str) -> None:
 def _relax(band: NEB, fmax: float, steps: int) -> float:
     """Take steps until no force is larger than `fmax`; give the largest that is left, eV/Å."""
     optimizer = NEBOptimizer(band, logfile=None)
-    with warnings.catch_warnings(), contextlib.suppress(OptimizerConvergenceError):
-        warnings.simplefilter("ignore")  # of steps that the integrator takes back
+    with catch_warnings(), contextlib.suppress(OptimizerConvergenceError):
+        simplefilter("ignore")  # of steps that the integrator takes back
         optimizer.run(fmax=fmax, steps=steps)
     # It counts a band that has used up its steps as converged, and gives up where forces jump,
     # as they do when another image begins to climb. FIRE is slower and gets over that.
@@ -172,7 +176,13 @@ def _has_summit(band: NEB) -> bool:
 
 
 def path_of(images: Sequence[Atoms]) -> Path:
-    """Describe a path by its images, which have energies."""
+    """Describe a path.
+
+    Parameters
+    ----------
+    images
+        From end to end, with energies.
+    """
     energies = np.array([image.get_potential_energy() for image in images])
     energies -= energies[0]
     highest = int(energies.argmax())
@@ -180,46 +190,44 @@ def path_of(images: Sequence[Atoms]) -> Path:
         images=tuple(images),
         barrier=float(energies[highest]),
         reverse=float(energies[highest] - energies[-1]),
-        minima=minima_between(energies),
-        curve=Curve(path_lengths(images), energies, "path (Å)", "energy (eV)"),
+        minima=_minima_between(energies),
+        curve=Curve(_path_lengths(images), energies, "path (Å)", "energy (eV)"),
     )
 
 
-def minima_between(energies: np.ndarray) -> int:
+def _minima_between(energies: Floats) -> int:
     """Count the images of a path between its ends that are lower than both neighbours."""
     inner = energies[1:-1]
     return int(((inner < energies[:-2] - _DIP) & (inner < energies[2:] - _DIP)).sum())
 
 
-def path_lengths(images: Sequence[Atoms]) -> np.ndarray:
+def _path_lengths(images: Sequence[Atoms]) -> Floats:
     """Give the way from the first image to each, Å; shape (images,)."""
     steps = [np.linalg.norm(_distances(a, b)) for a, b in itertools.pairwise(images)]
     return np.concatenate(([0.0], np.cumsum(steps)))
 
 
-def _distances(one: Atoms, other: Atoms) -> np.ndarray:
+def _distances(one: Atoms, other: Atoms) -> Floats:
     """Give how far each atom of a structure is from that of another, Å; shape (atoms,)."""
-    return find_mic(other.positions - one.positions, one.cell, one.pbc)[1]
+    lengths: Floats = find_mic(other.positions - one.positions, one.cell, one.pbc)[1]
+    return lengths
 
 
 def migration_result(
-    kind: str,
+    config: PropertyConfig,
     paths: Mapping[str, Callable[[], Path]],
-    settings: Mapping[str, Any],
     *,
     spans: bool = False,
     remarks: Sequence[str] = (),
 ) -> PropertyResult:
-    """Find the paths of jumps; those that are not found are told and left out.
+    """Find the paths of jumps; those that are not found are left out, with a warning.
 
     Parameters
     ----------
-    kind
-        The property.
+    config
+        Of the property.
     paths
         Find the path of each jump, by name.
-    settings
-        The configuration, as JSON holds it.
     spans
         Give the spans too.
     remarks
@@ -234,19 +242,19 @@ def migration_result(
     values: dict[str, Value] = {}
     curves: dict[str, Curve] = {}
     structures: list[Atoms] = []
-    told = list(remarks)
+    warnings = list(remarks)
     for name, find in paths.items():
         try:
             path = find()
         except PropertyError as error:
-            told.append(str(error))
+            warnings.append(str(error))
             continue
         values |= {name: Value(path.barrier, "eV"), f"{name}_minima": Value(float(path.minima))}
         if spans:
             values[f"{name}_span"] = Value(path.span, "eV")
         curves[name] = path.curve
         structures += [one for one in path.images if one not in structures]
-        told += [f"{name}: {remark}" for remark in path.remarks]
+        warnings += [f"{name}: {remark}" for remark in path.remarks]
     if not values:
-        raise PropertyError("; ".join(told))
-    return PropertyResult(kind, values, tuple(structures), curves, settings, tuple(told))
+        raise PropertyError("; ".join(warnings))
+    return config.result(values, curves=curves, structures=structures, warnings=warnings)

@@ -1,6 +1,7 @@
-"""Barriers of the vacancy's jumps: in and out of the basal plane, or to a nearest neighbour.
+"""Barriers of jumps of vacancies and self-interstitials, by climbing nudged elastic bands.
 
-Barriers of the self-interstitial's jumps: BO-BS-BO and BO-O-BO of hcp, dumbbells of cubic.
+Vacancies jump in and out of the basal plane of hcp crystals, or to a nearest neighbor of cubic
+ones; self-interstitials by BO-BS-BO and BO-O-BO of hcp crystals, as dumbbells of cubic ones.
 """
 
 from __future__ import annotations
@@ -13,25 +14,27 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from pescape.plugins.structures.crystals import enforce_min_distance
 from pescape.plugins.structures.defects import interstitial as interstitial_in
-from pescape.validation.crystals import Repeat  # noqa: TC001 (pydantic reads annotations)
 from pescape.validation.properties.defects.supercells import (
     DefectConfig,
+    OneCell,
+    cell_of,
     freed_defect,
     relaxed_defect,
     relaxed_host,
-    repeat_of,
 )
 from pescape.validation.properties.paths.bands import (
     BandConfig,
     migration_result,
     minimum_energy_path,
 )
+from pescape.validation.property import register_property
 
 if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
     from pescape.plugins.structures.crystals import BulkCrystal
+    from pescape.validation.crystals import Repeat
     from pescape.validation.properties.paths.bands import Path
     from pescape.validation.property import PropertyResult
 
@@ -40,9 +43,7 @@ class VacancyMigrationConfig(DefectConfig):
     """Jumps of a vacancy in a cell of fixed shape, by climbing nudged elastic bands."""
 
     kind: Literal["vacancy_migration"] = "vacancy_migration"
-    repeat: Repeat | None = Field(
-        None, description="of the conventional cell, orthorhombic for hcp; about 12 Å if unset"
-    )
+    repeat: OneCell = None
     band: BandConfig = BandConfig()
 
     @model_validator(mode="after")
@@ -62,6 +63,7 @@ class VacancyMigrationConfig(DefectConfig):
         return tuple(name for jump in self.jumps for name in (jump, f"{jump}_minima"))
 
 
+@register_property(VacancyMigrationConfig, heading="Migration of the vacancy")
 def vacancy_migration(calculator: BaseCalculator, config: VacancyMigrationConfig) -> PropertyResult:
     """Compute barriers of jumps to neighbouring sites.
 
@@ -80,21 +82,24 @@ def vacancy_migration(calculator: BaseCalculator, config: VacancyMigrationConfig
         whose path is not found is left out, with a warning.
     """
     host, _ = relaxed_host(config.crystal, calculator)
-    perfect = host.atoms(repeat=repeat_of(config.crystal, config.repeat))
-    start = _relaxed(perfect, 0, calculator, config, "vacancy")
+    perfect = host.atoms(repeat=cell_of(config.crystal, config.repeat))
 
-    def path(jump: str, neighbour: int) -> Path:
-        last = _relaxed(perfect, neighbour, calculator, config, f"{jump}_end")
+    def relaxed(jumped: int, name: str) -> Atoms:
+        atoms = _with_vacancy(perfect, jumped)
+        return relaxed_defect(atoms, calculator, config.relaxation, name)
+
+    start = relaxed(0, "vacancy")
+
+    def path(jump: str, neighbor: int) -> Path:
+        last = relaxed(neighbor, f"{jump}_end")
         return minimum_energy_path(start, last, calculator, config.band, name=jump)
 
-    jumps = _neighbours(perfect, host, config)
+    jumps = _neighbors(perfect, host, config)
     paths = {jump: functools.partial(path, jump, atom) for jump, atom in jumps.items()}
-    return migration_result("vacancy_migration", paths, config.model_dump(mode="json"))
+    return migration_result(config, paths)
 
 
-def _neighbours(
-    perfect: Atoms, host: BulkCrystal, config: VacancyMigrationConfig
-) -> dict[str, int]:
+def _neighbors(perfect: Atoms, host: BulkCrystal, config: VacancyMigrationConfig) -> dict[str, int]:
     """Find which atom jumps into the vacancy left by atom 0, for each jump."""
     others = np.arange(1, len(perfect))
     vectors = perfect.get_distances(0, others, mic=True, vector=True)
@@ -108,24 +113,18 @@ def _neighbours(
     }
 
 
-def _relaxed(
-    perfect: Atoms,
-    jumped: int,
-    calculator: BaseCalculator,
-    config: VacancyMigrationConfig,
-    name: str,
-) -> Atoms:
-    """Relax the vacancy at site 0, or at that of an atom which has jumped to site 0."""
+def _with_vacancy(perfect: Atoms, jumped: int) -> Atoms:
+    """Build a vacancy at site 0, or at that of an atom which has jumped to site 0."""
     atoms = perfect.copy()
     vector = perfect.get_distance(jumped, 0, mic=True, vector=True) if jumped else np.zeros(3)
     atoms.positions[jumped] += vector
     del atoms[0]
-    return relaxed_defect(atoms, calculator, config.relaxation, name)
+    return atoms
 
 
 #: Jumps by lattice, named by the sites that they pass.
-JUMPS = {"hcp": ("BO_BS_BO", "BO_O_BO"), "fcc": ("dumbbell_100",), "bcc": ("dumbbell_110",)}
-# A dumbbell's atom goes to this neighbour (in units of a) and forms one along that direction.
+_JUMPS = {"hcp": ("BO_BS_BO", "BO_O_BO"), "fcc": ("dumbbell_100",), "bcc": ("dumbbell_110",)}
+# A dumbbell's atom goes to this neighbor (in units of a) and forms one along that direction.
 _DUMBBELL_JUMPS = {
     "fcc": ((0.5, 0.5, 0.0), (0.0, 1.0, 0.0)),
     "bcc": ((0.5, 0.5, 0.5), (0.0, 1.0, 1.0)),
@@ -152,9 +151,7 @@ class InterstitialMigrationConfig(DefectConfig):
     jumps: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="BO_BS_BO within, BO_O_BO across basal planes; all if unset"
     )
-    repeat: Repeat | None = Field(
-        None, description="of the conventional cell, orthorhombic for hcp; about 12 Å if unset"
-    )
+    repeat: OneCell = None
     min_distance: float = Field(
         0.7, gt=0.0, le=1.0, description="atoms that start nearer are pushed apart; nearest = 1"
     )
@@ -163,18 +160,18 @@ class InterstitialMigrationConfig(DefectConfig):
     @model_validator(mode="after")
     def _known(self) -> InterstitialMigrationConfig:
         lattice = self.crystal.lattice
-        if lattice not in JUMPS:
-            raise ValueError(f"interstitials jump in {', '.join(JUMPS)} here, not in {lattice}")
+        if lattice not in _JUMPS:
+            raise ValueError(f"interstitials jump in {', '.join(_JUMPS)} here, not in {lattice}")
         for jump in self.jumps or ():
-            if jump not in JUMPS[lattice]:
-                known = ", ".join(JUMPS[lattice])
+            if jump not in _JUMPS[lattice]:
+                known = ", ".join(_JUMPS[lattice])
                 raise ValueError(f"jumps: {jump!r} of {lattice} is not one of {known}")
         return self
 
     @property
     def chosen(self) -> tuple[str, ...]:
         """The jumps to compute."""
-        return self.jumps or JUMPS[self.crystal.lattice]
+        return self.jumps or _JUMPS[self.crystal.lattice]
 
     @property
     def value_names(self) -> tuple[str, ...]:
@@ -182,6 +179,7 @@ class InterstitialMigrationConfig(DefectConfig):
         return tuple(f"{jump}{what}" for jump in self.chosen for what in ("", "_minima", "_span"))
 
 
+@register_property(InterstitialMigrationConfig, heading="Migration of interstitials")
 def interstitial_migration(
     calculator: BaseCalculator, config: InterstitialMigrationConfig
 ) -> PropertyResult:
@@ -203,7 +201,7 @@ def interstitial_migration(
         at. A jump whose path is not found is left out, with a warning.
     """
     host, _ = relaxed_host(config.crystal, calculator)
-    repeat = repeat_of(config.crystal, config.repeat)
+    repeat = cell_of(config.crystal, config.repeat)
     apart = config.min_distance * host.nearest
     site = "BO" if config.crystal.lattice == "hcp" else config.chosen[0]
     start = interstitial_in(host, repeat, site)
@@ -215,12 +213,7 @@ def interstitial_migration(
 
     first = relaxed(start.copy(), site)
     _, remarks = freed_defect(
-        first,
-        calculator,
-        config.relaxation,
-        site,
-        rattle=config.band.rattle,
-        seed=config.band.seed,
+        first, calculator, config.relaxation, rattle=config.band.rattle, seed=config.band.seed
     )
 
     def path(jump: str) -> Path:
@@ -230,13 +223,7 @@ def interstitial_migration(
         )
 
     paths = {jump: functools.partial(path, jump) for jump in config.chosen}
-    return migration_result(
-        "interstitial_migration",
-        paths,
-        config.model_dump(mode="json"),
-        spans=True,
-        remarks=remarks,
-    )
+    return migration_result(config, paths, spans=True, remarks=remarks)
 
 
 def _jumped(start: Atoms, host: BulkCrystal, repeat: Repeat, jump: str) -> Atoms:
@@ -253,10 +240,10 @@ def _jumped(start: Atoms, host: BulkCrystal, repeat: Repeat, jump: str) -> Atoms
         site = perfect.positions[0] + host.a * np.array(way)
         half = np.linalg.norm(start.positions[-1] - perfect.positions[0])
         arm = half * np.array(along) / np.linalg.norm(along)
-        neighbour = _atom_at(perfect, site)
+        neighbor = _atom_at(perfect, site)
         atoms.positions[0] = perfect.positions[0]
         atoms.positions[-1] = site - arm
-        atoms.positions[neighbour] += arm
+        atoms.positions[neighbor] += arm
     return atoms
 
 

@@ -15,17 +15,18 @@ from pescape.files import fingerprint
 from pescape.validation.properties.paths.bands import path_of
 from pescape.validation.property import (
     Curve,
+    Floats,
     PropertyConfig,
     PropertyError,
     PropertyResult,
     Value,
+    register_property,
     snapshot,
 )
 
 if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
-    from numpy.typing import NDArray
 
 
 class PathEnergiesConfig(PropertyConfig):
@@ -47,7 +48,7 @@ class PathEnergiesConfig(PropertyConfig):
         folder = (info.context or {}).get("folder", Path())
         path = (folder / given["file"]).resolve()
         try:
-            images = images_of(path)
+            images = _images_of(path)
         except DataError as error:
             raise ValueError(str(error)) from error
         labelled = _energies(images) is not None
@@ -60,6 +61,7 @@ class PathEnergiesConfig(PropertyConfig):
         return (*own, "barrier_difference", "rms_difference") if self.labelled else own
 
 
+@register_property(PathEnergiesConfig, heading="Energies along given paths")
 def path_energies(calculator: BaseCalculator, config: PathEnergiesConfig) -> PropertyResult:
     """Evaluate the images of a path as they are.
 
@@ -81,7 +83,7 @@ def path_energies(calculator: BaseCalculator, config: PathEnergiesConfig) -> Pro
     path = Path(config.file)
     if _digest(path) != config.digest:
         raise PropertyError(f"{path} has changed meanwhile: start again")
-    given = images_of(path)
+    given = _images_of(path)
     images = []
     for index, image in enumerate(given):
         atoms = image.copy()
@@ -103,19 +105,11 @@ def path_energies(calculator: BaseCalculator, config: PathEnergiesConfig) -> Pro
         rms = float(np.sqrt((difference[1:] ** 2).mean()))
         values["rms_difference"] = Value(rms, "eV")
         curves["given"] = Curve(found.curve.x, known, found.curve.x_label, found.curve.y_label)
-    return PropertyResult(
-        "path_energies", values, tuple(images), curves, config.model_dump(mode="json")
-    )
+    return config.result(values, curves=curves, structures=images)
 
 
-def images_of(path: Path) -> list[Atoms]:
-    """Read the images of a path: the same atoms in the same order.
-
-    Raises
-    ------
-    DataError
-        Says which image is none of the path.
-    """
+def _images_of(path: Path) -> list[Atoms]:
+    """Read the images of a path, refusing those that have other atoms or another order."""
     images = read_configurations(path)
     if len(images) < 3:
         raise DataError(f"{path} holds {len(images)} structures: a path has three images or more")
@@ -127,7 +121,7 @@ def images_of(path: Path) -> list[Atoms]:
     return images
 
 
-def _energies(images: list[Atoms]) -> NDArray[np.float64] | None:
+def _energies(images: list[Atoms]) -> Floats | None:
     """Give the energies (eV) that the file has, if all images have one; shape (images,)."""
     try:
         return np.array([image.get_potential_energy() for image in images], dtype=float)

@@ -11,10 +11,23 @@ from ase.constraints import FixAtoms
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from pescape.config import Strict
-from pescape.validation.crystals import AnyCrystal, Crystal, Repeat, relaxed_crystal
+from pescape.validation.crystals import (
+    AnyCrystal,
+    Crystal,
+    Repeat,
+    relaxed_crystal,
+    repeat_to_length,
+)
 from pescape.validation.properties.defects.supercells import relaxed_defect
 from pescape.validation.properties.paths.bands import BandConfig, minimum_energy_path
-from pescape.validation.property import PropertyConfig, PropertyResult, Relaxation, Value
+from pescape.validation.property import (
+    Floats,
+    PropertyConfig,
+    PropertyResult,
+    Relaxation,
+    Value,
+    register_property,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -87,11 +100,15 @@ class VacancyHopConfig(PropertyConfig):
         return ("barrier", "reverse", "minima")
 
     def supercell(self, relaxed: Atoms) -> Atoms:
-        """Repeat the conventional cell of a relaxed primitive one."""
-        repeat = self.repeat
-        if repeat is None:  # of the guess, so that the cells of all potentials are equal
-            first, second, third = np.ceil(_LONG / self._unit.cell.lengths() - _EQUAL)
-            repeat = int(first), int(second), int(third)
+        """Repeat the conventional cell.
+
+        Parameters
+        ----------
+        relaxed
+            The relaxed primitive cell.
+        """
+        # Of the guess, so that the cells of all potentials are equal.
+        repeat = self.repeat or repeat_to_length(self._unit, _LONG)
         return self.crystal.conventional(relaxed).repeat(repeat)
 
     @property
@@ -99,7 +116,13 @@ class VacancyHopConfig(PropertyConfig):
         return self.crystal.conventional(self.crystal.primitive())
 
     def hop(self, perfect: Atoms) -> Hop:
-        """Find which atom of a supercell is missing, and which hops there."""
+        """Find which atom of a supercell is missing, and which hops there.
+
+        Parameters
+        ----------
+        perfect
+            Of `supercell`.
+        """
         own = np.flatnonzero(perfect.symbols == self.species)
         count = int((self._unit.symbols == self.species).sum())
         if self.site >= count:
@@ -149,9 +172,10 @@ class Hop:
 
     missing: int
     hopper: int
-    way: np.ndarray
+    way: Floats
 
 
+@register_property(VacancyHopConfig, heading="Hops of vacancies in compounds")
 def vacancy_hop(calculator: BaseCalculator, config: VacancyHopConfig) -> PropertyResult:
     """Compute the barrier of a vacancy's hop by a climbing nudged elastic band.
 
@@ -183,9 +207,8 @@ def vacancy_hop(calculator: BaseCalculator, config: VacancyHopConfig) -> Propert
         "reverse": Value(path.reverse, "eV"),
         "minima": Value(float(path.minima)),
     }
-    settings = config.model_dump(mode="json")
-    return PropertyResult(
-        "vacancy_hop", values, path.images, {"hop": path.curve}, settings, path.remarks
+    return config.result(
+        values, curves={"hop": path.curve}, structures=path.images, warnings=path.remarks
     )
 
 

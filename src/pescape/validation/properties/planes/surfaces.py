@@ -9,20 +9,26 @@ import numpy as np
 from ase.units import J, m
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from pescape.figures.crystals import draw_surfaces
 from pescape.plugins.structures.surfaces import LOW_INDEX_PLANES, cuts, plane_name
 from pescape.plugins.structures.surfaces import surface as slab_of
 from pescape.validation.crystals import minimised
 from pescape.validation.properties.defects.supercells import DefectConfig, relaxed_host
-from pescape.validation.property import Curve, PropertyError, PropertyResult, Value, snapshot
+from pescape.validation.property import (
+    Curve,
+    Floats,
+    PropertyError,
+    PropertyResult,
+    Value,
+    register_property,
+    snapshot,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
-    from numpy.typing import NDArray
 
     from pescape.plugins.structures.crystals import BulkCrystal
-
-    Floats = NDArray[np.float64]
 
 Plane = tuple[int, ...]
 
@@ -76,12 +82,24 @@ class SurfaceConfig(DefectConfig):
         return self.crystal.host(self.crystal.primitive())
 
     def layers_of(self, plane: Plane) -> tuple[int, ...]:
-        """Give the thicknesses of slabs in layers, rising, the same for all potentials."""
+        """Give the thicknesses of slabs in layers, rising, the same for all potentials.
+
+        Parameters
+        ----------
+        plane
+            Miller or Miller-Bravais indices.
+        """
         spacing = cuts(self._guess, plane)[0].spacing
         return tuple(sorted({max(2, int(np.ceil(t / spacing))) for t in self.thicknesses}))
 
     def terminations(self, plane: Plane) -> int:
-        """Count the ways to cut along a plane."""
+        """Count the ways to cut along a plane.
+
+        Parameters
+        ----------
+        plane
+            Miller or Miller-Bravais indices.
+        """
         return len(cuts(self._guess, plane))
 
     @property
@@ -96,7 +114,13 @@ class SurfaceConfig(DefectConfig):
 
 
 def plane_title(plane: Plane) -> str:
-    """Write a plane in names of values: 10m10 for (10-10)."""
+    """Write a plane in names of values: 10m10 for (10-10).
+
+    Parameters
+    ----------
+    plane
+        Miller or Miller-Bravais indices.
+    """
     return "".join(f"m{-index}" if index < 0 else str(index) for index in plane)
 
 
@@ -136,6 +160,7 @@ class _Termination:
         return float(np.ptp([*self.direct, self.repeated]))
 
 
+@register_property(SurfaceConfig, heading="Surfaces", draw=draw_surfaces)
 def surface(calculator: BaseCalculator, config: SurfaceConfig) -> PropertyResult:
     """Compute what it costs to cut a crystal.
 
@@ -161,11 +186,17 @@ def surface(calculator: BaseCalculator, config: SurfaceConfig) -> PropertyResult
     host, bulk = relaxed_host(config.crystal, calculator)
     values: dict[str, Value] = {}
     curves, structures = {}, []
-    told: list[str] = []
+    warnings: list[str] = []
     energies: dict[str, float] = {}
     for plane in config.chosen:
         title = plane_title(plane)
-        found = _terminations(host, plane, bulk, calculator, config, told)
+        slabs = _Slabs(host, plane, bulk, calculator, config)
+        found = {}
+        for number in range(config.terminations(plane)):
+            try:
+                found[number] = slabs.termination(number)
+            except PropertyError as error:  # noqa: PERF203 (as costly as nothing beside it)
+                warnings.append(f"{title}, termination {number + 1}: {error}")
         if not found:
             continue
         lowest = min(found.values(), key=lambda one: one.energy)
@@ -174,7 +205,7 @@ def surface(calculator: BaseCalculator, config: SurfaceConfig) -> PropertyResult
         if config.terminations(plane) > 1:
             values |= {f"{title}.energy_{n + 1}": Value(o.energy, "J/m²") for n, o in found.items()}
         if lowest.spread > config.tolerance:
-            told.append(
+            warnings.append(
                 f"{title} is unstable: its energy varies by {lowest.spread:.2g} J/m² with the "
                 "size of the slab"
             )
@@ -183,11 +214,10 @@ def surface(calculator: BaseCalculator, config: SurfaceConfig) -> PropertyResult
         )
         structures.append(snapshot(lowest.slab, title))
     if not values:
-        raise PropertyError("; ".join(told))
+        raise PropertyError("; ".join(warnings))
     order = sorted(energies, key=energies.__getitem__)
     values |= {f"{title}.rank": Value(float(n)) for n, title in enumerate(order, 1)}
-    settings = config.model_dump(mode="json")
-    return PropertyResult("surface", values, tuple(structures), curves, settings, tuple(told))
+    return config.result(values, curves=curves, structures=structures, warnings=warnings)
 
 
 def _values(title: str, one: _Termination, config: SurfaceConfig) -> dict[str, Value]:
@@ -202,83 +232,71 @@ def _values(title: str, one: _Termination, config: SurfaceConfig) -> dict[str, V
     return {f"{title}.{name}": value for name, value in numbers.items()}
 
 
-def _terminations(
-    host: BulkCrystal,
-    plane: Plane,
-    bulk: float,
-    calculator: BaseCalculator,
-    config: SurfaceConfig,
-    told: list[str],
-) -> dict[int, _Termination]:
-    """Compute all terminations of a plane that relax, by number; tell of the others."""
-    found = {}
-    for number in range(config.terminations(plane)):
-        try:
-            found[number] = _termination(host, plane, number, bulk, calculator, config)
-        except PropertyError as error:  # noqa: PERF203 (as costly as nothing beside it)
-            told.append(f"{plane_title(plane)}, termination {number + 1}: {error}")
-    return found
+@dataclass(frozen=True, eq=False)
+class _Slabs:
+    """Slabs of one plane of a crystal, whose energy per atom is `bulk` (eV)."""
 
+    host: BulkCrystal
+    plane: Plane
+    bulk: float
+    calculator: BaseCalculator
+    config: SurfaceConfig
 
-def _termination(
-    host: BulkCrystal,
-    plane: Plane,
-    number: int,
-    bulk: float,
-    calculator: BaseCalculator,
-    config: SurfaceConfig,
-) -> _Termination:
-    """Relax slabs of all thicknesses, and the thinnest one repeated."""
-    spacing = cuts(host, plane)[number].spacing
-    counts, energies, direct = [], [], []
-    for layers in config.layers_of(plane):
-        atoms = slab_of(host, plane, layers=layers, vacuum=config.vacuum, termination=number)
-        atoms.calc = calculator
-        unrelaxed = _excess(atoms, bulk)
-        what = f"a slab of {layers} layers"
-        minimised(atoms, **config.relaxation.model_dump(), what=what)
-        counts.append(len(atoms))
-        energies.append(float(atoms.get_potential_energy()))
-        direct.append(_excess(atoms, bulk))
-    slope, rest = np.polyfit(counts, energies, 1)
-    return _Termination(
-        thickness=np.array(config.layers_of(plane)) * spacing,
-        direct=np.array(direct),
-        repeated=_repeated(host, plane, number, bulk, calculator, config),
-        unrelaxed=unrelaxed,
-        energy=float(rest) / (2.0 * _area(atoms)) / (J / m**2),
-        bulk_difference=1000.0 * (float(slope) - bulk),
-        slab=atoms,
-    )
+    def termination(self, number: int) -> _Termination:
+        """Relax slabs of all thicknesses cut in one way, and the thinnest one repeated.
 
+        Parameters
+        ----------
+        number
+            Of the way to cut.
+        """
+        thicknesses = self.config.layers_of(self.plane)
+        counts, energies, direct = [], [], []
+        for layers in thicknesses:
+            atoms = self._built(layers, number)
+            unrelaxed = self._excess(atoms)
+            self._relax(atoms, f"a slab of {layers} layers")
+            counts.append(len(atoms))
+            energies.append(float(atoms.get_potential_energy()))
+            direct.append(self._excess(atoms))
+        slope, rest = np.polyfit(counts, energies, 1)
+        return _Termination(
+            thickness=np.array(thicknesses) * cuts(self.host, self.plane)[number].spacing,
+            direct=np.array(direct),
+            repeated=self._repeated(number),
+            unrelaxed=unrelaxed,
+            energy=float(rest) / (2.0 * _area(atoms)) / (J / m**2),
+            bulk_difference=1000.0 * (float(slope) - self.bulk),
+            slab=atoms,
+        )
 
-def _repeated(
-    host: BulkCrystal,
-    plane: Plane,
-    number: int,
-    bulk: float,
-    calculator: BaseCalculator,
-    config: SurfaceConfig,
-) -> float:
-    """Compute the energy (J/m²) of the thinnest slab, repeated in its plane and rattled."""
-    atoms = slab_of(
-        host,
-        plane,
-        layers=config.layers_of(plane)[0],
-        in_plane=config.in_plane,
-        vacuum=config.vacuum,
-        termination=number,
-    )
-    atoms.rattle(config.rattle, seed=0)
-    atoms.calc = calculator
-    minimised(atoms, **config.relaxation.model_dump(), what="a slab repeated in its plane")
-    return _excess(atoms, bulk)
+    def _repeated(self, number: int) -> float:
+        """Compute the energy (J/m²) of the thinnest slab, repeated in its plane and rattled."""
+        layers = self.config.layers_of(self.plane)[0]
+        atoms = self._built(layers, number, in_plane=self.config.in_plane)
+        atoms.rattle(self.config.rattle, seed=0)
+        self._relax(atoms, "a slab repeated in its plane")
+        return self._excess(atoms)
 
+    def _built(self, layers: int, number: int, in_plane: tuple[int, int] = (1, 1)) -> Atoms:
+        atoms = slab_of(
+            self.host,
+            self.plane,
+            layers=layers,
+            in_plane=in_plane,
+            vacuum=self.config.vacuum,
+            termination=number,
+        )
+        atoms.calc = self.calculator
+        return atoms
 
-def _excess(slab: Atoms, bulk: float) -> float:
-    """Energy (J/m²) of a slab above that of as many atoms of the crystal, by area."""
-    excess = float(slab.get_potential_energy()) - len(slab) * bulk
-    return excess / (2.0 * _area(slab)) / (J / m**2)
+    def _relax(self, atoms: Atoms, what: str) -> None:
+        minimised(atoms, **self.config.relaxation.model_dump(), what=what)
+
+    def _excess(self, slab: Atoms) -> float:
+        """Energy (J/m²) of a slab above that of as many atoms of the crystal, by area."""
+        excess = float(slab.get_potential_energy()) - len(slab) * self.bulk
+        return excess / (2.0 * _area(slab)) / (J / m**2)
 
 
 def _area(slab: Atoms) -> float:

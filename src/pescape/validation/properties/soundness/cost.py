@@ -1,19 +1,17 @@
-"""What LAMMPS says that its runs cost.
-
-What a potential costs in LAMMPS, beside an embedded-atom one.
-"""
+"""What a potential costs in LAMMPS, beside an embedded-atom one."""
 
 from __future__ import annotations
 
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from pescape.figures.soundness import draw_cost
 from pescape.labelling import reference_from
 from pescape.lammps_style.launcher import LOG_FILE
 from pescape.validation.crystals import Crystal
@@ -25,7 +23,7 @@ from pescape.validation.properties.heat.dynamics import (
     timestep_for,
     write_start,
 )
-from pescape.validation.property import PropertyConfig, PropertyResult, Value
+from pescape.validation.property import PropertyConfig, PropertyResult, Value, register_property
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -52,7 +50,15 @@ class Timing:
 
     @classmethod
     def read(cls, output: str, atoms: int, steps: int, ranks: int = 1) -> Timing:
-        """Read the timing of the last run from the output of LAMMPS."""
+        """Read the timing of the last run from the output of LAMMPS.
+
+        Parameters
+        ----------
+        output
+            Of LAMMPS, or its log.
+        atoms, steps, ranks
+            How many the run had.
+        """
 
         def last(pattern: str) -> float:
             return float(re.findall(pattern, output, re.MULTILINE)[-1])
@@ -97,6 +103,7 @@ class CostConfig(PropertyConfig):
         return ("microseconds", "baseline", "ratio", "ratio_error", "parameters")
 
 
+@register_property(CostConfig, engine="lammps", seconds=9.0, draw=draw_cost)
 def cost(model: LammpsModel, config: CostConfig, folder: Path) -> PropertyResult:
     """Measure what a potential costs.
 
@@ -145,8 +152,8 @@ def cost(model: LammpsModel, config: CostConfig, folder: Path) -> PropertyResult
     parameters = parameter_count(model)
     if parameters is not None:
         values["parameters"] = Value(float(parameters))
-    settings = config.model_dump(mode="json") | {"processor": processor()}
-    return PropertyResult("cost", values, settings=settings)
+    found = config.result(values)
+    return replace(found, settings={**found.settings, "processor": processor()})
 
 
 def _timed(folder: Path, model: LammpsModel, atoms: Atoms, steps: int) -> Timing:
@@ -162,7 +169,13 @@ def _timed(folder: Path, model: LammpsModel, atoms: Atoms, steps: int) -> Timing
 
 
 def parameter_count(model: LammpsModel) -> int | None:
-    """Count what was fitted; None where the file does not tell, as tables do not."""
+    """Count what was fitted; None where the file does not tell, as tables do not.
+
+    Parameters
+    ----------
+    model
+        The potential.
+    """
     from pescape.calculators.potential import load, potential_kind
 
     return load(model.file).parameter_count if potential_kind(model.file) == model.style else None

@@ -1,6 +1,7 @@
-"""Structures that leave a potential no excuse, and what has to be the same for all of them.
+"""What has to hold whatever a potential describes, and the structures and scans that show it.
 
-Energies along one coordinate: where they jump, and whether they rise where atoms meet.
+Disordered structures, changes of them that must not matter, and energies along one coordinate:
+where they jump, and whether they rise where atoms meet.
 """
 
 from __future__ import annotations
@@ -18,16 +19,14 @@ from scipy.spatial.transform import Rotation
 
 from pescape.plugins.structures import PackingError, random_packing, rattled
 from pescape.plugins.structures.crystals import most_compact
-from pescape.validation.property import PropertyError
+from pescape.validation.property import Floats, PropertyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
     Changed = tuple[Atoms, Callable[[Floats], Floats]]
     Line = Callable[[float], tuple[float, float]]
 
@@ -58,13 +57,19 @@ class Energies:
         self.infinite = 0
 
     def prepared(self, atoms: Atoms) -> Atoms:
-        """Copy a structure and give it the calculator."""
+        """Copy a structure and give it the calculator.
+
+        Parameters
+        ----------
+        atoms
+            Of any kind.
+        """
         new = atoms.copy()
         new.calc = self.calculator
         return new
 
     def __call__(self, atoms: Atoms) -> tuple[float, Floats]:
-        """Give energy (eV) and forces (natoms, 3) (eV/Å)."""
+        """Give energy (eV) and forces (eV/Å), shape (natoms, 3), of a copy of a structure."""
         atoms = self.prepared(atoms)
         energy = float(atoms.get_potential_energy(force_consistent=self.free))
         forces = np.array(atoms.get_forces())
@@ -72,14 +77,30 @@ class Energies:
         return energy, forces
 
     def force_deviation(self, atoms: Atoms, step: float) -> float:
-        """Largest difference between forces and numerical derivatives, eV/Å."""
+        """Largest difference between forces and numerical derivatives, eV/Å.
+
+        Parameters
+        ----------
+        atoms
+            Of any kind.
+        step
+            Displacement of the differences, Å.
+        """
         atoms = self.prepared(atoms)
         forces = np.array(atoms.get_forces())
         numerical = calculate_numerical_forces(atoms, eps=step, force_consistent=self.free)
         return float(np.abs(forces - numerical).max())
 
     def stress_deviation(self, atoms: Atoms, step: float) -> float:
-        """Largest difference between stress and numerical derivatives, GPa."""
+        """Largest difference between stress and numerical derivatives, GPa.
+
+        Parameters
+        ----------
+        atoms
+            Periodic.
+        step
+            Strain of the differences.
+        """
         atoms = self.prepared(atoms)
         stress = np.array(atoms.get_stress())
         numerical = calculate_numerical_stress(atoms, eps=step, force_consistent=self.free)
@@ -87,7 +108,13 @@ class Energies:
 
 
 def shortest_pairs(atoms: Atoms) -> dict[tuple[str, str], float]:
-    """Give the shortest distance (Å) between any two elements of a crystal."""
+    """Give the shortest distance (Å) between any two elements of a crystal.
+
+    Parameters
+    ----------
+    atoms
+        A cell of the crystal.
+    """
     first, second, distances = neighbor_list("ijd", atoms, _REACH)
     found: dict[tuple[str, str], float] = {}
     for order in np.argsort(distances)[::-1]:
@@ -193,6 +220,17 @@ def change_deviation(
 ) -> tuple[float, float]:
     """Compare a structure with itself, changed in a way that must not matter.
 
+    Parameters
+    ----------
+    energies
+        Of the potential.
+    atoms
+        The structure.
+    change
+        A name in `CHANGES`.
+    rng
+        Where chance comes from.
+
     Returns
     -------
     energy, force : float
@@ -208,6 +246,15 @@ def repetition_deviation(
 ) -> tuple[float, float]:
     """Compare a structure with itself, with another one evaluated in between.
 
+    Parameters
+    ----------
+    energies
+        Of the potential.
+    atoms
+        The structure.
+    rng
+        Makes the other one.
+
     Returns
     -------
     energy, force : float
@@ -222,6 +269,15 @@ def separation_deviation(
     energies: Energies, one: Atoms, other: Atoms, distance: float
 ) -> tuple[float, float]:
     """Compare two clusters far apart with each of them alone.
+
+    Parameters
+    ----------
+    energies
+        Of the potential.
+    one, other
+        The clusters.
+    distance
+        Between them, Å.
 
     Returns
     -------
@@ -240,6 +296,13 @@ def separation_deviation(
 
 def box_deviation(energies: Energies, cluster: Atoms) -> tuple[float, float]:
     """Compare a cluster whose periodic images are far away with one that has none.
+
+    Parameters
+    ----------
+    energies
+        Of the potential.
+    cluster
+        In a large periodic cell.
 
     Returns
     -------
@@ -264,7 +327,7 @@ def _difference(found: tuple[float, Floats], energy: float, forces: Floats) -> t
 _SUSPECTS = 5
 _HALVINGS = 20
 # Changes of energy (eV) and slope (eV/Å) between points that are below anything that matters.
-_NOTHING = 1e-9
+_NEGLIGIBLE_CHANGE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,10 +417,6 @@ def largest_jump(line: Line, scan: Scan) -> Jump:
         The function behind the scan.
     scan
         With a few points at least.
-
-    Returns
-    -------
-    Jump
     """
     ends = [(0.0, 0.0, float(scan.x[0])), (0.0, 0.0, float(scan.x[0]))]
     width = np.diff(scan.x)
@@ -377,7 +436,7 @@ def _out_of_line(change: Floats) -> Floats:
     """Tell how much the change in each interval differs from that in its neighbours."""
     padded = np.pad(change, 1, mode="edge")
     before, after = padded[:-2], padded[2:]
-    scale = np.abs(before) + np.abs(after) + _NOTHING
+    scale = np.abs(before) + np.abs(after) + _NEGLIGIBLE_CHANGE
     return np.asarray(np.abs(change - (before + after) / 2.0) / scale)
 
 
@@ -404,28 +463,56 @@ def _steps(
     return abs(high[1] - low[1] - width * (low[2] + high[2]) / 2.0), abs(high[2] - low[2])
 
 
-def repulsion(scan: Scan, start: float) -> tuple[float, float]:
-    """See whether the energy rises all the way from the minimum next to a point inwards.
+@dataclass(frozen=True)
+class Repulsion:
+    """What becomes of energy and force on the way in from a minimum.
+
+    Parameters
+    ----------
+    minimum
+        Where it begins, Å.
+    drop
+        Deepest fall of the energy, eV; 0 where it never falls.
+    rise
+        Energy of the shortest distance above the minimum, eV.
+    repulsive_to
+        Distance down to which the force is repulsive all the way, Å.
+    """
+
+    minimum: float
+    drop: float
+    rise: float
+    repulsive_to: float
+
+
+def repulsion(scan: Scan, start: float | None = None) -> Repulsion:
+    """See whether the energy rises all the way from a minimum inwards.
 
     Parameters
     ----------
     scan
         Over distances.
     start
-        Where the search for the minimum begins, Å: it goes downhill from there.
-
-    Returns
-    -------
-    drop : float
-        Deepest fall on the way in, eV; 0 where the energy never falls.
-    rise : float
-        Energy of the shortest distance above the minimum, eV.
+        Where the search for the minimum begins, Å: it goes downhill from there. If None, the
+        longest distance is taken for the minimum.
     """
-    bottom = int(np.abs(scan.x - start).argmin())
-    while bottom + 1 < len(scan.x) and scan.energy[bottom + 1] < scan.energy[bottom]:
-        bottom += 1
-    while bottom > 0 and scan.energy[bottom - 1] < scan.energy[bottom]:
-        bottom -= 1
+    bottom = len(scan.x) - 1
+    if start is not None:
+        bottom = int(np.abs(scan.x - start).argmin())
+        while bottom + 1 < len(scan.x) and scan.energy[bottom + 1] < scan.energy[bottom]:
+            bottom += 1
+        while bottom > 0 and scan.energy[bottom - 1] < scan.energy[bottom]:
+            bottom -= 1
     inwards = scan.energy[bottom::-1]
     drop = np.maximum.accumulate(inwards) - inwards
-    return float(drop.max()), float(inwards[-1] - inwards[0])
+    # At the minimum itself the slope may have either sign.
+    attractive = np.flatnonzero(scan.slope[:bottom] >= 0.0)
+    repulsive_to = float(scan.x[0])
+    if len(attractive):
+        last = int(attractive[-1])
+        before, after = (float(scan.slope[last]), float(min(scan.slope[last + 1], 0.0)))
+        share = before / (before - after) if before > after else 0.0
+        repulsive_to = float(scan.x[last] + share * (scan.x[last + 1] - scan.x[last]))
+    return Repulsion(
+        float(scan.x[bottom]), float(drop.max()), float(inwards[-1] - inwards[0]), repulsive_to
+    )

@@ -10,16 +10,20 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pescape.validation.lammps import thermo
 from pescape.validation.properties.heat.dynamics import OrthogonalCrystal, start
 from pescape.validation.properties.heat.thermal import Bath, at_rest
-from pescape.validation.property import Curve, PropertyConfig, PropertyError, PropertyResult, Value
+from pescape.validation.property import (
+    Curve,
+    Floats,
+    PropertyConfig,
+    PropertyError,
+    PropertyResult,
+    Value,
+    register_property,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from pescape.validation.lammps import LammpsModel
-
-    Floats = NDArray[np.float64]
 
 _EQUILIBRATION = 2.0  # ps
 # Steps between samples; averages that the drift is fitted to.
@@ -64,6 +68,7 @@ class NveDriftConfig(PropertyConfig):
         return ("drift", "drift_error", "fluctuation", "order", "temperature")
 
 
+@register_property(NveDriftConfig, heading="Energy drift", engine="lammps", seconds=9.0)
 def nve_drift(model: LammpsModel, config: NveDriftConfig, folder: Path) -> PropertyResult:
     """See how well the energy is conserved.
 
@@ -105,29 +110,23 @@ def nve_drift(model: LammpsModel, config: NveDriftConfig, folder: Path) -> Prope
     if min(coarse, fine) <= 0.0 or not np.isfinite(temperature):
         raise PropertyError("the energy does not fluctuate: nothing moves")
     order = float(np.log2(coarse / fine))
-    told = []
+    warnings = []
     if abs(drift) > max(_DRIFT, 3.0 * error):
-        told.append(f"the energy drifts by {drift:.2g} meV/atom/ns")
+        warnings.append(f"the energy drifts by {drift:.2g} meV/atom/ns")
     if abs(order - 2.0) > _ORDER:
-        told.append(
+        warnings.append(
             f"the fluctuation of the energy goes with the time step to the power of {order:.1f}, "
             "not 2: forces are not smooth, or the time step is too long"
         )
-    return PropertyResult(
-        "nve_drift",
-        {
-            "drift": Value(drift, "meV/atom/ns"),
-            "drift_error": Value(error, "meV/atom/ns"),
-            "fluctuation": Value(fluctuation, "meV/atom"),
-            "order": Value(order),
-            "temperature": Value(temperature, "K"),
-        },
-        curves={
-            "energy": Curve(time, energy - energy[0], "time (ps)", "total energy (meV/atom)"),
-        },
-        settings=config.model_dump(mode="json"),
-        warnings=tuple(told),
-    )
+    values = {
+        "drift": Value(drift, "meV/atom/ns"),
+        "drift_error": Value(error, "meV/atom/ns"),
+        "fluctuation": Value(fluctuation, "meV/atom"),
+        "order": Value(order),
+        "temperature": Value(temperature, "K"),
+    }
+    curve = Curve(time, energy - energy[0], "time (ps)", "total energy (meV/atom)")
+    return config.result(values, curves={"energy": curve}, warnings=warnings)
 
 
 def _script(bath: Bath, config: NveDriftConfig) -> str:

@@ -12,10 +12,19 @@ from ase.data import atomic_numbers, covalent_radii
 from pydantic import Field, PositiveFloat, model_validator
 from scipy.signal import find_peaks
 
+from pescape.figures.soundness import draw_pairs
 from pescape.plugins.structures.limits import bond_of_pair, energy_of_atom, pair_in_box
 from pescape.plugins.structures.pair_scan import PairCurve, scan_pair_curve
 from pescape.validation.properties.crystal.phases import for_each
-from pescape.validation.property import Curve, PropertyConfig, PropertyResult, Value, snapshot
+from pescape.validation.property import (
+    Curve,
+    Floats,
+    PropertyConfig,
+    PropertyResult,
+    Value,
+    register_property,
+    snapshot,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -102,6 +111,7 @@ class _Pair:
     bound: Atoms | None
 
 
+@register_property(PairCurveConfig, heading="Pair curves", draw=draw_pairs)
 def pair_curve(calculator: BaseCalculator, config: PairCurveConfig) -> PropertyResult:
     """Compute curves of isolated pairs of atoms.
 
@@ -147,27 +157,25 @@ def pair_curve(calculator: BaseCalculator, config: PairCurveConfig) -> PropertyR
             bound,
         )
 
-    found, told = for_each(config.named_pairs, followed)
+    found, warnings = for_each(config.named_pairs, followed)
     for name, pair in found.items():
         if "binding" not in pair.numbers:
-            told.append(f"{name}: the pair does not bind")
+            warnings.append(f"{name}: the pair does not bind")
         elif "wall_distance" not in pair.numbers:
-            told.append(f"{name}: the wall does not reach {config.wall:g} binding energies")
-    return PropertyResult(
-        "pair_curve",
+            warnings.append(f"{name}: the wall does not reach {config.wall:g} binding energies")
+    return config.result(
         {
             f"{name}.{what}": Value(number, _UNITS[what])
             for name, pair in found.items()
             for what, number in pair.numbers.items()
         },
-        tuple(pair.bound for pair in found.values() if pair.bound is not None),
-        {name: pair.curve for name, pair in found.items()},
-        config.model_dump(mode="json"),
-        tuple(told),
+        curves={name: pair.curve for name, pair in found.items()},
+        structures=[pair.bound for pair in found.values() if pair.bound is not None],
+        warnings=warnings,
     )
 
 
-def _grid(pair: tuple[str, str], config: PairCurveConfig) -> np.ndarray:
+def _grid(pair: tuple[str, str], config: PairCurveConfig) -> Floats:
     shortest = config.shortest * sum(covalent_radii[atomic_numbers[one]] for one in pair)
     count = int(np.ceil((config.longest - shortest) / config.spacing)) + 1
     return np.linspace(shortest, config.longest, count)

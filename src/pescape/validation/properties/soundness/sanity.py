@@ -12,6 +12,7 @@ from ase import Atoms
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from pescape.config import Strict
+from pescape.figures.soundness import draw_checks
 from pescape.validation.crystals import Crystals, check_titles
 from pescape.validation.properties.soundness.invariances import (
     CHANGES,
@@ -28,10 +29,12 @@ from pescape.validation.properties.soundness.invariances import (
 )
 from pescape.validation.property import (
     Curve,
+    Floats,
     PropertyConfig,
     PropertyError,
     PropertyResult,
     Value,
+    register_property,
     snapshot,
 )
 
@@ -39,9 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ase.calculators.calculator import BaseCalculator
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
 
 _SAME = {"energy": "meV/atom", "force": "eV/Å"}
 #: Each check with its numbers and their units.
@@ -70,7 +70,13 @@ class Tolerances(Strict):
     rise: PositiveFloat = Field(1.0, description="least energy to press atoms together, eV")
 
     def limit(self, check: str, part: str) -> float:
-        """Give what a number of a check may not exceed; a rise must not be less."""
+        """Give what a number of a check may not exceed; a rise must not be less.
+
+        Parameters
+        ----------
+        check, part
+            Names in `CHECKS`.
+        """
         if part in ("count", "drop", "rise"):
             return 0.0 if part == "count" else getattr(self, part)
         if part == "deviation":
@@ -79,10 +85,10 @@ class Tolerances(Strict):
         return float(getattr(self, f"{group}_{'energy' if part == 'energy' else 'forces'}"))
 
 
-class PhysicalityConfig(PropertyConfig):
+class SanityConfig(PropertyConfig):
     """Checks of a potential on disordered crystals, clusters, random cells and dimers."""
 
-    kind: Literal["physicality"] = "physicality"
+    kind: Literal["sanity"] = "sanity"
     phases: Crystals
     seed: NonNegativeInt = 0
     rattle: PositiveFloat = Field(0.15, description="standard deviation of displacements, Å")
@@ -102,7 +108,7 @@ class PhysicalityConfig(PropertyConfig):
     tolerances: Tolerances = Tolerances()
 
     @model_validator(mode="after")
-    def _phases(self) -> PhysicalityConfig:
+    def _phases(self) -> SanityConfig:
         check_titles(self.phases)
         return self
 
@@ -116,14 +122,15 @@ class PhysicalityConfig(PropertyConfig):
 
 
 @dataclass(frozen=True)
-class Finding:
+class _Finding:
     """Numbers of a check by one structure or pair, and which one that was."""
 
     numbers: tuple[float, ...]
     where: str
 
 
-def physicality(calculator: BaseCalculator, config: PhysicalityConfig) -> PropertyResult:
+@register_property(SanityConfig, draw=draw_checks, former_names=("physicality",))
+def sanity(calculator: BaseCalculator, config: SanityConfig) -> PropertyResult:
     """Check what holds for every potential.
 
     The structures are made from the crystals as guessed, not as the potential relaxes them, so
@@ -162,24 +169,22 @@ def physicality(calculator: BaseCalculator, config: PhysicalityConfig) -> Proper
         ).items()
     }
     tracks = {"dimer": _dimers(energies, config), "crystal": _compressions(energies, config)}
-    found: dict[str, list[Finding]] = {}
-    told: list[str] = []
+    found: dict[str, list[_Finding]] = {}
+    unchecked: list[str] = []
     for check, measured in _measurements(energies, structures, tracks, config).items():
         try:
             found[check] = measured()
         except Exception as error:  # noqa: BLE001, PERF203 (calculators raise anything)
-            told.append(f"{check} is not checked: {str(error) or type(error).__name__}")
+            unchecked.append(f"{check} is not checked: {str(error) or type(error).__name__}")
     if not found:
-        raise PropertyError(f"nothing could be checked; {told[0]}")
-    found["finite"] = [Finding((float(energies.infinite),), "all evaluations")]
+        raise PropertyError(f"nothing could be checked; {unchecked[0]}")
+    found["finite"] = [_Finding((float(energies.infinite),), "all evaluations")]
     values, failures = _judged(found, config.tolerances)
-    return PropertyResult(
-        "physicality",
+    return config.result(
         values,
-        tuple(_shown(energies, structures)),
-        _curves(tracks),
-        config.model_dump(mode="json"),
-        (*failures, *told),
+        curves=_curves(tracks),
+        structures=_evaluated(energies, structures),
+        warnings=(*failures, *unchecked),
     )
 
 
@@ -187,16 +192,16 @@ def _measurements(
     energies: Energies,
     structures: Mapping[str, Atoms],
     tracks: Mapping[str, Sequence[Track]],
-    config: PhysicalityConfig,
-) -> dict[str, Callable[[], list[Finding]]]:
+    config: SanityConfig,
+) -> dict[str, Callable[[], list[_Finding]]]:
     """Give what measures each check."""
     everyone = list(structures.items())
     clusters = [(name, atoms) for name, atoms in everyone if name.endswith("_cluster")]
 
     def each(
         some: Sequence[tuple[str, Atoms]], measure: Callable[[Atoms], tuple[float, ...]]
-    ) -> Callable[[], list[Finding]]:
-        return lambda: [Finding(measure(atoms), name) for name, atoms in some]
+    ) -> Callable[[], list[_Finding]]:
+        return lambda: [_Finding(measure(atoms), name) for name, atoms in some]
 
     def changed(change: str) -> Callable[[Atoms], tuple[float, float]]:
         return lambda atoms: change_deviation(energies, atoms, change, rng)
@@ -219,23 +224,24 @@ def _measurements(
     return checks
 
 
-def _jumps(tracks: Sequence[Track]) -> list[Finding]:
+def _jumps(tracks: Sequence[Track]) -> list[_Finding]:
     """Find the largest steps of each scan, of energy (meV) and force (eV/Å)."""
     found = []
     for track in tracks:
         jump = largest_jump(track.line, track.scan)
         found += [
-            Finding((1000.0 * jump.energy, 0.0), f"{track.name} at {jump.energy_at:.4f} Å"),
-            Finding((0.0, jump.slope), f"{track.name} at {jump.slope_at:.4f} Å"),
+            _Finding((1000.0 * jump.energy, 0.0), f"{track.name} at {jump.energy_at:.4f} Å"),
+            _Finding((0.0, jump.slope), f"{track.name} at {jump.slope_at:.4f} Å"),
         ]
     return found
 
 
-def _repulsions(tracks: Sequence[Track]) -> list[Finding]:
-    return [Finding(repulsion(track.scan, track.start), track.name) for track in tracks]
+def _repulsions(tracks: Sequence[Track]) -> list[_Finding]:
+    walls = {track.name: repulsion(track.scan, track.start) for track in tracks}
+    return [_Finding((wall.drop, wall.rise), name) for name, wall in walls.items()]
 
 
-def _dimers(energies: Energies, config: PhysicalityConfig) -> list[Track]:
+def _dimers(energies: Energies, config: SanityConfig) -> list[Track]:
     """Two atoms in a large box, of all elements with each other."""
     nearest: dict[tuple[str, str], float] = {}
     for phase in config.phases:
@@ -262,7 +268,7 @@ def _dimer(
     return energy, -float(forces[1, 0])
 
 
-def _compressions(energies: Energies, config: PhysicalityConfig) -> list[Track]:
+def _compressions(energies: Energies, config: SanityConfig) -> list[Track]:
     """Crystals at all volumes, by their shortest distance."""
     tracks = []
     for phase in config.phases:
@@ -284,12 +290,12 @@ def _compressed(
     return energy / len(atoms), slope / len(atoms)
 
 
-def _points(shortest: float, config: PhysicalityConfig) -> Floats:
+def _points(shortest: float, config: SanityConfig) -> Floats:
     return np.arange(shortest, config.longest, config.spacing)
 
 
 def _judged(
-    found: Mapping[str, list[Finding]], tolerances: Tolerances
+    found: Mapping[str, list[_Finding]], tolerances: Tolerances
 ) -> tuple[dict[str, Value], list[str]]:
     """Compare the worst of every number with what it may be."""
     values: dict[str, Value] = {}
@@ -318,7 +324,7 @@ def _judged(
     return counts | values, failures
 
 
-def _shown(energies: Energies, structures: Mapping[str, Atoms]) -> Iterator[Atoms]:
+def _evaluated(energies: Energies, structures: Mapping[str, Atoms]) -> Iterator[Atoms]:
     for name, atoms in structures.items():
         one = snapshot(energies.prepared(atoms), name)
         if np.isfinite(one.get_potential_energy()) and np.isfinite(one.get_forces()).all():

@@ -6,7 +6,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from matscipy.neighbours import neighbour_list
 
 from pescape.validation.crystals import Crystal
-from pescape.validation.properties.soundness.sanity import CHECKS, PhysicalityConfig, physicality
+from pescape.validation.properties.soundness.sanity import CHECKS, SanityConfig, sanity
 
 # Of the model below: depth (eV), range (Å), nearest distance, cut-off and width of its tail (Å).
 DEPTH, STEEPNESS, NEAREST, CUTOFF, TAIL = 0.3, 1.6, 2.6, 5.5, 1.5
@@ -167,7 +167,7 @@ class Undefined(Pairs):
 
 
 def failed(calculator):
-    result = physicality(calculator, PhysicalityConfig(phases=[COPPER], spacing=0.06))
+    result = sanity(calculator, SanityConfig(phases=[COPPER], spacing=0.06))
     checks = {check for check in CHECKS if result.values[f"{check}.passed"].value == 0.0}
     assert result.values["failed"].value == len(checks)
     assert result.values["passed"].value == len(CHECKS) - len(checks)
@@ -176,8 +176,8 @@ def failed(calculator):
 
 
 def test_a_sound_potential_passes_every_check():
-    config = PhysicalityConfig(phases=[COPPER])
-    result = physicality(Pairs(), config)
+    config = SanityConfig(phases=[COPPER])
+    result = sanity(Pairs(), config)
     assert tuple(result.values) == config.value_names
     assert not result.warnings
     assert result.values["failed"].value == 0.0
@@ -228,7 +228,7 @@ def test_without_stress_the_rest_is_checked():
     class Stressless(Pairs):
         implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
-    result = physicality(Stressless(), PhysicalityConfig(phases=[COPPER], spacing=0.1))
+    result = sanity(Stressless(), SanityConfig(phases=[COPPER], spacing=0.1))
     assert "stress.passed" not in result.values
     assert result.values["failed"].value == 0.0
     assert [warning.split()[0] for warning in result.warnings] == [
@@ -238,8 +238,8 @@ def test_without_stress_the_rest_is_checked():
 
 def test_the_step_with_which_emt_ends_is_seen(emt):
     # ASE's EMT cuts its switching function off where that is 1e-4, which leaves a small step.
-    config = PhysicalityConfig(phases=[Crystal(element="Cu", lattice="fcc")], spacing=0.1)
-    result = physicality(emt, config)
+    config = SanityConfig(phases=[Crystal(element="Cu", lattice="fcc")], spacing=0.1)
+    result = sanity(emt, config)
     pair = Atoms("Cu2", [[0.0, 0.0, 0.0], [emt.rc_list - 1e-9, 0.0, 0.0]], calculator=emt)
     inside = pair.get_potential_energy()
     pair.positions[1, 0] += 2e-9
@@ -251,7 +251,7 @@ def test_the_step_with_which_emt_ends_is_seen(emt):
 
 
 def test_the_zr_potential_is_sound(zr, zirconium):
-    result = physicality(zr, PhysicalityConfig(phases=[zirconium], spacing=0.1))
+    result = sanity(zr, SanityConfig(phases=[zirconium], spacing=0.1))
     assert not result.warnings
     assert result.values["passed"].value == len(CHECKS)
 
@@ -259,7 +259,7 @@ def test_the_zr_potential_is_sound(zr, zirconium):
 def test_two_crystals_give_dimers_of_all_their_elements(emt):
     crystals = [Crystal(element=element, lattice="fcc") for element in ("Cu", "Al")]
     crystals[1] = crystals[1].model_copy(update={"name": "fcc_Al"})
-    result = physicality(emt, PhysicalityConfig(phases=crystals, spacing=0.4, longest=6.0))
+    result = sanity(emt, SanityConfig(phases=crystals, spacing=0.4, longest=6.0))
     assert set(result.curves) == {
         "dimer_AlAl", "dimer_AlCu", "dimer_CuCu", "crystal_fcc", "crystal_fcc_Al"
     }  # fmt: skip
