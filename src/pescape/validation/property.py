@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
-from collections.abc import Mapping  # noqa: TC003 (pydantic reads annotations)
+from collections.abc import Callable, Mapping  # noqa: TC003 (pydantic reads annotations)
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -30,7 +30,7 @@ from pydantic import (
 from pescape.config import Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from typing_extensions import Self
 
@@ -64,9 +64,7 @@ class Stored:
         return restored
 
 
-@functools.cache
-def _adapter(stored: type) -> TypeAdapter[Any]:
-    return TypeAdapter(stored)
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 
 
 Floats = Annotated[

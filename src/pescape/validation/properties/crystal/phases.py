@@ -182,7 +182,7 @@ def phases_result(config: PhasesConfig, compute: Callable[[Solid], PhaseValues])
     warnings += _changed_symmetry(found, config)
     warnings += [text for phase in found.values() for text in phase.warnings]
     energies = {title: phase.values["energy"].value for title, phase in found.items()}
-    values = {}
+    values: dict[str, Value] = {}
     for title, phase in found.items():
         compared, remarks = _compared(config.by_title[title], energies, config)
         values |= {f"{title}.{name}": one for name, one in {**phase.values, **compared}.items()}
