@@ -35,10 +35,22 @@ from pescape.plugins.io.cfg_reading import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+
+
+def claims(path: Path) -> bool:
+    """Tell whether a path is of this format, by its suffix ``.cfg``.
+
+    Parameters
+    ----------
+    path
+        To read or to write.
+    """
+    return path.suffix == ".cfg"
 
 
 def write_mlip_cfg(

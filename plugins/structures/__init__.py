@@ -47,6 +47,7 @@ from pescape.plugins.structures.records import (
     structure_from_dict,
     tabulated_builders,
 )
+from pescape.plugins.structures.solid_solutions import solid_solution
 from pescape.plugins.structures.spheres import overlaps, radii_of
 from pescape.plugins.structures.stacking_faults import (
     SLIP_PLANES,
@@ -93,6 +94,7 @@ __all__ = [
     "repeat_for",
     "replay",
     "shortest_distance",
+    "solid_solution",
     "sphere_metrics",
     "split_by_limits",
     "stack_for",

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from pescape.config import load_config
+from pescape.config import load_config, validate
 from pescape.data.configurations import as_stored, read_configurations, write_configurations
 from pescape.errors import ConfigError
 from pescape.plugins.structures import replay
@@ -96,3 +96,25 @@ def test_polymorphs_need_a_phase(config):
     phases = GOOD[GOOD.index("crystals") : GOOD.index("elements")]
     with pytest.raises(ConfigError, match="give crystals = "):
         config(phases, "")
+
+
+def test_a_builder_of_parents_is_a_table_by_its_signature(tmp_path):
+    table = {
+        "builder": "solid_solution",
+        "crystals": [{"element": "Cu", "lattice": "fcc", "a": 3.6, "repeat": [[2, 2, 2]]}],
+        "composition": {"Ni": 0.5, "Al": 0.5},
+        "volume": [0.9, 1.1],
+        "count": 3,
+    }
+    config = validate({"structures": [table]}, StructuresConfig, "x.toml")
+    assert config.structures[0].elements_named == {"Ni", "Al"}
+    built = build_all(config.structures, 7, tmp_path)
+    assert [atoms.get_chemical_formula() for atoms in built] == ["Al4Ni4"] * 3
+    assert len({atoms.info["configuration_id"] for atoms in built}) == 3
+    assert all(as_stored(replay(atoms.info["record"])) == atoms for atoms in built)
+    with pytest.raises(ConfigError, match=r"unknown key 'structures\[1\].shell'; .* 'shells'"):
+        validate({"structures": [table | {"shell": 1}]}, StructuresConfig, "x.toml")
+    wrong = table | {"composition": {"Ni": 0.7}}
+    config = validate({"structures": [wrong]}, StructuresConfig, "x.toml")
+    with pytest.raises(ConfigError, match=r"structures\[1\] \(solid_solution\): composition: "):
+        build_all(config.structures, 7)

@@ -15,7 +15,7 @@ def structures(
     output: Annotated[Path, typer.Option("-o", "--output", help="extxyz file to write.")],
     seed: Annotated[int | None, typer.Option(help="Instead of the seed in CONFIG.")] = None,
 ) -> None:
-    """Build initial structures: rattled crystals, derived polymorphs, random packings.
+    """Build initial structures: rattled crystals, polymorphs, packings, solid solutions, defects.
 
     Example: `pescape structures structures.toml -o start.xyz`, where structures.toml holds
 
@@ -46,6 +46,12 @@ def structures(
     composition = { Zr = [0.0, 1.0], O = [0.0, 0.7] }
     volume_fraction = [0.05, 0.5]
     radii = { Zr = 1.123, O = 0.613 }
+    count = 20
+
+    [[structures]]
+    builder = "solid_solution"    # elements at random on the sites of a crystal
+    crystals = [{ element = "Zr", lattice = "bcc", a = 3.58, repeat = [[4, 4, 4]] }]
+    composition = { Zr = 0.8, Nb = 0.2 }
     count = 20
     ```
     """

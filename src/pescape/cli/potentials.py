@@ -49,7 +49,7 @@ def convert(
     length_unit: _LengthUnit = None,
     energy_unit: _EnergyUnit = None,
 ) -> None:
-    """Convert between file formats: potentials or data sets (.cfg, .xyz, …).
+    """Convert between file formats: potentials or data sets (.cfg, .xyz, .deepmd, …).
 
     Moment tensor potentials are .mtp and .almtp; only this program reads the ZBL repulsion that
     they may hold. Behler-Parrinello networks are read from
@@ -91,10 +91,11 @@ def convert(
 
 def _kind(source: Path) -> Literal["mtp", "bpnn", "data"]:
     from pescape.calculators.potential import potential_kind
+    from pescape.data.configurations import own_format
     from pescape.errors import DataError
 
     kind = potential_kind(source)
-    if kind is None and source.is_dir():
+    if kind is None and source.is_dir() and own_format(source) is None:
         raise DataError(f"{source} holds no input.nn: it is no n2p2 or RuNNer folder")
     return kind or "data"
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ase.io
 import numpy as np
 from ase.data import chemical_symbols
-from ase.io.formats import UnknownFileTypeError
+from ase.io.formats import UnknownFileTypeError, ioformats
 
 from pescape.errors import SOURCE, DataError
-from pescape.files import atomic, fingerprint
+from pescape.files import TEMPORARY, atomic, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ase import Atoms
 
-_CFG = "mlip-cfg"
+# Formats that names of files ask for, beside those of `pescape.plugins.io`.
+_BY_SUFFIX = {".xyz": "extxyz", ".extxyz": "extxyz", ".traj": "traj"}
 _WRITTEN_AT_ONCE = 256
 
 
@@ -32,9 +34,9 @@ class Configurations:
     Parameters
     ----------
     path
-        extxyz, MLIP ``.cfg``, a trajectory, an OUTCAR, …
+        extxyz, MLIP ``.cfg``, folders of DeePMD-kit, a trajectory, an OUTCAR, …
     species
-        Elements of the species numbers, for ``.cfg`` files that do not name them.
+        Elements of the species numbers, for files that do not name them.
 
     Raises
     ------
@@ -45,15 +47,15 @@ class Configurations:
     def __init__(self, path: Path | str, *, species: Sequence[str] | None = None) -> None:
         self.path = Path(path)
         self._species = species
-        if not self.path.is_file():
+        if not self.path.is_file() and own_format(self.path) is None:
             raise DataError(f"{path}: no such file")
 
     def __iter__(self) -> Iterator[Atoms]:
         """Read them; ``info["source_frame"]`` names file and frame, for messages."""
         path = self.path
         options: dict[str, Any] = {}
-        if path.suffix == ".cfg":
-            options = {"format": _CFG} | ({"species": list(self._species)} if self._species else {})
+        if (own := own_format(path)) is not None:
+            options = {"format": own} | ({"species": list(self._species)} if self._species else {})
         elif path.suffix in {".xyz", ".extxyz"}:
             options = {"format": "extxyz"}
         index = -1
@@ -72,16 +74,38 @@ class Configurations:
 
 
 def read_configurations(path: Path | str, *, species: Sequence[str] | None = None) -> list[Atoms]:
-    """Read all configurations of a file in any format ASE knows; see `Configurations`."""
+    """Read all configurations of a file.
+
+    Parameters
+    ----------
+    path, species
+        As of `Configurations`.
+    """
     return list(Configurations(path, species=species))
 
 
 def write_configurations(path: Path | str, frames: Iterable[Atoms]) -> None:
-    """Write configurations atomically; extxyz, then some at a time, unless the name says else."""
+    """Write configurations atomically; as extxyz, some at a time, unless the name says else.
+
+    Parameters
+    ----------
+    path
+        ``.cfg``, ``.traj``, ``.deepmd`` (a folder), or anything for extxyz.
+    frames
+        The configurations, with what their calculators know.
+
+    Raises
+    ------
+    DataError
+        The format cannot hold them, or a folder would have to be replaced.
+    """
     path = Path(path)
-    known = {".cfg": _CFG, ".xyz": "extxyz", ".extxyz": "extxyz", ".traj": "traj"}
-    kind = known.get(path.suffix, "extxyz")
+    own = own_format(path)
+    kind = own or _BY_SUFFIX.get(path.suffix, "extxyz")
     bare = (_without_source(atoms) for atoms in frames)
+    if own is not None and not ioformats[own].acceptsfd:
+        _write_folder(path, list(bare), kind)
+        return
     with atomic(path) as temporary:
         if kind != "extxyz":
             ase.io.write(temporary, list(bare), format=kind)
@@ -89,6 +113,36 @@ def write_configurations(path: Path | str, frames: Iterable[Atoms]) -> None:
         temporary.touch()
         while some := list(itertools.islice(bare, _WRITTEN_AT_ONCE)):
             ase.io.write(temporary, some, format=kind, append=True)
+
+
+def own_format(path: Path) -> str | None:
+    """Name that format of `pescape.plugins.io` to ASE whose module claims a path.
+
+    The entry points of ``ase.ioformats`` in pyproject.toml list the modules; each reads, writes
+    and ``claims``.
+
+    Parameters
+    ----------
+    path
+        To read or to write.
+    """
+    for known in ioformats.values():
+        if known.module_name.startswith("pescape.") and known.module.claims(path):
+            return str(known.name)
+    return None
+
+
+def _write_folder(path: Path, frames: list[Atoms], kind: str) -> None:
+    if path.exists():
+        raise DataError(f"{path}: is there already; remove it, or give another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY) as temporary:
+        whole = Path(temporary) / path.name
+        try:
+            ase.io.write(whole, frames, format=kind)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
+        whole.rename(path)
 
 
 def configuration_id(atoms: Atoms) -> str:
