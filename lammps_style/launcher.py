@@ -110,8 +110,10 @@ def run_script(folder: Path, name: str, script: str, ranks: int = 1) -> LammpsRu
     )
     path = folder / LOG_FILE
     log = path.read_text(errors="replace") if path.exists() else ""
-    said = re.search(r"^ERROR.*", log, re.MULTILINE)
-    return LammpsRun(finished.returncode, log, said[0] if said else finished.stderr.strip()[-300:])
+    found = re.search(r"^ERROR.*", log, re.MULTILINE)
+    return LammpsRun(
+        finished.returncode, log, found[0] if found else finished.stderr.strip()[-300:]
+    )
 
 
 def command(argv: Sequence[str], ranks: int = 1) -> list[str]:
@@ -133,7 +135,7 @@ def command(argv: Sequence[str], ranks: int = 1) -> list[str]:
 def environment(threads: int = 1, ranks: int = 1) -> dict[str, str]:
     """Return the environment in which ``lmp`` finds its MPI library and all installed plugins.
 
-    Where there are more ranks than processors, they are told to give way to each other instead of
+    Where there are more ranks than processors, they give way to each other instead of
     waiting for messages in a busy loop.
 
     Parameters

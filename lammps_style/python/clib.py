@@ -136,7 +136,7 @@ class Lammps:
             raise EmbeddingError(f"{line}: {message.value.decode(errors='replace').strip()}")
 
     def has(self, category: str, name: str) -> bool:
-        """Tell whether a fix, compute, ... exists.
+        """Return whether a fix, compute, ... exists.
 
         Parameters
         ----------
@@ -270,7 +270,7 @@ _T = TypeVar("_T")
 
 
 class EmbeddingError(Exception):
-    """Something about the running LAMMPS, or what it was told, that the user can mend."""
+    """Something about the running LAMMPS, or what it was given, that the user can mend."""
 
 
 class Stopped(Exception):  # noqa: N818 - it is no news: the error was printed before
@@ -402,7 +402,7 @@ def report(message: str) -> None:
 
 
 def _describe(failure: BaseException) -> str:
-    """Say what happened: in one line where the user can mend it, with its place otherwise."""
+    """Describe what happened: in one line where the user can mend it, with its place otherwise."""
     if isinstance(failure, (EmbeddingError, OSError, ValueError)):
         return str(failure)
     return "".join(traceback.format_exception(failure)).strip()

@@ -44,7 +44,7 @@ class GhostNeighbors:
     half_skin: float
 
     def serves(self, atoms: AtomArrays) -> bool:
-        """Tell whether the list still holds: the same atoms and ghosts, nearly in place.
+        """Return whether the list still holds: the same atoms and ghosts, nearly in place.
 
         LAMMPS guarantees the ghosts within the cut-off. A ghost that it adds, drops or
         reorders changes the tags; an atom that it wraps around the box is displaced.

@@ -211,7 +211,7 @@ class Guard:
                 report(f"{self._sentence(peak, 'select', self.settings.select)}: {where}")
 
     def _write(self, parts: list[AtomRecords], peak: Peak) -> bool:
-        """Write what all ranks gave; tell whether it was new. On rank 0."""
+        """Write what all ranks gave; return whether it was new. On rank 0."""
         atoms = AtomRecords.joined(parts)
         session = self.session
         if len(atoms.tags) != session.lammps.atom_count:

@@ -107,7 +107,7 @@ class Session:
     failure: BaseException | None = None
 
     def evaluate(self) -> None:
-        """Add the forces on all atoms and tell LAMMPS the energy."""
+        """Add the forces on all atoms and hand LAMMPS the energy."""
         share = np.zeros(2)  # energy (eV), ranks that failed
         try:
             share[0] = self._evaluate_own()
@@ -154,7 +154,7 @@ class Session:
         return ghost_neighbors(atoms, species, self.potential.cutoff, LIST_SKIN)
 
     def _species_of_types(self) -> NDArray[np.int32]:
-        """Give the species of every LAMMPS type, -1 where pair_coeff says NULL.
+        """Return the species of every LAMMPS type, -1 where pair_coeff says NULL.
 
         Files that name no elements have them named by pair_coeff, in order of appearance.
         """

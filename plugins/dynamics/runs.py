@@ -218,8 +218,7 @@ class GuardedDynamics(Dynamics):
             loginterval=loginterval,
             **kwargs,
         )
-        # of an open trajectory, as many as it tells of
-        opened = len(trajectory) if hasattr(trajectory, "__len__") else 0
+        opened = len(trajectory) if hasattr(trajectory, "__len__") else 0  # an open trajectory
         self._frames = opened if path is None else count_frames(path)
         if trajectory is not None:
             self.attach(self._count_frame, interval=loginterval)

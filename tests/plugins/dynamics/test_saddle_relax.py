@@ -2,23 +2,12 @@
 
 import numpy as np
 import pytest
-from ase.build import add_adsorbate, bulk, fcc100
-from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms, FixCartesian
+from ase.build import bulk
+from ase.constraints import FixCartesian
 
 from pescape.plugins.dynamics import Dimer
-from pescape.plugins.dynamics.saddle.relax import connect_to_minima, largest_displacement, relax
+from pescape.plugins.dynamics.saddle.relax import connect_to_minima, largest_displacement
 from pescape.plugins.dynamics.saddle.rotation import free_curvatures, local_displacement
-
-
-@pytest.fixture(scope="module")
-def adatom():
-    atoms = fcc100("Pt", (3, 3, 2), vacuum=6.0)
-    add_adsorbate(atoms, "Pt", 1.9, "hollow")
-    atoms.set_constraint(FixAtoms(mask=[atom.tag >= 2 for atom in atoms]))
-    atoms.calc = EMT()
-    relax(atoms, 1e-3, 100)
-    return atoms
 
 
 def negative_curvatures(atoms, indices):
@@ -26,11 +15,10 @@ def negative_curvatures(atoms, indices):
     return np.sum(values < -1e-3 * max(1.0, np.abs(values).max()))
 
 
-def test_searches_find_saddles_that_lead_back_to_the_minimum(adatom):
+def test_searches_find_saddles_that_lead_back_to_the_minimum(hollow, on_hollow):
     energies = []
     for seed in np.random.SeedSequence(1).spawn(4):
-        atoms = adatom.copy()
-        atoms.calc = EMT()
+        atoms = on_hollow()
         shift = local_displacement(atoms, 18, seed)
         atoms.positions += shift
         dimer = Dimer(atoms, shift)
@@ -38,27 +26,26 @@ def test_searches_find_saddles_that_lead_back_to_the_minimum(adatom):
         mobile = np.argsort(-np.sum(dimer.mode**2, axis=1), kind="stable")[:4]
         assert negative_curvatures(atoms, np.sort(mobile)) == 1
         assert dimer.curvature < 0
-        height = atoms.get_potential_energy() - adatom.get_potential_energy()
+        height = atoms.get_potential_energy() - hollow.get_potential_energy()
         assert height > 0.3
         ends = connect_to_minima(atoms, dimer.mode, model=dimer.hessian)
         for end in ends:
             assert end.converged
             assert end.energy < atoms.get_potential_energy()
         assert sum(end.calls for end in ends) < 150
-        moved = adatom.copy()
+        moved = hollow.copy()
         distances = []
         for end in ends:
             moved.set_positions(end.positions)
-            distances.append(largest_displacement(moved, adatom))
+            distances.append(largest_displacement(moved, hollow))
         assert min(distances) < 0.3 < max(distances)
-        assert np.array_equal(atoms.positions[:9], adatom.positions[:9])
+        assert np.array_equal(atoms.positions[:9], hollow.positions[:9])
         energies.append(height)
     assert min(energies) == pytest.approx(0.66, abs=0.01)
 
 
-def test_index_counts_no_direction_that_is_fixed(adatom):
-    atoms = adatom.copy()
-    atoms.calc = EMT()
+def test_index_counts_no_direction_that_is_fixed(on_hollow):
+    atoms = on_hollow()
     half = 0.5 * atoms.get_distance(9, 10)
     atoms.positions[-1] += (half, 0.0, 0.3)
     assert negative_curvatures(atoms, [18]) == 1
@@ -66,8 +53,8 @@ def test_index_counts_no_direction_that_is_fixed(adatom):
     assert negative_curvatures(atoms, [18]) == 0
 
 
-def test_index_of_a_minimum_is_zero(adatom):
-    assert negative_curvatures(adatom, [18]) == 0
+def test_index_of_a_minimum_is_zero(hollow):
+    assert negative_curvatures(hollow, [18]) == 0
 
 
 def test_distances_between_configurations_use_the_nearest_image():
