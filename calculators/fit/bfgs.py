@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Function = Callable[[Floats], tuple[float, Floats]]
+    Share = Callable[[Any], Any]
 
 # Weak Wolfe conditions: enough decrease, and a slope that has flattened enough.
 _DECREASE = 1e-4
@@ -44,12 +45,17 @@ class Minimum:
     stuck: bool
 
 
+def _unshared(value: Any) -> Any:  # noqa: ANN401 (any object)
+    return value
+
+
 def minimize(
     function: Function,
     x: Floats,
     inverse_hessian: Floats,
     iterations: int,
     on_step: Callable[[float], None] | None = None,
+    share: Share = _unshared,
 ) -> Minimum:
     """Minimize a function with its gradient.
 
@@ -65,6 +71,8 @@ def minimize(
         Most steps to take.
     on_step
         Called with the value after each step.
+    share
+        Broadcasts rank 0's direction, where all ranks of an MPI program call this function.
 
     Returns
     -------
@@ -73,7 +81,7 @@ def minimize(
     point = Point(x, *function(x), inverse_hessian)
     evaluations = 1
     for done in range(iterations):
-        new, calls = step(function, point, inverse_hessian)
+        new, calls = step(function, point, inverse_hessian, share)
         evaluations += calls
         if new is None:
             return Minimum(point.x, point.value, point.gradient, done, evaluations, stuck=True)
@@ -93,7 +101,9 @@ class Point:
     inverse_hessian: Floats
 
 
-def step(function: Function, point: Point, first: Floats) -> tuple[Point | None, int]:
+def step(
+    function: Function, point: Point, first: Floats, share: Share = _unshared
+) -> tuple[Point | None, int]:
     """Make one step, if need be from a fresh inverse Hessian.
 
     Parameters
@@ -104,6 +114,8 @@ def step(function: Function, point: Point, first: Floats) -> tuple[Point | None,
         Where it starts.
     first
         The inverse Hessian to begin again with when the learned one leads nowhere.
+    share
+        As of `minimize`.
 
     Returns
     -------
@@ -113,7 +125,7 @@ def step(function: Function, point: Point, first: Floats) -> tuple[Point | None,
     evaluations = 0
     for matrix in (point.inverse_hessian, first):
         direction = -matrix @ point.gradient
-        slope = float(point.gradient @ direction)
+        direction, slope = share((direction, float(point.gradient @ direction)))
         if slope >= 0.0:
             continue
         found, calls = wolfe_search(function, point.x, point.value, direction, slope)

@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from pescape.calculators.fit.data import training_set
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ase import Atoms
     from numpy.typing import NDArray
 
     from pescape.calculators.fit.data import TrainingSet
@@ -79,7 +74,17 @@ class Residuals:
 
 
 def residuals(potential: Potential, data: TrainingSet, threads: int = 1) -> Residuals:
-    """Evaluate a potential on a data set and subtract the labels."""
+    """Evaluate a potential on a data set and subtract the labels.
+
+    Parameters
+    ----------
+    potential
+        Trained.
+    data
+        Configurations and labels.
+    threads
+        OpenMP threads.
+    """
     sites, forces, virials = potential.kernel().evaluate(*data.geometry, threads)
     first = data.first[:-1]
     return Residuals(
@@ -90,12 +95,30 @@ def residuals(potential: Potential, data: TrainingSet, threads: int = 1) -> Resi
 
 
 def loss(potential: Potential, data: TrainingSet, weights: Weights, threads: int = 1) -> float:
-    """Value of the loss."""
+    """Compute the loss.
+
+    Parameters
+    ----------
+    potential, data, threads
+        As of `residuals`.
+    weights
+        Of energies, forces and virials.
+    """
     return loss_value(residuals(potential, data, threads), data, weights)
 
 
 def loss_value(delta: Residuals, data: TrainingSet, weights: Weights) -> float:
-    """Value of the loss, from the residuals."""
+    """Compute the loss from the residuals.
+
+    Parameters
+    ----------
+    delta
+        Of the data.
+    data
+        Says how much configurations count.
+    weights
+        Of energies, forces and virials.
+    """
     energy, force, virial = factors(data, weights)
     total = energy @ delta.energies**2
     total += np.repeat(force, data.sizes) @ np.sum(delta.forces**2, axis=1)
@@ -104,13 +127,26 @@ def loss_value(delta: Residuals, data: TrainingSet, weights: Weights) -> float:
 
 
 def factors(data: TrainingSet, weights: Weights) -> tuple[Floats, Floats, Floats]:
-    """Factors of each configuration's squared residuals: energies, forces, virials, (C,) each."""
+    """Compute the factors of squared residuals in the loss: of energies, forces, virials, (C,).
+
+    Parameters
+    ----------
+    data
+        Says how much configurations count.
+    weights
+        Of energies, forces and virials.
+    """
     whole, each = (data.factors / data.sizes.astype(float) ** n for n in _POWERS[weights.weighting])
     return weights.energy * whole, weights.force * each, weights.stress * whole
 
 
 def row_scales(data: TrainingSet, weights: Weights) -> tuple[Floats, Floats, Floats]:
-    """Factors that turn residuals into least-squares rows.
+    """Compute the factors that turn residuals into least-squares rows.
+
+    Parameters
+    ----------
+    data, weights
+        As of `factors`.
 
     Returns
     -------
@@ -120,41 +156,3 @@ def row_scales(data: TrainingSet, weights: Weights) -> tuple[Floats, Floats, Flo
     """
     energy, force, virial = factors(data, weights)
     return np.sqrt(energy), np.sqrt(force), np.sqrt(virial[:, None] * _VOIGT_COUNT)
-
-
-@dataclass(frozen=True, eq=False)
-class Parity:
-    """Labels of configurations, and the errors of a potential.
-
-    Parameters
-    ----------
-    energies, energy_errors
-        Label, and prediction minus label, eV/atom, shape (C,).
-    forces, force_errors
-        Components likewise, eV/Å, shape (3N,).
-    """
-
-    energies: Floats
-    energy_errors: Floats
-    forces: Floats
-    force_errors: Floats
-
-
-def parity(potential: Potential, frames: Sequence[Atoms]) -> Parity:
-    """Labels of configurations, and the errors of a potential, for a figure.
-
-    Parameters
-    ----------
-    potential
-        To evaluate.
-    frames
-        Labelled configurations.
-    """
-    data = training_set(frames, potential.species, potential.cutoff)
-    delta = residuals(potential, data)
-    return Parity(
-        data.energies / data.sizes,
-        delta.energies / data.sizes,
-        data.forces.ravel(),
-        delta.forces.ravel(),
-    )

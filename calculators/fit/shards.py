@@ -1,16 +1,16 @@
-"""Processes that share the work of a fit: MPI ranks, or this process alone.
+"""A data set cut into blocks that MPI ranks share, and sums over them that depend on no rank.
 
-Rank 0 decides and the others help it. Sums over blocks of the data are made in an order that the
-data alone fixes, so that they do not depend on how many ranks there are, to the last bit.
-
-A data set cut into blocks that ranks share: the cuts depend on the data alone.
+The cuts, and the order in which sums over blocks are made, are fixed by the data alone: results
+are the same to the last bit however many ranks there are.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -41,7 +41,7 @@ _LAUNCHED = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 
 
 class Communicator(Protocol):
-    """What is used of ``mpi4py.MPI.Comm``: it and `Alone` are interchangeable."""
+    """What is used of ``mpi4py.MPI.Comm``: it and `SerialComm` are interchangeable."""
 
     @property
     def rank(self) -> int:
@@ -52,48 +52,72 @@ class Communicator(Protocol):
         """How many processes there are."""
 
     def bcast(self, value: Any, root: int = 0) -> Any:  # noqa: ANN401 (any object)
-        """Give all ranks the root's value."""
+        """Return the root's value on all ranks.
+
+        Parameters
+        ----------
+        value
+            Anything; only the root's counts.
+        root
+            A rank.
+        """
 
     def gather(self, value: Any, root: int = 0) -> list[Any] | None:  # noqa: ANN401
-        """Give the root the values of all ranks, in their order."""
+        """Return the values of all ranks, in their order, on the root.
+
+        Parameters
+        ----------
+        value
+            Of this rank.
+        root
+            A rank.
+        """
 
     def allgather(self, value: Any) -> list[Any]:  # noqa: ANN401
-        """Give all ranks the values of all."""
+        """Return the values of all ranks, in their order, on all of them.
+
+        Parameters
+        ----------
+        value
+            Of this rank.
+        """
 
     def Abort(self, errorcode: int = 0) -> Any:  # noqa: ANN401, N802 (MPI's name)
-        """End all ranks now."""
+        """End all ranks now.
+
+        Parameters
+        ----------
+        errorcode
+            With which they end.
+        """
 
 
-class Alone:
-    """A communicator of one process, for which MPI need not be there."""
+class SerialComm(Communicator):
+    """The communicator of one process, for which MPI need not be there."""
 
     rank = 0
     size = 1
 
-    def bcast(self, value: Any, root: int = 0) -> Any:  # noqa: ANN401, ARG002
-        """Return the value."""
+    def bcast(self, value: Any, root: int = 0) -> Any:  # noqa: ANN401, ARG002, D102
         return value
 
-    def gather(self, value: Any, root: int = 0) -> list[Any]:  # noqa: ANN401, ARG002
-        """Return the value in a list."""
+    def gather(self, value: Any, root: int = 0) -> list[Any]:  # noqa: ANN401, ARG002, D102
         return [value]
 
-    def allgather(self, value: Any) -> list[Any]:  # noqa: ANN401
-        """Return the value in a list."""
+    def allgather(self, value: Any) -> list[Any]:  # noqa: ANN401, D102
         return [value]
 
-    def Abort(self, errorcode: int = 0) -> Any:  # noqa: ANN401, N802
-        """End this process."""
+    def Abort(self, errorcode: int = 0) -> Any:  # noqa: ANN401, N802, D102
         raise SystemExit(errorcode)
 
 
 def world() -> Communicator:
-    """All ranks if an MPI launcher started this process; otherwise this process alone."""
+    """Return all ranks if an MPI launcher started this process; otherwise this process alone."""
     if not any(name in os.environ for name in _LAUNCHED):
-        return Alone()
+        return SerialComm()
     from mpi4py import MPI
 
-    found: Communicator = MPI.COMM_WORLD if MPI.COMM_WORLD.size > 1 else Alone()
+    found: Communicator = MPI.COMM_WORLD if MPI.COMM_WORLD.size > 1 else SerialComm()
     return found
 
 
@@ -104,39 +128,63 @@ class SharedError(ValueError):
 _KNOWN = "known_to_all_ranks"
 
 
-def now_known(error: BaseException) -> None:
-    """Note that all ranks raise an error because of this one."""
-    setattr(error, _KNOWN, True)
-
-
 @contextlib.contextmanager
 def ending_together(ranks: Communicator) -> Iterator[None]:
-    """Let an error on one rank end all of them, and be told once.
+    """Context manager: an error on one rank ends all of them, and is told once.
 
     Errors that all ranks know of leave this block on rank 0 and end the others silently. With
     any other error the rank that has it tells it and ends all at once: nobody waits for it.
+    Rank 0 alone listens to Ctrl-C.
+
+    Parameters
+    ----------
+    ranks
+        All of them enter the block.
     """
     try:
-        yield
+        with contextlib.nullcontext() if ranks.rank == 0 else _uninterrupted():
+            yield
     except BaseException as error:
-        if ranks.size == 1 or (ranks.rank == 0 and _is_known(error)):
+        known = isinstance(error, SharedError) or hasattr(error, _KNOWN)
+        if ranks.size == 1 or (ranks.rank == 0 and known):
             raise
-        if not _is_known(error):
+        if not known:
             interrupted = isinstance(error, KeyboardInterrupt)
-            if ranks.rank == 0 or not interrupted:
-                text = "stopped" if interrupted else str(error) or type(error).__name__
-                sys.stderr.write(f"Error: rank {ranks.rank}: {text}\n")
-                sys.stderr.flush()
+            text = "stopped" if interrupted else str(error) or type(error).__name__
+            sys.stderr.write(f"Error: rank {ranks.rank}: {text}\n")
+            sys.stderr.flush()
             ranks.Abort(_INTERRUPTED if interrupted else 1)
         raise SystemExit(1) from None
 
 
-def _is_known(error: BaseException) -> bool:
-    return isinstance(error, SharedError) or hasattr(error, _KNOWN)
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Context manager: Ctrl-C is ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def agreed(ranks: Communicator, work: Callable[[], Result]) -> Result:
-    """Do the same kind of work on all ranks; an error on any of them is raised on all."""
+    """Do the same kind of work on all ranks; an error on any of them is raised on all.
+
+    Parameters
+    ----------
+    ranks
+        All of them call this.
+    work
+        This rank's part.
+
+    Returns
+    -------
+    Result
+        What `work` gave on this rank.
+    """
     if ranks.size == 1:
         return work()
     result, failure = None, None
@@ -147,11 +195,25 @@ def agreed(ranks: Communicator, work: Callable[[], Result]) -> Result:
     messages = ranks.allgather(failure and (str(failure) or type(failure).__name__))
     first = next((rank for rank, one in enumerate(messages) if one is not None), None)
     if first == ranks.rank and failure is not None:
-        now_known(failure)
+        setattr(failure, _KNOWN, True)
         raise failure
     if first is not None:
         raise SharedError(messages[first])
-    return result  # type: ignore[return-value]
+    return result  # type: ignore[return-value]  # without a failure, work gave a result
+
+
+def from_first(ranks: Communicator, work: Callable[[], Result]) -> Result:
+    """Do work on rank 0 alone, and return what it gave on all ranks.
+
+    Parameters
+    ----------
+    ranks
+        All of them call this.
+    work
+        What rank 0 does; an error in it is raised on all ranks.
+    """
+    found: Result = ranks.bcast(agreed(ranks, lambda: None if ranks.rank else work()))
+    return found
 
 
 @dataclass(eq=False)
@@ -171,7 +233,15 @@ class OrderedSum:
     nodes: dict[Node, Floats] = field(default_factory=dict)
 
     def add(self, level: int, index: int, value: Floats) -> None:
-        """Add a node; blocks are nodes of level 0."""
+        """Add a node to the sum.
+
+        Parameters
+        ----------
+        level, index
+            Its place in the tree; blocks are nodes of level 0.
+        value
+            Sum over the blocks below it.
+        """
         width = -(-self.count // (1 << level))
         while width > 1:
             if index == width - 1 and index % 2 == 0:  # without a sibling
@@ -184,7 +254,7 @@ class OrderedSum:
         self.nodes[level, index] = value
 
     def total(self) -> Floats:
-        """Give the sum; all blocks must have been added."""
+        """Return the sum; all blocks must have been added."""
         (value,) = self.nodes.values()
         return value
 
@@ -202,7 +272,7 @@ _PAIRS_PER_CONFIGURATION = 60.0
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
+class DataShard:
     """Blocks of a data set that one rank holds.
 
     Parameters
@@ -220,43 +290,73 @@ class Share:
     count: int
     rows: int
 
+    @classmethod
+    def whole(cls, data: TrainingSet) -> DataShard:
+        """Take a data set as one block, for a process alone.
 
-def whole(data: TrainingSet) -> Share:
-    """Take a data set as one block, for a process alone."""
-    return Share(data, ((0, data),), 1, int(np.sum(3 * data.sizes + 7)))
+        Parameters
+        ----------
+        data
+            All of it.
+        """
+        return cls(data, ((0, data),), 1, int(np.sum(3 * data.sizes + 7)))
 
+    @classmethod
+    def of(
+        cls,
+        configurations: Sequence[Atoms],
+        species: Sequence[str],
+        cutoff: float,
+        ranks: Communicator,
+    ) -> DataShard:
+        """Put this rank's blocks into arrays.
 
-def share(
-    configurations: Sequence[Atoms], species: Sequence[str], cutoff: float, ranks: Communicator
-) -> Share:
-    """Put this rank's blocks into arrays; all ranks must have the same configurations.
+        Configurations count as often as their ``info["fit_weight"]`` says.
 
-    Configurations count as often as their ``info["fit_weight"]`` says. An error in any rank's
-    configurations is raised on all ranks.
-    """
-    costs = _costs(configurations, cutoff, ranks)
+        Parameters
+        ----------
+        configurations
+            The whole data set, the same on all ranks.
+        species, cutoff
+            Of the potential; Å.
+        ranks
+            An error in any rank's configurations is raised on all of them.
+        """
+        costs = _costs(configurations, cutoff, ranks)
 
-    def part() -> Share:
-        if not configurations:
-            return whole(training_set(configurations, species, cutoff))  # says what is missing
-        weights = configuration_weights(configurations)
-        rows = np.array([3 * len(atoms) + 7 for atoms in configurations])
-        edges, total = block_edges(rows), int(rows.sum())
-        first, last = rank_edges(np.add.reduceat(costs, edges[:-1]), ranks.size)[ranks.rank :][:2]
-        if first == last:
-            return Share(None, (), len(edges) - 1, total)
-        own = edges[first : last + 1]
-        data = training_set(configurations, species, cutoff, chosen=range(own[0], own[-1]))
-        data = replace(data, factors=data.factors * weights[own[0] : own[-1]])
-        cuts = [int(edge - own[0]) for edge in own]
-        blocks = [data.part(a, b) for a, b in pairwise(cuts)]
-        return Share(data, tuple(enumerate(blocks, start=int(first))), len(edges) - 1, total)
+        def part() -> DataShard:
+            if not configurations:
+                return cls.whole(training_set(configurations, species, cutoff))  # which refuses
+            weights = configuration_weights(configurations)
+            rows = np.array([3 * len(atoms) + 7 for atoms in configurations])
+            edges, total = block_edges(rows), int(rows.sum())
+            shares = rank_edges(np.add.reduceat(costs, edges[:-1]), ranks.size)
+            first, last = shares[ranks.rank :][:2]
+            if first == last:
+                return cls(None, (), len(edges) - 1, total)
+            own = edges[first : last + 1]
+            data = training_set(configurations, species, cutoff, chosen=range(own[0], own[-1]))
+            data = replace(data, factors=data.factors * weights[own[0] : own[-1]])
+            cuts = [int(edge - own[0]) for edge in own]
+            blocks = [data.part(a, b) for a, b in pairwise(cuts)]
+            return cls(data, tuple(enumerate(blocks, start=int(first))), len(edges) - 1, total)
 
-    return agreed(ranks, part)
+        return agreed(ranks, part)
 
 
 def block_edges(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Cut configurations, given their rows (C,), into blocks; edges of shape (blocks + 1,)."""
+    """Cut configurations into blocks.
+
+    Parameters
+    ----------
+    rows
+        Of each configuration, shape (C,).
+
+    Returns
+    -------
+    ndarray
+        Shape (blocks + 1,): block k holds configurations ``edges[k]`` to ``edges[k + 1]``.
+    """
     wanted = max(int(rows.sum()) // _ROWS, _FEWEST)
     if wanted > _EVEN:
         wanted = -(-wanted // _EVEN) * _EVEN
@@ -264,7 +364,20 @@ def block_edges(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def rank_edges(costs: Floats, ranks: int) -> NDArray[np.int64]:
-    """Give each rank a run of blocks of about equal cost; edges of shape (ranks + 1,)."""
+    """Cut blocks into runs of about equal cost, one for each rank.
+
+    Parameters
+    ----------
+    costs
+        Of each block, shape (blocks,).
+    ranks
+        Their number.
+
+    Returns
+    -------
+    ndarray
+        Shape (ranks + 1,): rank k holds blocks ``edges[k]`` to ``edges[k + 1]``.
+    """
     middle = np.cumsum(costs) - 0.5 * costs
     goals = costs.sum() * np.arange(1, ranks) / ranks
     return np.array([0, *np.searchsorted(middle, goals), len(costs)], dtype=np.int64)
@@ -283,7 +396,7 @@ def _edges(costs: Floats, count: int) -> NDArray[np.int64]:
 
 
 def _costs(configurations: Sequence[Atoms], cutoff: float, ranks: Communicator) -> Floats:
-    """Work that each configuration makes (C,), in pairs; ranks take turns to look."""
+    """Estimate the work of each configuration (C,), in pairs; ranks take turns to look."""
     if ranks.size == 1:
         return np.ones(len(configurations))
     own = [_cost(atoms, cutoff) for atoms in configurations[ranks.rank :: ranks.size]]

@@ -11,10 +11,10 @@ from pescape.calculators.mtp.potential import MTPotential
 
 # A level of these has learned most of what radial functions the next one needs, at a quarter of
 # its cost.
-_RUNGS = (12, 16, 20, 24)
+_SCHEDULE = (12, 16, 20, 24)
 
 
-def ladder(potential: MTPotential) -> tuple[MTPotential, ...]:
+def level_schedule(potential: MTPotential) -> tuple[MTPotential, ...]:
     """Give the untrained potentials of lower levels to fit first, and at last this one itself.
 
     Only the potential itself if its basis is not that of a level of this program's own making.
@@ -25,8 +25,8 @@ def ladder(potential: MTPotential) -> tuple[MTPotential, ...]:
         Of any level.
     """
     level = level_of(potential)
-    lower = [] if level is None else [rung for rung in _RUNGS if rung < level]
-    return (*(_like(potential, rung) for rung in lower), potential)
+    lower = [] if level is None else [one for one in _SCHEDULE if one < level]
+    return (*(_like(potential, one) for one in lower), potential)
 
 
 def level_of(potential: MTPotential) -> int | None:

@@ -24,7 +24,7 @@ from pescape.calculators.bpnn.fit import (
     fit_bpnn,
 )
 from pescape.calculators.doptimality.active_set import build_active_set
-from pescape.calculators.fit.loss import parity
+from pescape.calculators.fit.errors import compare
 from pescape.data.configurations import read_configurations, species_of
 from pescape.figures.evaluation import draw_fit
 
@@ -83,8 +83,8 @@ def main() -> None:
     potential = result.potential.with_active_set(active)
     potential.write(arguments.output)
     figure = arguments.output.with_name(f"{arguments.output.name}.png")
-    parities = {"training": parity(potential, train), "test": parity(potential, test)}
-    draw_fit(result.history, parities, figure)
+    found = {"training": compare(potential, train), "test": compare(potential, test)}
+    draw_fit(result.history, found, figure)
     print(arguments.output, figure)
 
 

@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from pescape.calculators import BPNN
 from pescape.calculators.bpnn import BPNNPotential
 from pescape.calculators.bpnn.fit import default_functions
-from pescape.calculators.fit.cross import cross_evaluate
+from pescape.calculators.fit.errors import cross_evaluate
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
 from pescape.errors import DataError

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from pescape.files import write_atomically
+from pescape.calculators.fit import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -80,49 +78,34 @@ def save(path: Path | str | None, state: State, identity: str) -> None:
     path
         The file; None: nothing is written.
     state
-        The state.
+        Of the fit.
     identity
-        Tells this fit from others, see `identity`.
+        Tells this fit from others.
     """
-    if path is None:
-        return
-    arrays: dict[str, Any] = {name: getattr(state, name) for name in (*_NUMBERS, *_ARRAYS)}
-    arrays |= {f"{_MEMORY}{name}": value for name, value in state.memory.items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, identity=identity, **arrays)
-    write_atomically(Path(path), buffer.getvalue())
+    content: dict[str, Any] = {name: getattr(state, name) for name in (*_NUMBERS, *_ARRAYS)}
+    content |= {f"{_MEMORY}{name}": value for name, value in state.memory.items()}
+    checkpoint.save(path, content, identity)
 
 
-def restored(path: Path | str | None, identity: str, size: int) -> State | None:
-    """Read the state of the same fit; None if the file is not there.
+def restored(path: Path | str | None, identity: str) -> State | None:
+    """Read the state of the same fit, if the file is there.
 
     Parameters
     ----------
     path
-        The file, if there is one.
+        The file; None: there is none.
     identity
-        Of the fit that goes on.
-    size
-        P, the number of its parameters.
+        Of the fit.
     """
-    if path is None or not Path(path).exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            saved = dict(file)
-        same = str(saved["identity"]) == identity
-        numbers = {name: kind(saved[name]) for name, kind in _NUMBERS.items()}
-        arrays = {name: saved[name] for name in _ARRAYS}
-    except (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path} is no checkpoint of a fit: {error}") from error
-    if not same or arrays["theta"].shape != (size,):
-        raise ValueError(
-            f"{path} belongs to another fit (other data, start or settings): "
-            "remove it to start this one from the beginning"
-        )
-    start = len(_MEMORY)
-    memory = {name[start:]: value for name, value in saved.items() if name.startswith(_MEMORY)}
-    return State(**numbers, **arrays, memory=memory)
+
+    def build(saved: dict[str, NDArray[Any]]) -> State:
+        numbers: dict[str, Any] = {name: kind(saved[name]) for name, kind in _NUMBERS.items()}
+        arrays: dict[str, Any] = {name: saved[name] for name in _ARRAYS}
+        start = len(_MEMORY)
+        memory = {name[start:]: value for name, value in saved.items() if name.startswith(_MEMORY)}
+        return State(**numbers, **arrays, memory=memory)
+
+    return checkpoint.restored(path, identity, build)
 
 
 def identity(

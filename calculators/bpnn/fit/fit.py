@@ -24,7 +24,7 @@ from pescape.calculators.bpnn.fit.prepare import (
     validation_set,
 )
 from pescape.calculators.bpnn.fit.settings import FitSettings, Stage
-from pescape.calculators.fit.errors import Errors, errors_from
+from pescape.calculators.fit.errors import Errors, differences, errors_from
 from pescape.calculators.fit.loss import residuals
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ class _Member:
     def run(self) -> FitResult:
         """Go through all stages."""
         theta = self.model.theta()
-        state = restored(self.checkpoint, self.identity, len(theta))
+        state = restored(self.checkpoint, self.identity)
         if state is None:
             state = State(0, 0, theta, np.inf, theta, np.inf, 0)
         saved = time.monotonic()
@@ -379,11 +379,12 @@ class _Member:
         potential = self.model.with_theta(state.best)
         delta = residuals(potential, data, self.settings.threads)
         kept_out = self.kept_out
+        validation = differences(delta, data, kept_out) if kept_out.any() else None
         names = ("stage", *RECORD)
         return FitResult(
             potential=potential,
-            errors=errors_from(delta, data, ~kept_out),
-            validation_errors=errors_from(delta, data, kept_out) if kept_out.any() else None,
+            errors=errors_from(differences(delta, data, ~kept_out)),
+            validation_errors=None if validation is None else errors_from(validation),
             validation=tuple(sorted(self.prepared.order[kept_out].tolist())),
             stages=self.stages,
             history=tuple(dict(zip(names, row, strict=True)) for row in state.history.tolist()),

@@ -1,4 +1,4 @@
-"""How a fit goes about it, and what it tells and gives."""
+"""Settings, progress and result of a fit."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from pydantic import (
     model_validator,
 )
 
+from pescape.calculators.fit.errors import errors_from
 from pescape.calculators.fit.loss import Weighting, Weights
 from pescape.calculators.mtp.contraction import LEVELS
 from pescape.calculators.zbl import ZBL
 from pescape.config import Strict
 
 if TYPE_CHECKING:
-    from pescape.calculators.fit.errors import Errors
+    from pescape.calculators.fit.errors import Differences, Errors
     from pescape.calculators.mtp import MTPotential
 
 Method = Literal["auto", "bfgs", "projection"]
@@ -189,7 +190,7 @@ class FitSettings(FitOptions):
 
 @dataclass(frozen=True)
 class Progress:
-    """What a fit tells of itself on the way.
+    """Where a fit is.
 
     Parameters
     ----------
@@ -217,8 +218,8 @@ class FitResult:
     ----------
     potential
         Without an active set.
-    errors
-        Of the potential on its training data.
+    differences
+        Between the potential and its training data.
     loss
         At the end.
     history
@@ -227,20 +228,27 @@ class FitResult:
         How many there were, on all levels.
     converged
         Whether the last cycle lowered the loss by less than the tolerance.
-    energy_kind
-        Which energies it was trained on, ``"free_energy"`` or ``"energy"``.
     """
 
     potential: MTPotential
-    errors: Errors
+    differences: Differences
     loss: float
     history: tuple[float, ...]
     iterations: int
     converged: bool
-    energy_kind: str
+
+    @property
+    def errors(self) -> Errors:
+        """Errors of the potential on its training data."""
+        return errors_from(self.differences)
+
+    @property
+    def energy_kind(self) -> str:
+        """Which energies it was trained on, ``"free_energy"`` or ``"energy"``."""
+        return self.differences.energy_kind
 
     def summary(self) -> dict[str, Any]:
-        """Give what JSON can hold of it."""
+        """Return what JSON can hold of it."""
         return {
             "loss": self.loss,
             "iterations": self.iterations,

@@ -1,4 +1,8 @@
-"""Cycles of a minimization: BFGS in all parameters, and variable projection."""
+"""Steps of a minimization: linear solves, cycles of BFGS and of variable projection.
+
+All ranks make the same steps. What linear algebra finds may differ between them in the last digit,
+by the processor: rank 0's counts.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,26 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from pescape.calculators.fit.bfgs import minimize
-from pescape.calculators.mtp.fit.problem import damped_inverse, normalized, solved
+from pescape.calculators.fit.shards import DataShard
+from pescape.calculators.mtp.fit.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from pescape.calculators.mtp.fit.problem import Problem
+    from pescape.calculators.fit.data import TrainingSet
+    from pescape.calculators.fit.loss import Weights
+    from pescape.calculators.mtp.potential import MTPotential
 
     Floats = NDArray[np.float64]
-    Told = Callable[[float], None]
+    OnStep = Callable[[float], None]
 
+# Least relative eigenvalue of normal equations that stands out of their round-off.
+_FLOOR = 1e-13
+_REFINEMENTS = 2
+# Columns so short, relative to the longest, are zero.
+_ROUND_OFF = 1e-11
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e-10, 1e8
 # Of linear coefficients, which need none but where they are redundant.
 _LINEAR_DAMPING = 1e-12
@@ -27,10 +39,108 @@ _LINEAR_DAMPING = 1e-12
 _DIAGONAL_FLOOR = 1e-8
 
 
+def solve_linear(
+    potential: MTPotential,
+    data: TrainingSet,
+    weights: Weights,
+    *,
+    ridge: float = 1e-6,
+    threads: int = 1,
+) -> MTPotential:
+    """Give a potential the linear coefficients that minimize the loss.
+
+    Parameters
+    ----------
+    potential
+        Its radial coefficients are kept.
+    data, weights
+        What the loss is made of.
+    ridge
+        Tikhonov regularization, relative to the largest singular value after each
+        column has been scaled to length one: it decides directions the data does not.
+    threads
+        OpenMP threads.
+
+    Returns
+    -------
+    MTPotential
+    """
+    problem = Problem(potential, DataShard.whole(data), weights, threads)
+    theta, _ = solved(problem, potential.parameters, ridge)
+    return potential.with_parameters(theta)
+
+
+def solved(problem: Problem, theta: Floats, ridge: float) -> tuple[Floats, float]:
+    """Replace the linear coefficients by the best ones, and give the loss there.
+
+    Normal equations lose half of the digits; two steps of refinement with the loss's own
+    gradient bring them back (Å. Björck, Linear Algebra Appl. 88/89, 31 (1987)).
+
+    Parameters
+    ----------
+    problem
+        The loss.
+    theta
+        Parameters (P,); the radial ones are kept.
+    ridge
+        See `solve_linear`.
+    """
+    matrix, right = problem.linear_system(theta)
+    scaled, lengths = normalized(matrix)
+    values, vectors = np.linalg.eigh(scaled)
+    largest = max(float(values[-1]), np.finfo(float).tiny)
+    penalty = ridge**2 * largest
+
+    def correction(slope: Floats) -> Floats:
+        damped = np.maximum(values, 0.0) + max(penalty, _FLOOR * largest)
+        found = (vectors @ ((vectors.T @ (slope / lengths)) / damped)) / lengths
+        return np.asarray(problem.ranks.bcast(found))
+
+    first = len(theta) - len(right)
+    squares = np.where(np.isfinite(lengths), lengths, 0.0) ** 2
+    theta = theta.copy()
+    theta[first:] = correction(right)
+    for _ in range(_REFINEMENTS):
+        _, gradient = problem.value_and_gradient(theta)
+        # Half of the gradient of the loss and of the ridge's term.
+        slope = 0.5 * gradient[first:] + penalty * squares * theta[first:]
+        theta[first:] -= correction(slope)
+    return theta, problem.value(theta)
+
+
+def better(problem: Problem, theta: Floats, loss: float, ridge: float) -> tuple[Floats, float]:
+    """Solve for the linear coefficients, unless those there are better (the ridge).
+
+    Parameters
+    ----------
+    problem
+        The loss.
+    theta, loss
+        Parameters (P,) and the loss there.
+    ridge
+        See `solve_linear`.
+    """
+    other, reached = solved(problem, theta, ridge)
+    return (other, reached) if reached <= loss else (theta, loss)
+
+
 def bfgs_cycle(
-    problem: Problem, theta: Floats, loss: float, iterations: int, ridge: float, on_step: Told
+    problem: Problem, theta: Floats, loss: float, iterations: int, ridge: float, on_step: OnStep
 ) -> tuple[Floats, float]:
-    """BFGS from a fresh Gauss-Newton matrix, then a linear solve.
+    """Make steps of BFGS from a fresh Gauss-Newton matrix, then a linear solve.
+
+    Parameters
+    ----------
+    problem
+        The loss.
+    theta, loss
+        Parameters (P,) and the loss there.
+    iterations
+        Most steps.
+    ridge
+        See `solve_linear`.
+    on_step
+        Called with the loss after each step.
 
     Returns
     -------
@@ -49,23 +159,24 @@ def bfgs_cycle(
     if not np.isfinite(hessian).all():
         return theta, loss
     with np.errstate(over="ignore", invalid="ignore"):
-        found = minimize(function, theta, damped_inverse(hessian), iterations, on_step)
+        found = minimize(
+            function, theta, damped_inverse(hessian), iterations, on_step, problem.ranks.bcast
+        )
     return better(problem, found.x, found.value, ridge)
 
 
-def better(problem: Problem, theta: Floats, loss: float, ridge: float) -> tuple[Floats, float]:
-    """Solve for the linear coefficients, unless those there are better (the ridge)."""
-    other, reached = solved(problem, theta, ridge)
-    return (other, reached) if reached <= loss else (theta, loss)
-
-
 def projection_cycle(
-    problem: Problem, theta: Floats, loss: float, iterations: int, ridge: float, on_step: Told
+    problem: Problem, theta: Floats, loss: float, iterations: int, ridge: float, on_step: OnStep
 ) -> tuple[Floats, float]:
-    """Levenberg-Marquardt in the radial coefficients, the linear ones solved for at each step.
+    """Make Levenberg-Marquardt steps in the radial coefficients, each with a linear solve.
 
     The step is that of all parameters with only the radial ones damped: it is the Gauss-Newton
     step of the projected problem in Kaufman's approximation.
+
+    Parameters
+    ----------
+    problem, theta, loss, iterations, ridge, on_step
+        As of `bfgs_cycle`.
 
     Returns
     -------
@@ -105,10 +216,9 @@ def _projected_step(
     growth = 2.0
     while damping < _MOST_DAMPING:
         damped = matrix + np.diag(np.where(linear, _LINEAR_DAMPING, damping) * diagonal)
-        change = _solution(damped, -slope)
+        change, expected = problem.ranks.bcast(_step_and_gain(damped, slope, matrix))
         if change is not None:
             reached_theta, reached = solved(problem, theta + change, ridge)
-            expected = -2.0 * float(slope @ change) - float(change @ matrix @ change)
             if reached < loss and expected > 0.0:
                 ratio = (loss - reached) / expected
                 factor = max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
@@ -118,10 +228,53 @@ def _projected_step(
     return None
 
 
-def _solution(matrix: Floats, right: Floats) -> Floats | None:
-    scaled, lengths = normalized(matrix)
+def _step_and_gain(damped: Floats, slope: Floats, matrix: Floats) -> tuple[Floats | None, float]:
+    """Solve for a step; give it with the decrease of the loss that the matrix expects of it."""
+    scaled, lengths = normalized(damped)
     try:
-        found = cho_solve(cho_factor(scaled, lower=True), right / lengths) / lengths
+        step = cho_solve(cho_factor(scaled, lower=True), -slope / lengths) / lengths
     except (LinAlgError, ValueError):
-        return None
-    return found if np.isfinite(found).all() else None
+        return None, 0.0
+    if not np.isfinite(step).all():
+        return None, 0.0
+    return step, -2.0 * float(slope @ step) - float(step @ matrix @ step)
+
+
+def damped_inverse(hessian: Floats, damping: float = 1e-4) -> Floats:
+    """Invert a positive semidefinite matrix, damped relative to its diagonal.
+
+    Redundant parameters (an MTP has some: a radial function's size can be absorbed by
+    the moment coefficients) make the matrix singular. Rows of those without effect are zero.
+
+    Parameters
+    ----------
+    hessian
+        Shape (P, P).
+    damping
+        Added to the diagonal, which is scaled to ones.
+    """
+    scaled, lengths = normalized(hessian)
+    values, vectors = np.linalg.eigh(scaled)
+    inverse = (vectors / (np.maximum(values, 0.0) + damping)) @ vectors.T
+    return np.asarray(inverse / np.outer(lengths, lengths))
+
+
+def normalized(matrix: Floats) -> tuple[Floats, Floats]:
+    """Give a positive semidefinite matrix a diagonal of ones.
+
+    Parameters
+    ----------
+    matrix
+        Shape (n, n).
+
+    Returns
+    -------
+    tuple
+        The matrix, and the lengths it was divided by. Those of columns that are round-off (a
+        perfect crystal has many) are infinite, so that nothing comes of them.
+    """
+    lengths = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    lengths[lengths <= _ROUND_OFF * lengths.max(initial=0.0)] = np.inf
+    scaled = matrix / np.outer(lengths, lengths)
+    np.fill_diagonal(scaled, 1.0)
+    return scaled, lengths

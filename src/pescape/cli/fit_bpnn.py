@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pescape.calculators.bpnn import BPNNPotential
     from pescape.calculators.bpnn.fit import CacheSettings, FitResult, FitSettings
+    from pescape.calculators.fit.errors import Differences
 
 
 def fit_bpnn(
@@ -182,8 +183,8 @@ def _finish(
     plot: bool,
 ) -> None:
     """Write one network with all that goes with it, and print its errors."""
-    from pescape.calculators.bpnn.fit import evaluate
     from pescape.calculators.doptimality.active_set import build_active_set
+    from pescape.calculators.fit.errors import compare, errors_from
     from pescape.cli.output import errors_table, save_json, say
 
     potential, threads = result.potential, settings.threads
@@ -197,17 +198,17 @@ def _finish(
     errors = {"training": result.errors}
     if result.validation_errors is not None:
         errors["validation"] = result.validation_errors
-    data = {"training": frames}
+    found: dict[str, Differences] = {}
+    if plot:
+        found["training"] = compare(potential, frames, threads=threads)
     if tested is not None:
-        errors["test"] = evaluate(potential, tested, threads=threads)
-        data["test"] = tested
+        found["test"] = compare(potential, tested, threads=threads)
+        errors["test"] = errors_from(found["test"])
     errors_table(f"{output}: {potential.parameter_count} parameters", errors)
     if plot:
-        from pescape.calculators.fit.loss import parity
         from pescape.figures.evaluation import draw_fit
 
-        parities = {name: parity(potential, some) for name, some in data.items()}
-        draw_fit(result.history, parities, output.with_name(f"{output.name}.png"))
+        draw_fit(result.history, found, output.with_name(f"{output.name}.png"))
     content = result.summary() | {
         **seeds,
         "parameters": potential.parameter_count,

@@ -87,23 +87,21 @@ def _finish(
     plot: bool,
 ) -> None:
     """Write the potential with all that goes with it, and print its errors."""
-    from pescape.calculators.mtp.fit import evaluate
+    from pescape.calculators.fit.errors import compare, errors_from
     from pescape.cli.output import errors_table, save_json, say
 
     potential = result.potential
     say(f"trained on {result.energy_kind.replace('_', ' ')} values, forces and stresses")
     _write(result, frames, output, mode, settings.threads)
-    errors, data = {"training": result.errors}, {"training": frames}
+    found = {"training": result.differences}
     if tested is not None:
-        errors["test"] = evaluate(potential, tested, threads=settings.threads)
-        data["test"] = tested
+        found["test"] = compare(potential, tested, threads=settings.threads)
+    errors = {name: errors_from(one) for name, one in found.items()}
     errors_table(f"{output}: level {level}, {potential.parameter_count} parameters", errors)
     if plot:
-        from pescape.calculators.fit.loss import parity
         from pescape.figures.evaluation import draw_loss
 
-        parities = {name: parity(potential, some) for name, some in data.items()}
-        draw_loss(result.history, parities, output.with_name(f"{output.name}.png"))
+        draw_loss(result.history, found, output.with_name(f"{output.name}.png"))
     content = result.summary() | {
         "level": level,
         "parameters": potential.parameter_count,

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from pescape.calculators.fit.cross import CrossEvaluation, Differences
-    from pescape.calculators.fit.loss import Parity
+    from pescape.calculators.fit.errors import CrossEvaluation, Differences
 
     Floats = NDArray[np.float64]
     Points = tuple[Floats, Floats]
@@ -230,7 +229,7 @@ def _share_colors(figure: Figure, meshes: list[QuadMesh]) -> None:
 
 
 def draw_fit(
-    history: Sequence[Mapping[str, float]], parities: Mapping[str, Parity], path: Path | str
+    history: Sequence[Mapping[str, float]], found: Mapping[str, Differences], path: Path | str
 ) -> None:
     """Draw errors after each iteration, and predictions against labels.
 
@@ -239,7 +238,7 @@ def draw_fit(
     history
         One mapping for each iteration with ``energy_rmse`` (meV/atom), ``force_rmse`` (eV/Å) and
         the same of the validation configurations, NaN where there are none.
-    parities
+    found
         Labels and errors of the result by name of the data, at most two: training and test.
     path
         A PNG, PDF or SVG file.
@@ -248,17 +247,17 @@ def draw_fit(
         panels = figure.subplots(2, 2)
         _draw_errors(panels[0, 0], history, "energy_rmse", "Energy error (RMSE, meV/atom)")
         _draw_errors(panels[0, 1], history, "force_rmse", "Force error (RMSE, eV/Å)")
-        _draw_parities(panels[1], parities)
+        _draw_parities(panels[1], found)
 
 
-def draw_loss(history: Sequence[float], parities: Mapping[str, Parity], path: Path | str) -> None:
+def draw_loss(history: Sequence[float], found: Mapping[str, Differences], path: Path | str) -> None:
     """Draw the loss after each iteration, and predictions against labels.
 
     Parameters
     ----------
     history
         The loss, eV².
-    parities
+    found
         Labels and errors of the result by name of the data, at most two: training and test.
     path
         A PNG, PDF or SVG file.
@@ -271,7 +270,7 @@ def draw_loss(history: Sequence[float], parities: Mapping[str, Parity], path: Pa
         if np.isfinite(positive).any():
             panels[0].set_yscale("log")
         panels[0].set_xlabel("iteration")
-        _draw_parities(panels[1:], parities)
+        _draw_parities(panels[1:], found)
 
 
 def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, title: str) -> None:
@@ -290,10 +289,10 @@ def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, t
     axes.legend()
 
 
-def _draw_parities(panels: Sequence[Axes], parities: Mapping[str, Parity]) -> None:
+def _draw_parities(panels: Sequence[Axes], found: Mapping[str, Differences]) -> None:
     """Draw predicted against labelled energies and forces in two panels."""
-    energies = {name: (one.energies, one.energy_errors) for name, one in parities.items()}
-    forces = {name: (one.forces, one.force_errors) for name, one in parities.items()}
+    energies = {name: (one.energies, one.energy_errors / 1000.0) for name, one in found.items()}
+    forces = {name: (one.forces.ravel(), one.force_errors.ravel()) for name, one in found.items()}
     _draw_parity(panels[0], energies, "Energy (eV/atom)")
     _draw_parity(panels[1], forces, "Force component (eV/Å)")
 

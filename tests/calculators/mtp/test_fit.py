@@ -17,7 +17,8 @@ from pescape.calculators.mtp.fit import (
     solve_linear,
     training_set,
 )
-from pescape.calculators.mtp.fit.problem import damped_inverse, gauss_newton
+from pescape.calculators.mtp.fit.problem import gauss_newton
+from pescape.calculators.mtp.fit.steps import damped_inverse
 
 WEIGHTS = Weights(1.0, 0.02, 0.003)
 

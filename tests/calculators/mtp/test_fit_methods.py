@@ -6,7 +6,7 @@ from ase.build import bulk
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pescape.calculators.fit.shards import Alone, share
+from pescape.calculators.fit.shards import DataShard, SerialComm
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import (
     FitSettings,
@@ -20,7 +20,7 @@ from pescape.calculators.mtp.fit import (
 )
 from pescape.calculators.mtp.fit.problem import Problem, linear_columns, radial_columns, rows
 from pescape.calculators.mtp.fit.steps import projection_cycle
-from pescape.calculators.mtp.levels import ladder, level_of
+from pescape.calculators.mtp.levels import level_of, level_schedule
 
 WEIGHTS = Weights(1.0, 0.02, 0.003)
 QUICK = FitSettings(iterations=20, cycle=10, rung_iterations=10, starts=1, start_iterations=2)
@@ -126,7 +126,7 @@ def test_weightings_have_names():
 
 def test_variable_projection_ends_where_no_gradient_is_left():
     potential, _, data = copper(10)
-    problem = Problem.alone(potential, data, WEIGHTS)
+    problem = Problem(potential, DataShard.whole(data), WEIGHTS)
     solved = solve_linear(potential, data, WEIGHTS)
     before, first = loss_and_gradient(solved, data, WEIGHTS)
     theta, after = projection_cycle(problem, solved.parameters, before, 40, 1e-6, lambda _: None)
@@ -148,7 +148,7 @@ def test_a_thinned_problem_stands_for_the_whole(monkeypatch):
     monkeypatch.setattr("pescape.calculators.mtp.fit.problem._FEWEST_BLOCKS", 2)
     monkeypatch.setattr("pescape.calculators.mtp.fit.problem._ROWS_PER_PARAMETER", 1)
     potential, frames, _ = copper(24)
-    part = share(frames, potential.species, potential.cutoff, Alone())
+    part = DataShard.of(frames, potential.species, potential.cutoff, SerialComm())
     problem = Problem(potential, part, WEIGHTS)
     few = problem.thinned()
     assert (few.stride, problem.stride) == (4, 1)
@@ -160,12 +160,12 @@ def test_a_thinned_problem_stands_for_the_whole(monkeypatch):
 
 def test_a_ladder_leads_to_the_potential_through_lower_levels():
     potential = blank(20)
-    assert [level_of(rung) for rung in ladder(potential)] == [12, 16, 20]
-    assert ladder(potential)[-1] is potential
-    assert ladder(blank(8))[0].parameter_count == blank(8).parameter_count
+    assert [level_of(one) for one in level_schedule(potential)] == [12, 16, 20]
+    assert level_schedule(potential)[-1] is potential
+    assert level_schedule(blank(8))[0].parameter_count == blank(8).parameter_count
     other = dataclasses.replace(blank(14), scalar_moments=blank(14).scalar_moments[:-1])
     assert level_of(other) is None
-    assert ladder(other) == (other,)
+    assert level_schedule(other) == (other,)
 
 
 def test_a_fit_up_a_ladder_can_be_stopped_on_any_rung(tmp_path):

@@ -12,13 +12,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape._mpi import mpich_file
 from pescape.calculators.fit.shards import (
-    Alone,
+    DataShard,
     OrderedSum,
+    SerialComm,
     SharedError,
     agreed,
     block_edges,
     rank_edges,
-    share,
     world,
 )
 
@@ -94,7 +94,7 @@ def test_blocks_hold_all_configurations_and_none_is_empty(rows):
 
 def test_a_share_counts_each_configuration_over_all_of_them():
     frames = morse(10, seed=0)
-    part = share(frames, ["Cu"], 4.5, Alone())
+    part = DataShard.of(frames, ["Cu"], 4.5, SerialComm())
     assert sum(len(data) for _, data in part.blocks) == len(frames)
     np.testing.assert_allclose(part.data.factors, 1.0 / len(frames))
 
@@ -102,11 +102,11 @@ def test_a_share_counts_each_configuration_over_all_of_them():
 def test_a_process_without_a_launcher_is_alone(monkeypatch):
     for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert isinstance(world(), Alone)
+    assert isinstance(world(), SerialComm)
 
 
 def test_an_error_on_another_rank_is_raised_here_too():
-    class Second(Alone):
+    class Second(SerialComm):
         rank, size = 1, 2
 
         def allgather(self, value):
