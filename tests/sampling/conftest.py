@@ -27,7 +27,7 @@ class Counted(EMT):
         if kill.exists() and len(made) >= int(kill.read_text()):
             kill.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
-        # All is new: without neighbour lists of its past EMT's last digits have no history.
+        # All is new: without neighbor lists of its past EMT's last digits have no history.
         super().calculate(atoms, properties, all_changes)
         with calls.open("a") as file:
             file.write(configuration_id(atoms) + "\\n")

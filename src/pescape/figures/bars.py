@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pescape.figures.style import (
-    GREY,
+    GRAY,
     INK,
     WIDTH,
     Drawing,
@@ -250,7 +250,7 @@ def _draw_mean_errors(figure: Figure, study: Study, groups: dict[str, list[Group
     axes = panels(figure, len(groups))
     for panel, (group, errors) in zip(axes, groups.items(), strict=True):
         places = [names.index(one.subject) for one in errors]
-        panel.plot(places, [one.mean for one in errors], color=GREY, lw=1.2, zorder=1)
+        panel.plot(places, [one.mean for one in errors], color=GRAY, lw=1.2, zorder=1)
         for place, one in zip(places, errors, strict=True):
             style = looks[one.subject]
             panel.plot(place, one.mean, style.marker, ms=6, color=style.color)
@@ -260,4 +260,4 @@ def _draw_mean_errors(figure: Figure, study: Study, groups: dict[str, list[Group
         panel.set_xlim(-0.3, len(names) - 0.7)
         ticks = [plain(name, 14) for name in names]
         panel.set_xticks(range(len(names)), ticks, rotation=30, ha="right")
-        panel.grid(axis="y", color=GREY, lw=0.4, alpha=0.6)
+        panel.grid(axis="y", color=GRAY, lw=0.4, alpha=0.6)

@@ -12,7 +12,7 @@ from pescape.figures.bars import draw_bars
 from pescape.figures.curves import draw_curves
 from pescape.figures.style import (
     COLORS,
-    GREY,
+    GRAY,
     INK,
     WIDTH,
     Drawing,
@@ -166,7 +166,7 @@ def _draw_phonons(figure: Figure, scene: Scene, phase: str) -> None:
     bands.set_xlim(shared.x[0], shared.x[-1])
     bands.set_xticks([x for x, _ in shared.marks], [plain(name) for _, name in shared.marks])
     for x, _ in shared.marks:
-        bands.axvline(x, color=GREY, lw=0.6, zorder=0)
+        bands.axvline(x, color=GRAY, lw=0.6, zorder=0)
     low = min(float(curve.y.min()) for name in names for _, curve in scene.curves(name))
     for axes in (bands, density):
         _shade_imaginary(axes, 1.1 * low if low < -_MIN_IMAGINARY else 0.0)

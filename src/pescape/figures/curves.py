@@ -9,7 +9,7 @@ import numpy as np
 
 from pescape.figures.bars import draw_values
 from pescape.figures.style import (
-    GREY,
+    GRAY,
     Drawing,
     legend,
     panels,
@@ -139,7 +139,7 @@ def draw_panel(axes: Axes, scene: Scene, name: str) -> None:
         axes.set_ylabel(plain(curve.y_label))
     shared = scene.curves(name)[0][1]
     for x, label in shared.marks:
-        axes.axvline(x, color=GREY, lw=0.6, zorder=0)
+        axes.axvline(x, color=GRAY, lw=0.6, zorder=0)
         axes.annotate(
             plain(label),
             (x, 1.0),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.figures.style import BLUE, GREEN, GREY, INK, ORANGE, figure_file
+from pescape.figures.style import BLUE, GRAY, GREEN, INK, ORANGE, figure_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_COLUMNS = 3
+_MAX_COLUMNS = 3
 # Most bars of a histogram.
-_BARS = 30
+_MAX_BARS = 30
 # A tree with more leaves than this is drawn along the predicates that hold only.
-_LEAVES = 24
+_MAX_LEAVES = 24
 
 
 def draw_histograms(
@@ -47,7 +47,7 @@ def draw_histograms(
         A PNG, PDF or SVG file.
     """
     known = {one.name: one for one in spreads}
-    columns = min(_COLUMNS, len(names))
+    columns = min(_MAX_COLUMNS, len(names))
     rows = -(-len(names) // columns)
     with figure_file(path, (0.4 + 2.5 * columns, 0.2 + 2.1 * rows)) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).flat
@@ -92,8 +92,8 @@ def _bins(values: Floats, reference: float | None) -> Floats:
     low, high = float(values.min()), float(values.max())
     shown = [low, high] if reference is None else [low, high, reference]
     span = max(shown) - min(shown) or 0.1 * abs(low) or 1.0
-    wide = (high - low) / np.clip(1.5 * np.sqrt(len(values)), 4, _BARS)
-    width = max(wide, span / _BARS)
+    wide = (high - low) / np.clip(1.5 * np.sqrt(len(values)), 4, _MAX_BARS)
+    width = max(wide, span / _MAX_BARS)
     count = int(np.floor((high - low) / width)) + 1
     first = (low + high - count * width) / 2
     return first + width * np.arange(count + 1)
@@ -109,7 +109,7 @@ def draw_tree(root: Branch, path: Path | str) -> None:
     path
         A PNG, PDF or SVG file.
     """
-    everything = _leaves(root, whole=True) <= _LEAVES
+    everything = _leaves(root, whole=True) <= _MAX_LEAVES
     height, depth = _leaves(root, whole=everything), _depth(root)
     with figure_file(path, (1.2 + 2.6 * depth, 0.6 + 0.42 * max(height, 2))) as figure:
         axes = figure.subplots()
@@ -145,9 +145,9 @@ def _draw_branch(axes: Axes, branch: Branch, depth: int, top: float, *, whole: b
     height = (heights[0] + heights[-1]) / 2 if heights else top
     for other in heights:
         axes.plot(
-            [depth, depth + 0.25, depth + 1], [height, other, other], color=GREY, lw=1, zorder=0
+            [depth, depth + 0.25, depth + 1], [height, other, other], color=GRAY, lw=1, zorder=0
         )
-    color = {True: GREEN, False: ORANGE, None: GREY if depth else BLUE}[branch.holds]
+    color = {True: GREEN, False: ORANGE, None: GRAY if depth else BLUE}[branch.holds]
     axes.text(
         depth,
         height,

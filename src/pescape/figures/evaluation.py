@@ -217,7 +217,7 @@ def _draw_counts(axes: Axes, x: Floats, y: Floats, columns: Floats, rows: Floats
 
 
 def _share_colors(figure: Figure, meshes: list[QuadMesh]) -> None:
-    """Give all panels one logarithmic scale of colors."""
+    """Set one logarithmic scale of colors for all panels."""
     from matplotlib.colors import LogNorm
 
     counts: list[Floats] = [np.ma.filled(np.ma.asarray(mesh.get_array()), 1.0) for mesh in meshes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pescape.figures.style import BLUE, COLORS, GREEN, GREY, ORANGE, figure_file, plain_logarithm
+from pescape.figures.style import BLUE, COLORS, GRAY, GREEN, ORANGE, figure_file, plain_logarithm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def _draw_grades(axes: Axes, rounds: Sequence[Round], select: float, stop: float
     axes.set_yscale("log")
     for value, name in ((select, "risky"), (stop, "run ends")):
         if value is not None:
-            axes.axhline(value, color=GREY, lw=1, ls="--", zorder=0)
+            axes.axhline(value, color=GRAY, lw=1, ls="--", zorder=0)
             axes.annotate(
                 f"{name} > {value:g}",
                 (1.0, value),
@@ -74,7 +74,7 @@ def _draw_grades(axes: Axes, rounds: Sequence[Round], select: float, stop: float
                 fontsize=8,
                 color="#7b828c",
             )
-    axes.plot([one.number for one, _ in run], [g for _, g in run], color=GREY, lw=1, zorder=1)
+    axes.plot([one.number for one, _ in run], [g for _, g in run], color=GRAY, lw=1, zorder=1)
     for risky, color in ((True, ORANGE), (False, GREEN)):
         some = [(one.number, grade) for one, grade in run if (one.risky > 0) is risky]
         axes.plot([n for n, _ in some], [grade for _, grade in some], "o", ms=5.5, color=color)
@@ -89,7 +89,7 @@ def _draw_found(axes: Axes, rounds: Sequence[Round]) -> None:
     width = 0.36
     axes.set_title("Configurations")
     bars = [
-        ("found risky", GREY, -width / 2, [one.risky for one in rounds]),
+        ("found risky", GRAY, -width / 2, [one.risky for one in rounds]),
         ("labelled", BLUE, width / 2, [one.labelled for one in rounds]),
     ]
     axes.set_yscale("log")
@@ -202,7 +202,7 @@ def draw_levels(
         ):
             panel.set_title(title)
             _draw_series(panel, levels, "data set of the level", quantity, "o-", BLUE)
-            _draw_series(panel, fixed, "initial data set only", quantity, "s--", GREY)
+            _draw_series(panel, fixed, "initial data set only", quantity, "s--", GRAY)
             _draw_series(panel, levels, "snapshots of safe MD", f"test_{quantity}", "D-", GREEN)
             panel.set_ylim(0, panel.get_ylim()[1] * 1.25)
             panel.legend(loc="upper right", ncols=3, columnspacing=1.0, handletextpad=0.3)
@@ -217,7 +217,7 @@ def _draw_labels(axes: Axes, levels: Sequence[LevelSummary]) -> None:
     """Stack what each stage has had labelled up to each level."""
     axes.set_title("Configurations in the data set, by the stage that asked for them")
     stages = list(dict.fromkeys(stage for one in levels for stage in one.labelled))
-    colors = (GREY, *COLORS)
+    colors = (GRAY, *COLORS)
     bottom = [0] * len(levels)
     for index, stage in enumerate(stages):
         total, heights = 0, []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pescape.figures.style import BLUE, COLORS, GREEN, GREY, INK, ORANGE, figure_file
+from pescape.figures.style import BLUE, COLORS, GRAY, GREEN, INK, ORANGE, figure_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ _PAIR_COLORS = (
     *(BLUE, ORANGE, GREEN, "#9a5fb5", "#b23b3b"),
     *("#6b7280", "#c2a12b", "#2aa5a0", "#d46a9f", "#7a5230"),
 )
-# Colors of data sets, of which the baseline is grey, and of lines behind them.
+# Colors of data sets, of which the baseline is gray, and of lines behind them.
 _SET_COLORS = ("#8a929c", *COLORS)
 _PALE = "#7b828c"
 
@@ -60,7 +60,7 @@ def draw_limits(figure: Figure, limits: EnergyForceLimits) -> None:
     if bound:
         figure.legend(loc="outside right upper")
     for axes in (wells, beak):
-        axes.axhline(0.0, color=GREY, lw=0.8, zorder=0)
+        axes.axhline(0.0, color=GRAY, lw=0.8, zorder=0)
 
 
 def _draw_pair(wells: Axes, beak: Axes, pair: PairLimits, color: str) -> None:
@@ -122,7 +122,7 @@ def _draw_walks(
     axes: Axes, gathered: Sequence[TrajectoryImages], builders: Sequence[str], color: str
 ) -> None:
     """Draw the energy of every trajectory of a sampler against the force calls."""
-    axes.axhline(0.0, color=GREY, lw=0.8, zorder=0)
+    axes.axhline(0.0, color=GRAY, lw=0.8, zorder=0)
     for one in gathered:
         if not one.heights:
             continue

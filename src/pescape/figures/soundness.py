@@ -10,8 +10,8 @@ import numpy as np
 from pescape.figures.bars import draw_bars
 from pescape.figures.curves import draw_curves, draw_panel
 from pescape.figures.style import (
+    GRAY,
     GREEN,
-    GREY,
     RED,
     Drawing,
     legend,
@@ -61,7 +61,7 @@ def _draw_pairs(figure: Figure, scene: Scene) -> None:
     axes = panels(figure, len(names))
     for panel, name in zip(axes, names, strict=True):
         draw_panel(panel, scene, name)
-        panel.axhline(0.0, color=GREY, lw=0.8, zorder=0)
+        panel.axhline(0.0, color=GRAY, lw=0.8, zorder=0)
         depth = max(_depth(curve) for _, curve in scene.curves(name)) or 1.0
         panel.set_ylim(-1.2 * depth, 2.0 * depth)
         panel.set_title(plain(name.replace("_", "–")))
@@ -108,11 +108,11 @@ def _draw_cost(figure: Figure, scene: Scene) -> None:
             axes.plot(parameters, time, "o", ms=7, color=one.style.color)
             label = plain(one.name, 24)
             axes.annotate(label, (parameters, time), xytext=(6, -9), textcoords="offset points")
-    axes.plot(*zip(*sorted(points), strict=True), color=GREY, lw=1.0, zorder=0)
+    axes.plot(*zip(*sorted(points), strict=True), color=GRAY, lw=1.0, zorder=0)
     baselines = [value for one in scene.series if (value := one.value(_BASELINE)) is not None]
     if baselines:
         level = float(np.median(baselines))
-        axes.axhline(level, color=GREY, ls="--", lw=1.2)
+        axes.axhline(level, color=GRAY, ls="--", lw=1.2)
         axes.annotate(
             "eam/fs",
             (1.0, level),
@@ -158,7 +158,7 @@ def _draw_checks(figure: Figure, scene: Scene, names: Sequence[str]) -> None:
     for x, one in enumerate(scene.series):
         for y, name in enumerate(names):
             passed = one.value(f"{name}.passed")
-            color = GREY if passed is None else GREEN if passed > 0.5 else RED
+            color = GRAY if passed is None else GREEN if passed > 0.5 else RED
             mark = "–" if passed is None else "✓" if passed > 0.5 else "✗"
             axes.barh(y, 0.94, 0.88, left=x - 0.47, color=color)
             axes.text(x, y, mark, ha="center", va="center", color="white", fontweight="bold")

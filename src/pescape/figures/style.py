@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FIGURES = "figures"
 #: Width of the widest figures, inches.
 WIDTH = 9.0
-BLUE, ORANGE, GREEN, GREY, INK = "#2f6db3", "#e07b39", "#3a8f5c", "#b9bec6", "#30343b"
+BLUE, ORANGE, GREEN, GRAY, INK = "#2f6db3", "#e07b39", "#3a8f5c", "#b9bec6", "#30343b"
 RED = "#b3423c"
 #: Colors of curves that stand beside each other.
 COLORS = (BLUE, ORANGE, GREEN, "#8257a8", RED, "#6b7280")

@@ -223,7 +223,7 @@ def section_of(
     pictures: Sequence[Picture],
     downloads: Mapping[str, Download],
 ) -> Section:
-    """Gather what the page tells about a property.
+    """Gather what the page shows of a property.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ def write_report(
         Gets ``report.html``, which needs none of the other files; ``figures/``, each as PNG and
         SVG; ``structures/``; ``values.json`` and ``values.csv``.
     ensemble
-        Folder that `pescape ensemble` has written, to tell about too.
+        Folder that `pescape ensemble` has written, to report on too.
     campaign
         Folder that `pescape learn` has written, likewise.
     curve

@@ -4,7 +4,7 @@ A dynamics with a seed of its own asks for the same configurations whenever it i
 trajectory that was killed is run again from its beginning, with the answers that are known,
 up to where it was; any method that calls a calculator is resumed this way, bit by bit. What
 follows is what would have followed as far as the reference has no memory: one that starts
-from its last charge density or neighbour list may answer with other last digits.
+from its last charge density or neighbor list may answer with other last digits.
 """
 
 from __future__ import annotations

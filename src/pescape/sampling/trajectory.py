@@ -45,7 +45,7 @@ _OPTIMIZERS = {"bfgs": BFGS, "fire": FIRE, "lbfgs": LBFGS}
 
 
 class Recorder(Protocol):
-    """A calculator that is told what its force calls are for."""
+    """A calculator that keeps what its force calls are for."""
 
     def sample(self, calls: int, tag: str) -> None:
         """Begin the sampling.
@@ -92,7 +92,7 @@ class TrajectoryOutcome:
     cpu, seconds
         CPU time of this process alone, and wall time, of the run that ended it, s.
     notes
-        What else is worth telling.
+        What else a reader has to know.
     """
 
     status: str

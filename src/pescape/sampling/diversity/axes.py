@@ -66,7 +66,7 @@ def moment_descriptors(
 
     Each atom is described by all scalar contractions of its moments up to a level, once for
     each of several draws of random radial functions: invariant to rotations and to the
-    order of neighbours, and of as many bodies as the level allows.
+    order of neighbors, and of as many bodies as the level allows.
 
     Parameters
     ----------

@@ -421,7 +421,7 @@ def equal_mean(energies: Floats, weights: Floats, target: float) -> Floats:
 
 
 def effective_number(weights: Floats, members: NDArray[np.int64] | None = None) -> float:
-    """Give Kish's effective number of weighted things, ``(Σw)² / Σw²``.
+    """Compute Kish's effective number of weighted things, ``(Σw)² / Σw²``.
 
     Parameters
     ----------

@@ -106,7 +106,7 @@ def _check(sets: Sequence[SampledSet], baseline: str) -> None:
 
 
 def _numbered(names: NDArray[np.str_]) -> Integers:
-    """Give equal names one number."""
+    """Replace names by numbers, equal ones by equal numbers."""
     return np.unique(names, return_inverse=True)[1]
 
 

@@ -1,4 +1,4 @@
-"""What a comparison of diversity is told and what it says."""
+"""Settings and results of comparisons of diversity."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Comparison:
     failed: int = 0
 
     def __getitem__(self, name: str) -> SetDiversity:
-        """Give a set by its name."""
+        """Look a set up by its name."""
         for one in self.sets:
             if one.name == name:
                 return one
@@ -172,12 +172,12 @@ class Diversity:
     missing: tuple[str, ...]
 
     def __getitem__(self, kind: Kind) -> Comparison:
-        """Give a comparison by its kind."""
+        """Look a comparison up by its kind."""
         for one in self.comparisons:
             if one.kind == kind:
                 return one
         raise KeyError(f"no comparison {kind!r}: {'; '.join(self.missing) or 'unknown'}")
 
     def summary(self) -> dict[str, Any]:
-        """Give all of it as JSON can hold it."""
+        """Convert all of it to what JSON can hold."""
         return asdict(self)
