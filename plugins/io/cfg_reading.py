@@ -41,7 +41,13 @@ RESULT_COLUMNS = {"site_en": "energies", "charge": "charges"}
 
 
 def decode(text: str) -> Any:  # noqa: ANN401
-    """Turn the text of a Feature into what it was: JSON if it is that, else a string."""
+    """Turn the text of a Feature into what it was: JSON if it is that, else a string.
+
+    Parameters
+    ----------
+    text
+        Behind the name of the Feature.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -56,13 +62,25 @@ def decode(text: str) -> Any:  # noqa: ANN401
 
 
 def key_text(name: str) -> str:
-    """Write a Feature's name as one word, or in quotes when it is none."""
+    """Write a Feature's name as one word, or in quotes when it is none.
+
+    Parameters
+    ----------
+    name
+        Any text.
+    """
     plain = name and not name.startswith('"') and len(name.split()) == 1 and name.isprintable()
     return name if plain and name == name.strip() else json.dumps(name)
 
 
 def encode(value: Any) -> str:  # noqa: ANN401
-    """Write strings as they are, unless they would be read as something else."""
+    """Write strings as they are, unless they would be read as something else.
+
+    Parameters
+    ----------
+    value
+        A string, a number, an array, or what JSON holds.
+    """
     if isinstance(value, str):
         plain = value and value == value.strip() and value.isprintable()
         return value if plain and decode(value) is value else json.dumps(value)

@@ -80,7 +80,14 @@ def crystal(
 
 
 def shortest_distance(atoms: Atoms, within: float = 5.0) -> float:
-    """Shortest distance between two atoms, periodic images included.
+    """Find the shortest distance between two atoms, periodic images included.
+
+    Parameters
+    ----------
+    atoms
+        Any structure.
+    within
+        How far to look, Å.
 
     Returns
     -------
@@ -127,11 +134,25 @@ class BulkCrystal:
             raise ValueError(f"c_over_a = {self.c_over_a} is not a positive number")
 
     def scaled(self, volume: float) -> BulkCrystal:
-        """Give the host whose volume is larger by a ratio; c/a stays."""
+        """Scale the volume; c/a stays.
+
+        Parameters
+        ----------
+        volume
+            Ratio of the new volume to the old one.
+        """
         return replace(self, a=self.a * volume ** (1.0 / 3.0))
 
     def atoms(self, *, cubic: bool = True, repeat: Sequence[int] = (1, 1, 1)) -> Atoms:
-        """Build it; by default from the conventional cell, orthorhombic for hcp."""
+        """Build the crystal.
+
+        Parameters
+        ----------
+        cubic
+            From the conventional cell, orthorhombic for hcp, instead of the primitive one.
+        repeat
+            Repetitions along the three cell vectors.
+        """
         return _unit_cell(self, cubic).repeat(tuple(repeat))
 
     @property
@@ -171,7 +192,20 @@ def repeat_for(host: BulkCrystal, size: int, *, cubic: bool = True) -> tuple[int
 
 
 def most_compact(cells: int, lengths: Sequence[float] | np.ndarray) -> tuple[int, int, int]:
-    """Factorise a number of cells so that the shortest edge is as long as can be."""
+    """Factorize a number of cells so that the shortest edge is as long as can be.
+
+    Parameters
+    ----------
+    cells
+        Number of unit cells of the supercell.
+    lengths
+        Of the unit cell's three edges, Å.
+
+    Returns
+    -------
+    tuple
+        Repetitions along each edge.
+    """
 
     def edges(repeat: tuple[int, int, int]) -> list[float]:
         # Rounded: equal lengths must not be told apart by their last bits.
@@ -181,7 +215,19 @@ def most_compact(cells: int, lengths: Sequence[float] | np.ndarray) -> tuple[int
 
 
 def enforce_min_distance(atoms: Atoms, min_distance: float) -> Atoms:
-    """Push atoms that are nearer than `min_distance` (Å) away from each other.
+    """Push atoms that are too near away from each other.
+
+    Parameters
+    ----------
+    atoms
+        The structure, changed in place.
+    min_distance
+        Of any two atoms, Å.
+
+    Returns
+    -------
+    Atoms
+        The same object.
 
     Raises
     ------

@@ -173,7 +173,13 @@ def divacancy(host: BulkCrystal, repeat: Sequence[int], kind: str) -> Atoms:
 
 
 def interstitial_sites(lattice: str) -> tuple[str, ...]:
-    """Name the sites of interstitials in a lattice: hcp, bcc or fcc."""
+    """Name the sites of interstitials in a lattice: hcp, bcc or fcc.
+
+    Parameters
+    ----------
+    lattice
+        ``hcp``, ``bcc`` or ``fcc``.
+    """
     if lattice == "hcp":
         return HCP_SITES
     if lattice in _CUBIC_OFFSETS:

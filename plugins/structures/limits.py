@@ -96,7 +96,13 @@ class EnergyForceLimits:
         }
 
     def pair(self, first: str, second: str) -> PairLimits:
-        """Look a pair up, in either order."""
+        """Look a pair up, in either order.
+
+        Parameters
+        ----------
+        first, second
+            Chemical symbols.
+        """
         for pair in self.pairs:
             if pair.elements in {(first, second), (second, first)}:
                 return pair
@@ -104,11 +110,23 @@ class EnergyForceLimits:
         raise ValueError(f"no pair {first}-{second}; there are {known}")
 
     def force_limit(self, pairs: Iterable[tuple[str, str]] | None = None) -> float:
-        """Largest force limit, eV/Å, of the pairs that matter (all when None)."""
+        """Largest force limit, eV/Å, of the pairs that matter (all when None).
+
+        Parameters
+        ----------
+        pairs
+            Pairs of chemical symbols.
+        """
         return self._largest("force_limit", pairs)
 
     def energy_limit(self, pairs: Iterable[tuple[str, str]] | None = None) -> float:
-        """Largest energy limit per atom, relative to isolated atoms, eV."""
+        """Largest energy limit per atom, relative to isolated atoms, eV.
+
+        Parameters
+        ----------
+        pairs
+            Pairs of chemical symbols that matter; all when None.
+        """
         return self._largest("energy_limit", pairs) / 2.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,7 +135,13 @@ class EnergyForceLimits:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> EnergyForceLimits:
-        """Make limits from what `as_dict` gave, through JSON or not."""
+        """Make limits from what `as_dict` gave, through JSON or not.
+
+        Parameters
+        ----------
+        content
+            The dictionary.
+        """
         pairs = []
         for pair in content["pairs"]:
             values = {k: tuple(v) if isinstance(v, list) else v for k, v in pair.items()}
@@ -268,7 +292,17 @@ def split_by_limits(
 ) -> tuple[list[Atoms], list[tuple[Atoms, list[str]]]]:
     """Split a data set into structures within the limits and those beyond, with the reasons.
 
-    Takes the options of `violations`.
+    Parameters
+    ----------
+    frames
+        With energies and forces from calculators.
+    limits, **options
+        As of `violations`.
+
+    Returns
+    -------
+    tuple
+        The structures within; each one beyond with one line for each limit it exceeds.
     """
     kept, rejected = [], []
     for atoms in frames:
@@ -329,14 +363,38 @@ def bond_of_pair(
 
 
 def pair_in_box(pair: tuple[str, str], distance: float, box: float, *, pbc: bool) -> Atoms:
-    """Put two atoms into the middle of a cubic cell; lengths in Å."""
+    """Put two atoms into the middle of a cubic cell.
+
+    Parameters
+    ----------
+    pair
+        Chemical symbols.
+    distance
+        Between the atoms, Å.
+    box
+        Edge of the cell, Å.
+    pbc
+        Whether it is periodic.
+    """
     atoms = Atoms(pair, positions=[[0, 0, 0], [distance, 0, 0]], cell=[box] * 3, pbc=pbc)
     atoms.positions += box / 2.0 - atoms.positions.mean(axis=0)
     return atoms
 
 
 def energy_of_atom(calculator: CalculatorSource, element: str, box: float, *, pbc: bool) -> float:
-    """Compute the energy (eV) of an isolated atom, in the middle of a cubic cell (Å)."""
+    """Compute the energy (eV) of an isolated atom in the middle of a cubic cell.
+
+    Parameters
+    ----------
+    calculator
+        Any ASE calculator, or a function that takes the structure and returns one.
+    element
+        Chemical symbol.
+    box
+        Edge of the cell, Å.
+    pbc
+        Whether it is periodic.
+    """
     atoms = Atoms(element, positions=[[box / 2.0] * 3], cell=[box] * 3, pbc=pbc)
     atoms.calc = _calculator_for(calculator, atoms)
     return float(atoms.get_potential_energy())

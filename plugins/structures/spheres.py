@@ -257,7 +257,15 @@ class _Voxels:
         self._corners = np.indices(tuple(grid)).reshape(3, -1).T * self._size
 
     def draw(self, spheres: _Spheres, rng: np.random.Generator) -> np.ndarray | None:
-        """Draw scaled positions until one is free; None when there seems to be no room."""
+        """Draw scaled positions until one is free; None when there seems to be no room.
+
+        Parameters
+        ----------
+        spheres
+            What is there already.
+        rng
+            Where chance comes from.
+        """
         batch, failures, since = _FIRST_BATCH, 0, 0
         while len(self._corners) and failures < _MOST_FAILURES:
             chosen = (rng.random(batch) * len(self._corners)).astype(int)
@@ -305,7 +313,15 @@ class _Spheres:
         self._slots = self._empty(2)
 
     def add(self, scaled: np.ndarray, radius: float) -> None:
-        """Add a sphere and those of its images that can touch a sphere in the cell."""
+        """Add a sphere and those of its images that can touch a sphere in the cell.
+
+        Parameters
+        ----------
+        scaled
+            Scaled position, (3,).
+        radius
+            Å.
+        """
         images = scaled + np.array(list(product(*self._image_ranges(scaled))))
         places = self._flat(np.floor(images * self._bins).astype(int) + self._layers)
         positions = images @ self._cell

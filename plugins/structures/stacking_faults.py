@@ -182,7 +182,13 @@ class SlipLine:
     faults: tuple[tuple[float, str], ...] = ()
 
     def at(self, part: float) -> tuple[float, float]:
-        """Give the displacement at a part of the period, for `stacking_fault`."""
+        """Give the displacement at a part of the period, for `stacking_fault`.
+
+        Parameters
+        ----------
+        part
+            Of the period, from 0 to 1.
+        """
         return part * self.period[0], part * self.period[1]
 
 

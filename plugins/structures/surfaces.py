@@ -67,7 +67,15 @@ class Cut:
 
 
 def miller(host: BulkCrystal, plane: Sequence[int]) -> tuple[int, int, int]:
-    """Give three Miller indices for three or, of hexagonal lattices, Miller-Bravais four."""
+    """Check the indices of a plane and make three Miller indices of them.
+
+    Parameters
+    ----------
+    host
+        The crystal.
+    plane
+        Three Miller indices, or four Miller-Bravais ones of hexagonal lattices.
+    """
     shown = f"plane {list(plane)}"
     if len(plane) == 4:
         if host.lattice not in HEXAGONAL:
@@ -102,7 +110,15 @@ def cuts(host: BulkCrystal, plane: Sequence[int]) -> tuple[Cut, ...]:
 
 
 def cut(host: BulkCrystal, plane: Sequence[int], termination: int = 0) -> Cut:
-    """Give one of the `cuts`, counted from 0."""
+    """Give one of the `cuts`, counted from 0.
+
+    Parameters
+    ----------
+    host, plane
+        As of `cuts`.
+    termination
+        Which of them.
+    """
     found = cuts(host, plane)
     if not 0 <= termination < len(found):
         raise ValueError(
@@ -149,7 +165,19 @@ def stack(
     in_plane: Sequence[int] = (1, 1),
     termination: int = 0,
 ) -> Atoms:
-    """Pile layers of one of the `cuts` up to a periodic crystal."""
+    """Pile layers of one of the `cuts` up to a periodic crystal.
+
+    Parameters
+    ----------
+    host, plane
+        As of `cuts`.
+    layers
+        Lattice planes along the normal.
+    in_plane
+        Repetitions within the plane.
+    termination
+        Which of the `cuts` is at the boundary of the cell.
+    """
     cut(host, plane, termination)
     if min(layers, *in_plane) < 1:
         raise ValueError(f"layers = {layers}, in_plane = {list(in_plane)} have to be above 0")
@@ -203,7 +231,13 @@ def surface(
 
 
 def plane_name(plane: Sequence[int]) -> str:
-    """Write the indices of a plane, such as (10-10)."""
+    """Write the indices of a plane, such as (10-10).
+
+    Parameters
+    ----------
+    plane
+        Miller or Miller-Bravais indices.
+    """
     return f"({''.join(str(int(index)) for index in plane)})"
 
 

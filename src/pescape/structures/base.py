@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from typing_extensions import override
 
 from pescape.config import Strict
 from pescape.data.configurations import as_stored, read_configurations
@@ -167,8 +168,8 @@ class Family(Generator):
         """
         raise NotImplementedError
 
-    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:  # noqa: ARG002
-        """Prepare each structure at each volume; see `Generator.makers`."""
+    @override
+    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:
         plans = self._kept(self.plans(folder))
         return [partial(self._made, plan, volume) for plan in plans for volume in self.volumes]
 

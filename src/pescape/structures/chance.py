@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
 
 from pydantic import Field, PositiveFloat, PositiveInt, create_model, model_validator
+from typing_extensions import override
 
 from pescape.plugins.structures import (
     Mutations,
@@ -73,8 +74,8 @@ class RattledConfig(CrystalConfig, Generator):
         """The crystal's element."""
         return {self.element}
 
-    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:  # noqa: ARG002
-        """Prepare the structures; the supercells take turns. See `Generator.makers`."""
+    @override
+    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:
         settings = self.model_dump(include={"rattle", "strain", "volume", "min_distance"})
         return _turns(rattled_crystal, self.supercells(), seed.spawn(self.count), **settings)
 
@@ -121,8 +122,8 @@ class PolymorphConfig(ParentsConfig):
         """Those of the crystals and what may be substituted by."""
         return {crystal.element for crystal in self.crystals} | set(self.elements or ())
 
+    @override
     def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:
-        """Prepare the structures; the phases take turns. See `Generator.makers`."""
         settings = self.model_dump(include={"cutoff", "elements", "hard_radii", "max_atoms"})
         settings |= asdict(self.mutations)
         return _turns(polymorph_derived, self.parents(folder), seed.spawn(self.count), **settings)
@@ -148,8 +149,8 @@ class PackingConfig(Generator):
         """Those of the composition."""
         return set(self.composition)
 
-    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:  # noqa: ARG002
-        """Prepare the structures; the boxes take turns. See `Generator.makers`."""
+    @override
+    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:
         settings = self.model_dump(exclude={"builder", "count", "boxes"})
         return _turns(random_packing, self.boxes, seed.spawn(self.count), **settings)
 
@@ -166,8 +167,8 @@ class FilesConfig(Generator):
         None, description="how many; the structures take turns. Each once if unset"
     )
 
-    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:  # noqa: ARG002
-        """Prepare to hand the structures out; they take turns. See `Generator.makers`."""
+    @override
+    def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:
         read = [atoms for name in self.files for atoms in named_structures(folder / name)]
         for atoms in read:
             atoms.info.setdefault("parent", atoms.info["name"])
@@ -185,8 +186,8 @@ class _DerivedConfig(ParentsConfig):
         named = getattr(self, "composition", None)
         return set(named or {crystal.element for crystal in self.crystals}) - {"X"}
 
+    @override
     def makers(self, seed: np.random.SeedSequence, folder: Path) -> list[Maker]:
-        """Prepare the structures; the parents take turns. See `Generator.makers`."""
         settings = self.model_dump(exclude={"builder", "count", "crystals", "files"})
         parents = self.parents(folder)
         return _turns(type(self).function, parents, seed.spawn(self.count), **settings)

@@ -19,6 +19,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
 )
+from typing_extensions import override
 
 from pescape.plugins.structures import (
     LOW_INDEX_PLANES,
@@ -77,8 +78,8 @@ class CrystalStart(BulkFamily):
         if self.element not in atomic_numbers:
             raise ValueError(f"{self.element!r} is no chemical symbol")
 
-    def plans(self, folder: Path) -> list[Plan]:  # noqa: ARG002
-        """Prepare the supercells."""
+    @override
+    def plans(self, folder: Path) -> list[Plan]:
         return [partial(_scaled, named_supercell(self, repeat)) for repeat in self.repeat]
 
 
@@ -92,8 +93,8 @@ class DeformedStart(BulkFamily):
     modes: tuple[str, ...] | None = Field(None, description="by lattice if unset")
     magnitudes: tuple[PositiveFloat, ...] | None = Field(None, description="by lattice if unset")
 
-    def plans(self, folder: Path) -> list[Plan]:  # noqa: ARG002
-        """Prepare each deformation in each supercell."""
+    @override
+    def plans(self, folder: Path) -> list[Plan]:
         return [
             self._plan(deformed, mode, strain, cubic=self.cubic, repeat=repeat)
             for repeat in self.repeat
@@ -124,8 +125,8 @@ class VacancyStart(SupercellFamily):
 
     family: Literal["vacancy"]
 
-    def plans(self, folder: Path) -> list[Plan]:  # noqa: ARG002
-        """Prepare the vacancy in each supercell."""
+    @override
+    def plans(self, folder: Path) -> list[Plan]:
         repeats = self.repeats()
         vacancy(self.host, min(repeats, key=math.prod))
         return [self._plan(vacancy, repeat) for repeat in repeats]
@@ -143,8 +144,8 @@ class DivacancyStart(SupercellFamily):
         None, description="instead of kinds: all pairs up to this distance, Å"
     )
 
-    def plans(self, folder: Path) -> list[Plan]:  # noqa: ARG002
-        """Prepare each kind of pair in each supercell."""
+    @override
+    def plans(self, folder: Path) -> list[Plan]:
         if self.kinds is not None and self.within is not None:
             raise ValueError("give kinds or within, not both")
         host = self.host
@@ -167,8 +168,8 @@ class InterstitialStart(SupercellFamily):
     extra_element: str | None = Field(None, description="of the atom put in; the host's if unset")
     min_distance: NonNegativeFloat = Field(0.0, description="Å; nearer atoms are pushed apart")
 
-    def plans(self, folder: Path) -> list[Plan]:  # noqa: ARG002
-        """Put an atom on each site of each supercell."""
+    @override
+    def plans(self, folder: Path) -> list[Plan]:
         known = interstitial_sites(self.lattice)
         sites = known if self.sites is None else self.sites
         for site in sites:
@@ -205,7 +206,13 @@ class StackFamily(BulkFamily):
     )
 
     def stacks(self, plane: Sequence[int]) -> list[dict[str, Any]]:
-        """Give layers and repetitions of each stack along a plane."""
+        """Give layers and repetitions of each stack along a plane.
+
+        Parameters
+        ----------
+        plane
+            Miller or Miller-Bravais indices.
+        """
         if (self.sizes is None) == (self.layers is None):
             raise ValueError("give either sizes = [12, 24] or layers = [6, 12]")
         if self.sizes is not None and self.in_plane is not None:
@@ -230,8 +237,8 @@ class SurfaceStart(StackFamily):
     )
     vacuum: PositiveFloat = Field(12.0, description="Å")
 
-    def plans(self, folder: Path) -> list[Plan]:  # noqa: ARG002
-        """Prepare each termination of each plane in each stack."""
+    @override
+    def plans(self, folder: Path) -> list[Plan]:
         planes = LOW_INDEX_PLANES.get(self.lattice) if self.planes is None else self.planes
         if not planes:
             raise ValueError(f"give planes = [[0, 0, 1]]: {self.lattice} has none of its own")
@@ -270,8 +277,8 @@ class StackingFaultStart(StackFamily):
     opening: NonNegativeFloat = Field(0.0, description="of the fault along the normal, Å")
     min_distance: NonNegativeFloat = Field(0.0, description="Å; nearer atoms are pushed apart")
 
-    def plans(self, folder: Path) -> list[Plan]:  # noqa: ARG002
-        """Prepare each displacement of each plane and stack."""
+    @override
+    def plans(self, folder: Path) -> list[Plan]:
         options: dict[str, Any] = {
             "termination": self.termination,
             "vacuum": self.vacuum,
@@ -313,8 +320,8 @@ class DislocationDipoleStart(BulkFamily):
     arrangement: Literal["quadrupole", "dipole"] = "quadrupole"
     poisson: float = Field(0.33, gt=-1.0, le=0.5, description="Poisson's ratio")
 
-    def plans(self, folder: Path) -> list[Plan]:  # noqa: ARG002
-        """Prepare each character on each plane."""
+    @override
+    def plans(self, folder: Path) -> list[Plan]:
         options = {"arrangement": self.arrangement, "poisson": self.poisson}
         return [
             self._plan(
@@ -342,7 +349,7 @@ class FilesStart(Family):
     def check(self) -> None:
         """Leave what the files hold until they are read."""
 
+    @override
     def plans(self, folder: Path) -> list[Plan]:
-        """Hand the structures out."""
         read = [atoms for name in self.files for atoms in named_structures(folder / name)]
         return [partial(_scaled, atoms) for atoms in read]
