@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pescape.calculators import load
 from pescape.calculators.fit.errors import evaluate
-from pescape.calculators.mtp import MTPotential
 from pescape.fits.data import LabelledData, identified
 from pescape.fits.task import Fitted, fit_task
 
@@ -157,7 +157,7 @@ def learning_curve(
     for (start, part), folder in zip(pairs, folders, strict=True):
         fitted = Fitted.of(folder)
         trained = fitted.summary["errors"]
-        potential = MTPotential.read(fitted.path)
+        potential = load(fitted.path)
         tested = evaluate(potential, test, threads=settings.threads)
         points.append(
             CurvePoint(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pescape.calculators import load
 from pescape.calculators.fit.errors import evaluate
-from pescape.calculators.mtp import MTPotential
 from pescape.files import fingerprint, write_json
 from pescape.fits.data import LabelledData, identified
 from pescape.fits.task import Fitted, fit_task
@@ -196,5 +196,5 @@ def member_errors(
 
 def _evaluate(folder: Path, potential: Path, data: LabelledData) -> None:
     """Test a member: what an ``errors`` task does."""
-    errors = evaluate(MTPotential.read(potential), data.frames)
+    errors = evaluate(load(potential), data.frames)
     write_json(folder / _ERRORS_FILE, dataclasses.asdict(errors))

@@ -201,7 +201,7 @@ def write_report(report: EnsembleReport, config: EnsembleConfig) -> None:
 
     ``ensemble.json`` holds everything; ``members.csv`` a line for each member, ``values.csv`` one
     for each value; ``tree.txt`` and ``tree.png`` the decision tree, ``histograms.png`` the
-    distributions; ``best.almtp`` the best member.
+    distributions; ``best.almtp`` or ``best.bpnn`` the best member.
 
     Parameters
     ----------
@@ -214,9 +214,9 @@ def write_report(report: EnsembleReport, config: EnsembleConfig) -> None:
     write_json(folder / _REPORT_FILE, _described(report, config))
     write_table(folder / "members.csv", _member_rows(report))
     write_table(folder / "values.csv", [dataclasses.asdict(one) for one in report.spreads])
-    best = report.members[report.best[0] - 1].potential.read_bytes()
-    with atomic(folder / "best.almtp") as path:
-        path.write_bytes(best)
+    best = report.members[report.best[0] - 1].potential
+    with atomic(folder / f"best{best.suffix}") as path:
+        path.write_bytes(best.read_bytes())
     values = [member.values for member in report.members]
     draw_histograms(values, report.spreads, config.shown, folder / "histograms.png")
     if config.predicates:

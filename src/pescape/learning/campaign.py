@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import ase.io
 import numpy as np
 
+from pescape.calculators import load
 from pescape.calculators.fit.errors import evaluate
-from pescape.calculators.mtp import MTPotential
 from pescape.files import append_line, atomic, close_line, extend_file, read_lines
 from pescape.fits.data import LabelledData
 from pescape.fits.task import FitStart, Fitted, fit_task
@@ -290,7 +290,7 @@ def close_level(campaign: Campaign, level: int) -> None:
     if tested:
         with atomic(campaign.folder / _TEST_FILE) as path:
             ase.io.write(path, tested, format="extxyz")
-    potential = MTPotential.read(source)
+    potential = load(source)
     errors = evaluate(potential, tested) if tested else None
     rounds = [one for one in campaign.rounds if one.level == level]
     campaign.levels.append(summary_of(level, potential.parameter_count, rounds, errors))

@@ -11,6 +11,7 @@ import ase.io
 import numpy as np
 from ase.io.lammpsdata import write_lammps_data
 
+from pescape.calculators.potential import potential_kind
 from pescape.data.configurations import configuration_id
 from pescape.errors import TaskError
 from pescape.files import fingerprint
@@ -33,7 +34,7 @@ atom_style      atomic
 boundary        p p p
 box             tilt large
 read_data       start.data
-pair_style      mtp
+pair_style      {style}
 pair_coeff      * * "{potential}" {elements}
 timestep        {timestep:.6g}
 neigh_modify    every 1 delay 0 check yes
@@ -152,6 +153,7 @@ def run_dynamics(folder: Path, run: MDRun, start: Atoms, potential: str) -> None
 def _input(run: MDRun, potential: str) -> str:
     velocity_seed, bath_seed = np.random.SeedSequence(run.seed).generate_state(2) % 900_000_000 + 1
     return _INPUT.format(
+        style=potential_kind(potential),
         potential=potential,
         elements=" ".join(run.elements),
         timestep=run.timestep,

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from pescape.calculators import MTP
+from pescape.calculators import PotentialCalculator, load
 from pescape.data.configurations import configuration_id
 from pescape.files import fingerprint
 from pescape.learning.outcomes import RISKY_FILE, SNAPSHOTS_FILE, MDOutcome
@@ -75,7 +75,7 @@ class _GuardedCalculator(Calculator):
     Parameters
     ----------
     potential
-        File of a moment tensor potential with its active set.
+        File of a potential with its active set.
     run
         What the guard is to do.
     """
@@ -89,7 +89,7 @@ class _GuardedCalculator(Calculator):
         self.largest_grade = 0.0
         self.halted = False
         self._run = run
-        self._potential = MTP(potential)
+        self._potential = PotentialCalculator(load(potential))
         self._left: int | None = None  # no limit before the sampling begins
 
     def sample(self, calls: int, tag: str) -> None:  # noqa: ARG002 (part of what samplers call)

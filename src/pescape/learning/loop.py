@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pescape.calculators import load
 from pescape.calculators.fit.errors import evaluate
-from pescape.calculators.mtp import MTPotential
 from pescape.data.configurations import species_of
 from pescape.ensemble.run import run_ensemble
 from pescape.errors import ConfigError, TaskError
@@ -309,7 +309,7 @@ def _label_and_refit(campaign: Campaign, folders: list[Path], one: Round) -> Rou
             f"configurations: see failed.json in the folders of "
             f"{campaign.folder / 'tasks' / 'label'}"
         )
-    surprise = evaluate(MTPotential.read(old.path), added)
+    surprise = evaluate(load(old.path), added)
     fit_to_data(campaign, one.level, one.number)
     return dataclasses.replace(
         one,
@@ -351,7 +351,7 @@ def _test_on_snapshots(campaign: Campaign, stage: Stage, folders: list[Path], on
     campaign.tests[stage.name] = labelled
     if not labelled:
         return one
-    errors = evaluate(MTPotential.read(campaign.fitted.path), labelled)
+    errors = evaluate(load(campaign.fitted.path), labelled)
     return dataclasses.replace(
         one,
         test_configurations=len(labelled),

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from pescape.calculators.doptimality.select import select_for_labelling
-from pescape.calculators.mtp import MTPotential
+from pescape.calculators import load
 from pescape.data.configurations import as_stored
 from pescape.files import fingerprint, write_json, write_text
 from pescape.tasks.store import Task
@@ -180,7 +180,7 @@ def _select(
             frame.info["parent"] = f"md/{run.name} step {frame.info['step']}"
             candidates.append(frame)
     choice = select_for_labelling(
-        MTPotential.read(potential),
+        load(potential),
         candidates,
         training=data.frames,
         min_distance=min_distance,
