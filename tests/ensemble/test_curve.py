@@ -16,13 +16,13 @@ from pescape.ensemble.learning_curve import (
 )
 from pescape.figures.learning import draw_learning_curve
 from pescape.files import read_lines
-from pescape.fits.task import FitStart
+from pescape.fits.starts import MTPStart
 from pescape.labelling import label, reference_from
 from pescape.plugins.structures import crystal
 from pescape.tasks.store import TaskStore
 from tests.conftest import strained_and_rattled
 
-STARTS = tuple(FitStart(level, ("Zr",), 5.0, 2.0, 4) for level in (2, 6))
+STARTS = tuple(MTPStart(level, ("Zr",), 5.0, 2.0, 4) for level in (2, 6))
 SETTINGS = FitSettings(iterations=60, starts=1, seed=1)
 
 

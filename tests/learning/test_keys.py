@@ -8,7 +8,7 @@ from ase import Atoms
 
 from pescape.fits.config import FitConfig, PotentialConfig
 from pescape.fits.data import LabelledData
-from pescape.fits.task import FitStart, Fitted, fit_task
+from pescape.fits.task import Fitted, fit_task
 from pescape.learning.config import GuardConfig
 from pescape.learning.dynamics import MDRun, dynamics_task
 from pescape.learning.exploration import ExplorationRun, exploration_task
@@ -37,8 +37,9 @@ def data():
 
 
 def test_keys_of_fits(data, tmp_path):
-    start = FitStart.new(PotentialConfig(species=("Zr",)), 8, (0.8, 1.8))
-    settings = FitConfig().settings(7)
+    fit = FitConfig(zbl=(0.8, 1.8))
+    start = PotentialConfig(species=("Zr",)).start(8, fit)
+    settings = fit.settings(7)
     new = fit_task(start, data, settings, "neighborhood", tmp_path)
     assert new.key == "e29450f34a98f242b85bbb7780b49122"
     fitted = tmp_path / "fitted.mtp"

@@ -9,7 +9,7 @@ import pytest
 from pescape.calculators.zbl import ZBL
 from pescape.config import load_config
 from pescape.errors import ConfigError
-from pescape.fits.task import FitStart
+from pescape.fits.config import FitConfig
 from pescape.learning.config import LearnConfig
 
 
@@ -21,14 +21,14 @@ def config(folder, tiny, zbl):
 
 def test_new_continued_and_raised_fits_have_the_repulsion(tmp_path, tiny):
     learn = config(tmp_path, tiny, "[0.8, 2.0]")
-    start = FitStart.new(learn.potential, 2, learn.fit.zbl)
+    start = learn.potential.start(2, learn.fit)
     first = start.potential(seed=0)
     assert first.repulsion == ZBL(0.8, 2.0)
     first.randomized(seed=0).with_repulsion(None).write(tmp_path / "bare.mtp")
     for level in (2, 4):
         later = replace(start, level=level, path=str(tmp_path / "bare.mtp"))
         assert later.potential(seed=0).repulsion == ZBL(0.8, 2.0)
-    assert FitStart.new(learn.potential, 2).potential(seed=0).repulsion is None
+    assert learn.potential.start(2, FitConfig()).potential(seed=0).repulsion is None
 
 
 @pytest.mark.parametrize(

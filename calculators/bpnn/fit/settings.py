@@ -180,20 +180,25 @@ def waters_rondinelli_settings(**changes: Any) -> FitSettings:  # noqa: ANN401
     return FitSettings(**(given | changes))
 
 
-class BPNNArchitecture(Strict):
-    """What a Behler-Parrinello network is made of, before it is fitted."""
+class BPNNFunctions(Strict):
+    """The symmetry functions of a Behler-Parrinello network."""
 
     species: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="elements, such as Zr,O; those of the data if unset"
-    )
-    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = Field(
-        None, description="nodes of the hidden layers; 8,8 if unset, 8 with the paper's preset"
     )
     cutoff: PositiveFloat | None = Field(
         None, description="Å; 5 if unset, 7 with the paper's preset"
     )
     radial: PositiveInt = Field(8, description="G2 functions for each neighbor element")
     angular: NonNegativeInt = Field(16, description="G5 functions for each pair of elements")
+
+
+class BPNNArchitecture(BPNNFunctions):
+    """What a Behler-Parrinello network is made of, before it is fitted."""
+
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = Field(
+        None, description="nodes of the hidden layers; 8,8 if unset, 8 with the paper's preset"
+    )
 
     def untrained(self, species: Sequence[str], preset: Preset = "default") -> BPNNPotential:
         """Make the network, without weights.
@@ -247,25 +252,27 @@ class BPNNFitOptions(Strict):
     force_limit: PositiveFloat | None = Field(
         None, description="eV/Å; configurations with larger forces are left out"
     )
-    seed: int = Field(0, description="of first weights and of the data for validation")
     threads: PositiveInt = Field(1, description="OpenMP threads; last digits depend on them")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where to compute; auto takes a GPU if torch sees one"
     )
 
-    def settings(self, preset: Preset = "default") -> FitSettings:
+    def settings(self, preset: Preset = "default", seed: int = 0) -> FitSettings:
         """Make the settings of a fit.
 
         Parameters
         ----------
         preset
             What holds where an option is unset.
+        seed
+            Of first weights and of the data for validation.
         """
         base = waters_rondinelli_settings() if preset == "paper" else FitSettings()
-        named = ("validation", "patience", "force_limit", "seed", "threads", "device")
+        named = ("validation", "patience", "force_limit", "threads", "device")
         given = {name: getattr(self, name) for name in named}
         weights = {name: getattr(self, f"{name}_weight") for name in ("energy", "force", "stress")}
         changes: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
+        changes["seed"] = seed
         changes["weights"] = replace(
             base.weights, **{name: one for name, one in weights.items() if one is not None}
         )

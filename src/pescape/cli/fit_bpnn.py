@@ -32,6 +32,7 @@ def fit_bpnn(
         Preset,
         typer.Option(help="paper: as Waters and Rondinelli trained (Amp's loss, BFGS, table I)."),
     ] = "default",
+    seed: Annotated[int, typer.Option(help="Of first weights and of the data for validation.")] = 0,
     start: Annotated[Path | None, typer.Option(help="Go on from this trained network.")] = None,
     members: Annotated[
         int,
@@ -79,7 +80,8 @@ def fit_bpnn(
 
     if output.suffix != ".bpnn":
         raise ValueError(f"{output}: a network is written to a .bpnn file (then pescape convert)")
-    settings = dataclasses.replace(options.settings(preset), **_limits(limits, options.force_limit))
+    settings = options.settings(preset, seed)
+    settings = dataclasses.replace(settings, **_limits(limits, options.force_limit))
     frames = read_configurations(train)
     tested = None if test is None else read_configurations(test)
     if start is not None:
@@ -96,7 +98,7 @@ def fit_bpnn(
     inputs = [path for path in (train, test, start) if path is not None]
     for member, result in enumerate(results):
         path = output.with_stem(f"{output.stem}-{member}") if member else output
-        one_seed = {"seed": options.seed, "member": member}
+        one_seed = {"seed": seed, "member": member}
         _finish(result, frames, tested, path, active_set, settings, one_seed, inputs, plot)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pescape.fits.config import CurveConfig, FitConfig  # noqa: TC001 (they become options)
+from pescape.fits.config import CurveConfig  # noqa: TC001 (it becomes options)
 
 if TYPE_CHECKING:
     from pescape.ensemble.learning_curve import LearningCurve
@@ -19,11 +19,10 @@ def learning_curve(
     test: Annotated[Path, typer.Argument(metavar="TEST", help="Others, never fitted to.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
     potentials: CurveConfig,
-    fit: FitConfig,
     seed: Annotated[int, typer.Option(help="Of parts and random starts.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
-    """Fit potentials of some levels to growing parts of a data set.
+    """Fit potentials of some levels, or networks, to growing parts of a data set.
 
     Each part holds the smaller ones. Leaves curve.json and curve.png in the output folder.
     Killed at any moment and started again, the command goes on where it was.
@@ -35,21 +34,19 @@ def learning_curve(
     from pescape.ensemble import learning_curve as curve
     from pescape.figures.learning import draw_learning_curve
     from pescape.files import write_json
-    from pescape.fits.task import FitStart
     from pescape.tasks.pool import exclusive, worker_pool
     from pescape.tasks.store import TaskStore
 
     frames, tested = read_configurations(train), read_configurations(test)
-    named = potentials.replace(species=potentials.species or tuple(sorted(species_of(frames))))
-    begin = [FitStart.new(named, level, fit.zbl) for level in potentials.levels]
+    starts, settings = potentials.starts_and_settings(tuple(sorted(species_of(frames))), seed)
     output = output.resolve()
     with exclusive(output), worker_pool(workers) as executor, progress_bar() as bar:
         shown = bar.add_task("fits", total=None, note="")
         found = curve.learning_curve(
             frames,
             tested,
-            begin,
-            fit.settings(seed),
+            starts,
+            settings,
             TaskStore(output / "tasks"),
             executor,
             output / "checkpoints",

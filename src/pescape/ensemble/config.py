@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt, model_validator
 
+from pescape.calculators.mtp.fit.settings import Level  # noqa: TC001 (pydantic reads it)
 from pescape.config import Strict
 from pescape.errors import ConfigError
-from pescape.fits.config import FitConfig, Level, MemberConfig
+from pescape.fits.config import MemberTable, WithFit
 from pescape.validation.predicates import Predicate
 from pescape.validation.properties import AnyProperty  # noqa: TC001 (pydantic reads it)
 from pescape.validation.property import check_names, known_values
@@ -64,12 +65,11 @@ class EnsembleConfig(Strict):
         return tuple(names) or known_values(self.properties)[:12]
 
 
-class EnsembleRunConfig(EnsembleConfig):
+class EnsembleRunConfig(EnsembleConfig, WithFit):
     """The configuration of ``pescape ensemble``."""
 
     workers: PositiveInt = Field(1, description="processes")
-    potential: MemberConfig
-    fit: FitConfig = FitConfig()
+    potential: MemberTable
 
     @model_validator(mode="after")
     def _one_level(self) -> EnsembleRunConfig:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from pescape.calculators.mtp.fit import FitSettings
-    from pescape.fits.task import FitStart
+    from pescape.fits.starts import AnySettings, FitStart
     from pescape.tasks.store import Task, TaskStore
 
 # The smallest part of the data is this many times smaller than the whole, by default.
@@ -92,7 +91,7 @@ def learning_curve(
     training: Sequence[Atoms],
     test: Sequence[Atoms],
     starts: Sequence[FitStart],
-    settings: FitSettings,
+    settings: AnySettings,
     store: TaskStore,
     executor: Executor,
     checkpoints: Path,

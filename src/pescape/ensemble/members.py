@@ -10,6 +10,7 @@ import numpy as np
 
 from pescape.calculators import load
 from pescape.calculators.fit.errors import evaluate
+from pescape.calculators.mtp.fit import FitSettings
 from pescape.files import fingerprint, write_json
 from pescape.fits.data import LabelledData, identified
 from pescape.fits.task import Fitted, fit_task
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.calculators.doptimality.active_set import Mode
-    from pescape.calculators.mtp.fit import FitSettings
     from pescape.ensemble.config import EnsembleConfig
-    from pescape.fits.task import FitStart
+    from pescape.fits.starts import AnySettings, FitStart
     from pescape.tasks.store import TaskStore
 
 _ERRORS_FILE = "errors.json"
@@ -58,7 +58,7 @@ def member_seeds(config: EnsembleConfig) -> list[int]:
 def member_tasks(
     config: EnsembleConfig,
     training: Sequence[Atoms],
-    fit_settings: FitSettings,
+    fit_settings: AnySettings,
     potential_start: FitStart,
     folder: Path,
     *,
@@ -73,9 +73,9 @@ def member_tasks(
     training
         Labelled configurations.
     fit_settings
-        Of every fit; seed and starts are the ensemble's.
+        Of every fit; the seed and, of moment tensor potentials, starts are the ensemble's.
     potential_start
-        What is fitted; level and start are the ensemble's.
+        What is fitted.
     folder
         For what unfinished fits keep.
     mode
@@ -86,14 +86,12 @@ def member_tasks(
     tuple
         The tasks, and the data that has to be on disk while they run.
     """
-    level = config.level or potential_start.level
-    start = dataclasses.replace(potential_start, level=level, path=None)
     data = LabelledData([identified(atoms) for atoms in training], folder / "training.pickle")
     tasks = [
         fit_task(
-            start,
+            potential_start,
             data,
-            fit_settings.replace(seed=seed, starts=config.starts),
+            _member_settings(fit_settings, seed, config.starts),
             mode,
             folder,
         )
@@ -102,10 +100,16 @@ def member_tasks(
     return tasks, data
 
 
+def _member_settings(settings: AnySettings, seed: int, starts: int) -> AnySettings:
+    if isinstance(settings, FitSettings):
+        return settings.replace(seed=seed, starts=starts)
+    return dataclasses.replace(settings, seed=seed)
+
+
 def fit_members(
     config: EnsembleConfig,
     training: Sequence[Atoms],
-    fit_settings: FitSettings,
+    fit_settings: AnySettings,
     potential_start: FitStart,
     store: TaskStore,
     executor: Executor,

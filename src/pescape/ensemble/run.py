@@ -14,7 +14,7 @@ from pescape.ensemble.config import REFERENCE
 from pescape.ensemble.members import fit_members, member_errors, member_seeds, member_tasks
 from pescape.ensemble.results import Member, report_of, write_report
 from pescape.errors import ConfigError
-from pescape.fits.task import POTENTIAL_FILE, FitStart
+from pescape.fits.task import Fitted
 from pescape.tasks.pool import exclusive, worker_pool
 from pescape.tasks.store import TaskStore
 from pescape.validation.runner import property_task, run_properties
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.calculators.doptimality.active_set import Mode
-    from pescape.calculators.mtp.fit import FitSettings
     from pescape.ensemble.config import EnsembleConfig, EnsembleRunConfig
     from pescape.ensemble.members import StageWatcher
     from pescape.ensemble.results import EnsembleReport
+    from pescape.fits.starts import AnySettings, FitStart
     from pescape.validation.sources import CalculatorSource
 
 _CHECKPOINTS = "checkpoints"
@@ -40,7 +40,7 @@ _CHECKPOINTS = "checkpoints"
 def run_ensemble(
     config: EnsembleConfig,
     training: Sequence[Atoms],
-    fit_settings: FitSettings,
+    fit_settings: AnySettings,
     potential_start: FitStart,
     store: TaskStore,
     executor: Executor,
@@ -61,9 +61,9 @@ def run_ensemble(
     training
         Labelled configurations.
     fit_settings
-        Of every fit; seed and starts are the ensemble's.
+        Of every fit; the seed and, of moment tensor potentials, starts are the ensemble's.
     potential_start
-        What is fitted; level and start are the ensemble's.
+        What is fitted.
     store
         Keeps fits and properties.
     executor
@@ -177,8 +177,8 @@ def ensemble_of_files(
         return run_ensemble(
             config,
             frames,
-            config.fit.settings(config.seed),
-            _start(config),
+            config.potential.settings(config.fit, config.seed),
+            config.potential.start(config.potential.level, config.fit),
             TaskStore(folder / "tasks"),
             executor or stack.enter_context(worker_pool(config.workers)),
             reference,
@@ -187,10 +187,6 @@ def ensemble_of_files(
             test=tests,
             retry_failed=retry_failed,
         )
-
-
-def _start(config: EnsembleRunConfig) -> FitStart:
-    return FitStart.new(config.potential, config.potential.level, config.fit.zbl)
 
 
 def ensemble_progress(
@@ -214,10 +210,11 @@ def ensemble_progress(
     folder = folder.resolve()
     frames = read_configurations(training, species=config.potential.species)
     store = TaskStore(folder / "tasks", read_only=True)
-    settings = config.fit.settings(config.seed)
-    fits, _ = member_tasks(config, frames, settings, _start(config), folder / _CHECKPOINTS)
-    fitted = [store.folder(task) / POTENTIAL_FILE for task in fits if store.finished(task)]
-    sources: list[CalculatorSource] = [PotentialFile.of(path) for path in fitted]
+    settings = config.potential.settings(config.fit, config.seed)
+    start = config.potential.start(config.potential.level, config.fit)
+    fits, _ = member_tasks(config, frames, settings, start, folder / _CHECKPOINTS)
+    fitted = [Fitted.of(store.folder(task)) for task in fits if store.finished(task)]
+    sources: list[CalculatorSource] = [PotentialFile.of(fit.path) for fit in fitted]
     sources += [] if reference is None else [reference]
     computed = sum(
         store.finished(property_task(source, one))

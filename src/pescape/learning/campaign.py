@@ -16,7 +16,7 @@ from pescape.calculators import load
 from pescape.calculators.fit.errors import evaluate
 from pescape.files import append_line, atomic, close_line, extend_file, read_lines
 from pescape.fits.data import LabelledData
-from pescape.fits.task import FitStart, Fitted, fit_task
+from pescape.fits.task import Fitted, fit_task
 from pescape.labelling.evaluation import LabelFailure
 from pescape.labelling.labels import forget_failures, label_task, outcome_of_label
 from pescape.learning.records import Round, summary_of, write_levels, write_rounds
@@ -229,21 +229,19 @@ def fit_to_data(campaign: Campaign, level: int, number: int) -> None:
     Parameters
     ----------
     campaign
-        The campaign. The fit starts from its last potential, if there is one, which is raised
-        to the level if that is higher.
+        The campaign. The fit of a moment tensor potential starts from the last one, if there is
+        one, which is raised to the level if that is higher.
     level
-        Of the potential.
+        Of the potential; the number of the network.
     number
         Of the round.
     """
     config = campaign.config
-    start = FitStart.new(config.potential, level, config.fit.zbl)
-    if campaign.last is not None:
-        start = dataclasses.replace(start, path=str(campaign.last.path))
+    last = None if campaign.last is None else str(campaign.last.path)
     task = fit_task(
-        start,
+        config.potential.start(level, config.fit, last),
         campaign.data,
-        config.fit.settings(campaign.seed(2, level, number)),
+        config.potential.settings(config.fit, campaign.seed(2, level, number)),
         config.guard.mode,
         campaign.folder / "checkpoints",
         ranks=config.where.cores_of("fit"),

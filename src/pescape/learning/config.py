@@ -16,7 +16,7 @@ from pydantic import (
 
 from pescape.config import Strict
 from pescape.ensemble.config import EnsembleConfig  # noqa: TC001 (pydantic reads it)
-from pescape.fits.config import FitConfig, PotentialConfig
+from pescape.fits.config import FitConfig, PotentialConfig, PotentialTable, WithFit
 from pescape.labelling import ReferenceConfig  # noqa: TC001 (pydantic reads it)
 from pescape.sampling.config import Explorer  # noqa: TC001
 from pescape.structures import Recipe, StartConfig  # noqa: TC001
@@ -84,7 +84,7 @@ class StageConfig(Strict):
     )
 
 
-class LearnConfig(Strict):
+class LearnConfig(WithFit):
     """The configuration of ``pescape learn``."""
 
     seed: int = Field(0, ge=0)
@@ -96,9 +96,8 @@ class LearnConfig(Strict):
         False, description="go through the stages of a level again until none learns anything"
     )
     reference: ReferenceConfig
-    potential: PotentialConfig
+    potential: PotentialTable
     structures: Annotated[tuple[Recipe, ...], Field(min_length=1)]
-    fit: FitConfig = FitConfig()
     guard: GuardConfig = GuardConfig()
     md: DynamicsConfig
     samplers: tuple[Explorer, ...] = ()
@@ -118,10 +117,35 @@ class LearnConfig(Strict):
 
     @model_validator(mode="after")
     def _repulsion_within_cutoff(self) -> LearnConfig:
-        if self.fit.zbl is not None and self.fit.zbl[1] > self.potential.cutoff:
+        zbl = self.fit.zbl if isinstance(self.fit, FitConfig) else None
+        cutoff = self.potential.cutoff
+        if zbl is not None and cutoff is not None and zbl[1] > cutoff:
             raise ValueError(
-                f"fit.zbl ends at {self.fit.zbl[1]:g} Å, beyond potential.cutoff = "
-                f"{self.potential.cutoff:g} Å"
+                f"fit.zbl ends at {zbl[1]:g} Å, beyond potential.cutoff = {cutoff:g} Å"
+            )
+        return self
+
+    @property
+    def min_distance(self) -> float:
+        """Å; configurations with nearer atoms are unphysical."""
+        if self.guard.min_distance is not None:
+            return self.guard.min_distance
+        assert isinstance(self.potential, PotentialConfig)
+        return self.potential.min_dist
+
+    @model_validator(mode="after")
+    def _network(self) -> LearnConfig:
+        if isinstance(self.potential, PotentialConfig):
+            return self
+        if self.guard.min_distance is None:
+            raise ValueError(
+                "guard.min_distance is missing: networks have no min_dist, so say from which "
+                "distance (Å) of two atoms on a configuration is too unphysical for a label"
+            )
+        if self.ensemble is not None and self.ensemble.level is not None:
+            raise ValueError(
+                "ensemble.level is of moment tensor potentials; members of this ensemble are "
+                "networks of the last size of potential.hidden"
             )
         return self
 

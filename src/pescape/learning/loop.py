@@ -26,7 +26,6 @@ from pescape.data.configurations import species_of
 from pescape.ensemble.run import run_ensemble
 from pescape.errors import ConfigError, TaskError
 from pescape.files import write_json
-from pescape.fits.task import FitStart
 from pescape.labelling import reference_from
 from pescape.learning.campaign import (
     Campaign,
@@ -291,7 +290,7 @@ def _label_and_refit(campaign: Campaign, folders: list[Path], one: Round) -> Rou
     """Label the risky configurations that are worth it and fit again."""
     config = campaign.config
     old = campaign.fitted
-    nearest = config.guard.min_distance or config.potential.min_dist
+    nearest = config.min_distance
     task = select_task(folders, old, campaign.data, config.guard, nearest)
     chosen, left_out = read_chosen(campaign.run(f"round {one.number}: select", [task])[0])
     chosen = chosen or _lost_starts(campaign, folders)
@@ -386,8 +385,8 @@ def _ensemble(campaign: Campaign) -> EnsembleReport | None:
     return run_ensemble(
         config.ensemble,
         campaign.training,
-        config.fit.settings(config.seed),
-        FitStart.new(config.potential, level, config.fit.zbl),
+        config.potential.settings(config.fit, config.seed),
+        config.potential.start(level, config.fit),
         campaign.store,
         campaign.executor,
         campaign.reference,

@@ -10,8 +10,8 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
-from pescape.calculators.doptimality.select import select_for_labelling
 from pescape.calculators import load
+from pescape.calculators.doptimality.select import select_for_labelling
 from pescape.data.configurations import as_stored
 from pescape.files import fingerprint, write_json, write_text
 from pescape.tasks.store import Task

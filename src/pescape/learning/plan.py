@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.mtp import MTPotential
 from pescape.calculators.neighbors import neighbors
 from pescape.data.configurations import as_stored
 from pescape.errors import ConfigError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
+    from pescape.calculators.potential import Potential
     from pescape.learning.config import LearnConfig, StageConfig
 
 
@@ -202,14 +202,7 @@ def costs_of(config: LearnConfig, stages: Sequence[Stage]) -> list[LevelCost]:
     costs = []
     sample = _crowd(stages[0].runs[0].start)
     for level in config.potential.levels:
-        settings = config.potential
-        potential = MTPotential.untrained(
-            level,
-            settings.species,
-            settings.cutoff,
-            settings.min_dist,
-            settings.radial_basis_size,
-        ).randomized(0)
+        potential = config.potential.start(level, config.fit).potential().randomized(0)
         seconds = _seconds(potential, sample)
         hours = []
         for stage in stages:
@@ -226,11 +219,10 @@ def _crowd(atoms: Atoms) -> Atoms:
     return atoms.repeat(repeats)
 
 
-def _seconds(potential: MTPotential, atoms: Atoms) -> float:
+def _seconds(potential: Potential, atoms: Atoms) -> float:
     """CPU seconds of energies and forces, per atom."""
     kernel = potential.kernel()
-    numbers = {symbol: index for index, symbol in enumerate(potential.species)}
-    species = np.array([numbers[symbol] for symbol in atoms.get_chemical_symbols()], "i4")
+    species = potential.types_of(atoms.numbers)
     near = neighbors(atoms, potential.cutoff)
     arguments = np.ascontiguousarray(atoms.positions), species, *near.arrays, 1
     kernel.evaluate(*arguments)
