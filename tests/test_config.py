@@ -75,7 +75,11 @@ def test_learning_starts_from_structures_of_any_builder(tmp_path):
         ("[300]", "[]", "md.temperatures: "),
         ('"bcc"', '"hpc"', "structures[1].lattice: input should be 'bcc', 'diamond'"),
         ('["Zr"]', '["Zx"]', "'Zx' is no chemical symbol"),
-        ('["Zr"]', '["Zr"]\nlevels = [8, 9]', "levels [8, 9] are not even"),
+        (
+            '["Zr"]',
+            '["Zr"]\nlevels = [8, 9]',
+            "potential.levels[2]: level 9 is not an even number from 2 to 28",
+        ),
         ('["Zr"]', '["Zr"]\nlevels = [12, 8]', "levels [12, 8] do not rise"),
         ('["Zr"]', '["O"]', "element 'Zr' of a structure is not among the potential's species"),
         ('eam = "Zr_mm.eam.fs"', "", "give exactly one of eam = 'FILE', a table"),
