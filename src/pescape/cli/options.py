@@ -318,20 +318,17 @@ def _toml_value(text: str) -> Any:  # noqa: ANN401 (any TOML value)
 
 def _put(content: dict[str, Any], key: str, value: object) -> None:
     """Set a value by its dotted key; tables of a list are counted from one: ``md.start[1].a``."""
-    steps: list[str | int] = []
+    steps: list[Any] = []
     for name, indices in _KEY.findall(key):
-        steps.append(name)
-        steps += [int(one) - 1 for one in re.findall(r"\d+", indices)]
+        steps += [name, *(int(one) - 1 for one in re.findall(r"\d+", indices))]
     place: Any = content
-    for step, following in itertools.pairwise(steps):
-        if isinstance(step, str) and isinstance(place, dict):
-            place = place.setdefault(step, [] if isinstance(following, int) else {})
-        elif isinstance(step, int) and isinstance(place, list) and 0 <= step < len(place):
+    try:
+        for step, following in itertools.pairwise(steps):
+            if isinstance(place, dict) and isinstance(following, str):
+                place.setdefault(step, {})
             place = place[step]
-        else:
-            raise ConfigError(f"--set {key}: there is no such place in the configuration")
-    last: Any = steps[-1]
-    if isinstance(place, dict if isinstance(last, str) else list):
-        place[last] = value
-    else:
-        raise ConfigError(f"--set {key}: there is no such place in the configuration")
+        if isinstance(place, dict) != isinstance(steps[-1], str):
+            place = None  # a name for a list, or a number for a table
+        place[steps[-1]] = value
+    except (KeyError, IndexError, TypeError) as error:
+        raise ConfigError(f"--set {key}: there is no such place in the configuration") from error
