@@ -34,8 +34,7 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
 from pescape.files import fingerprint, read_lines, write_json
-from pescape.tasks.pool import exclusive
-from pescape.tasks.store import Policy, Task, TaskStore
+from pescape.tasks.store import Policy, Task, TaskStore, exclusive
 
 # Mean time (s) and width of the logarithm, by kind of task.
 TIMES = {"md": (0.5, 0.5), "select": (0.1, 0.1), "label": (0.8, 0.5), "fit": (0.6, 0.1)}

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from pescape.files import write_atomically
+from pescape.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ def save(path: Path | str | None, content: Mapping[str, Any], identity: str) -> 
         return
     buffer = io.BytesIO()
     np.savez(buffer, identity=identity, **content)
-    write_atomically(Path(path), buffer.getvalue())
+    write_bytes(Path(path), buffer.getvalue())
 
 
 def restored(

@@ -19,7 +19,7 @@ from ase.data import chemical_symbols
 from pescape import _kernels
 from pescape.calculators.doptimality.active_set import UNSET, ActiveSet, Mode
 from pescape.calculators.zbl import ZBL
-from pescape.files import write_atomically
+from pescape.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,7 +93,7 @@ def write_potential(path: str | PathLike[str], potential: MTPotential) -> None:
     if potential.active_set is not None:
         elements = _elements(potential.species, potential.species_count)
         pieces.append(_active_set_bytes(potential.active_set, elements))
-    write_atomically(Path(path), b"".join(pieces))
+    write_bytes(Path(path), b"".join(pieces))
 
 
 def _elements(species: tuple[str, ...], count: int) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ configurations saved and [4] the atom with the largest grade (0 in configuration
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pescape.calculators.doptimality import active_set as activeset
+from pescape.files import sha256
 from pescape.lammps_style.python.clib import AtomArrays, Lammps, refuse, report, with_all
 from pescape.lammps_style.python.frames import AtomRecords, add_frame, frame, start_file
 from pescape.lammps_style.python.pair import FIX as PAIR_FIX
@@ -220,7 +220,7 @@ class Guard:
         box, elements = session.lammps.box(), session.elements
         at_rest = replace(atoms, velocities=np.zeros_like(atoms.velocities))
         bare = frame(at_rest, box, elements, {}, atom_grades=False)
-        digest = hashlib.sha256(bare.encode()).hexdigest()
+        digest = sha256(bare)
         if digest == self.last_frame:
             return False
         of_atoms = self.active_set.mode == "neighborhood"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import hashlib
 import os
 import weakref
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pescape.calculators.potential import load, potential_kind
+from pescape.files import file_sha256
 from pescape.lammps_style.python.clib import (
     AtomArrays,
     Communicator,
@@ -377,13 +377,8 @@ def _read_potential(words: str) -> tuple[str, str, Potential]:
     path, elsewhere = Path(name), Path(os.environ.get("LAMMPS_POTENTIALS", "")) / name
     if not path.exists() and elsewhere.exists():
         path = elsewhere
-    digest = hashlib.sha256()
     try:
-        files = [path]
-        if path.is_dir():
-            files = sorted(entry for entry in path.iterdir() if entry.is_file())
-        for file in files:
-            digest.update(file.read_bytes())
+        digest = file_sha256(path)
         is_network = potential_kind(path) == "bpnn"
     except OSError as error:
         refuse(f"cannot read potential file {name}: {error.strerror}")
@@ -394,7 +389,7 @@ def _read_potential(words: str) -> tuple[str, str, Potential]:
     potential = load(path, **units)
     if not potential.is_trained:
         refuse(f"potential file {name}: it is untrained (it has no coefficients): fit it first")
-    return name, digest.hexdigest(), potential
+    return name, digest, potential
 
 
 def _prepare(session: Session) -> None:

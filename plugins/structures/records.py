@@ -7,7 +7,6 @@ of what it builds, and `replay` calls it again with them.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import inspect
 from dataclasses import asdict, dataclass, is_dataclass
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 from ase import Atoms
+
+from pescape.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -225,13 +226,11 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (arguments of builders)
 
 def _fingerprint(atoms: Atoms) -> str:
     """Hash numbers, positions, cell, periodicity and moments, bit by bit."""
-    content = hashlib.sha256()
-    content.update(np.asarray(atoms.numbers, dtype="<i8").tobytes())
-    for values in (atoms.positions, atoms.cell.array, atoms.pbc):
-        content.update(np.asarray(values, dtype="<f8").tobytes())
+    values = [atoms.positions, atoms.cell.array, atoms.pbc]
     if atoms.has("initial_magmoms"):
-        content.update(np.asarray(atoms.get_initial_magnetic_moments(), dtype="<f8").tobytes())
-    return content.hexdigest()[:32]
+        values.append(atoms.get_initial_magnetic_moments())
+    numbers = np.asarray(atoms.numbers, dtype="<i8")
+    return sha256(numbers, *(np.asarray(one, dtype="<f8") for one in values))[:32]
 
 
 def _recorded_seed(seed: int | np.random.SeedSequence) -> int | dict[str, Any]:

@@ -1,7 +1,4 @@
-"""Files that are whole or not there: atomic writes, append-only indexes, fingerprints.
-
-Files that appear as a whole.
-"""
+"""Files that are whole or not there: atomic writes, tables, append-only indexes, fingerprints."""
 
 from __future__ import annotations
 
@@ -12,13 +9,15 @@ import io
 import json
 import os
 import secrets
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+import numpy as np
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import ArrayLike
 
 #: How the names of files that are not yet whole begin.
 TEMPORARY = ".part-"
@@ -26,10 +25,15 @@ TEMPORARY = ".part-"
 
 @contextlib.contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Give a temporary path beside `path`, put in its place when the block succeeds.
+    """Context manager: a temporary path beside `path`, put in its place when the block succeeds.
 
     Readers see the old file or the new one, never a part; a failure leaves the old one.
     The temporary name ends like the final one, for writers that go by the suffix.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made if need be.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,29 +47,57 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path | str, text: str) -> None:
-    """Write text atomically."""
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write bytes atomically.
+
+    Parameters
+    ----------
+    path, data
+        The file and all that it holds.
+    """
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write text atomically.
+
+    Parameters
+    ----------
+    path, text
+        The file and all that it holds.
+    """
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path | str, content: object) -> None:
-    """Write JSON atomically."""
+    """Write JSON atomically.
+
+    Parameters
+    ----------
+    path, content
+        The file and all that it holds; NaN and infinities are refused.
+    """
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def write_table(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file atomically.
+def write_table(
+    path: Path | str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()
+) -> None:
+    """Write a table with a line of column names atomically.
 
     Parameters
     ----------
     path
         The file.
     rows
-        At least one; all have the columns of the first.
+        Values by column; None is written as nothing.
+    columns
+        Their names; those of the first row by default.
     """
+    rows = list(rows)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, columns or list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
@@ -105,7 +137,13 @@ def extend_file(path: Path | str, start: int, content: bytes) -> int:
 
 
 def append_line(path: Path | str, record: Mapping[str, Any]) -> None:
-    """Append one JSON record as a line, in a single write: several processes may do so."""
+    """Append one JSON record as a line, in a single write: several processes may do so.
+
+    Parameters
+    ----------
+    path, record
+        The file and what is added.
+    """
     line = json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n"
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
@@ -115,7 +153,13 @@ def append_line(path: Path | str, record: Mapping[str, Any]) -> None:
 
 
 def close_line(path: Path | str) -> None:
-    """End a line that a crash left unfinished, so that it spoils none after it."""
+    """End a line that a crash left unfinished, so that it spoils none after it.
+
+    Parameters
+    ----------
+    path
+        The file; it need not be there.
+    """
     path = Path(path)
     content = path.read_bytes() if path.exists() else b""
     if content and not content.endswith(b"\n"):
@@ -124,7 +168,13 @@ def close_line(path: Path | str) -> None:
 
 
 def read_lines(path: Path | str) -> list[dict[str, Any]]:
-    """Read the records of an append-only index, without a line a kill left unfinished."""
+    """Read the records of an append-only index, without a line a kill left unfinished.
+
+    Parameters
+    ----------
+    path
+        The file; there are no records if it is not there.
+    """
     path = Path(path)
     if not path.exists():
         return []
@@ -136,39 +186,59 @@ def read_lines(path: Path | str) -> list[dict[str, Any]]:
 
 
 def fingerprint(*parts: object) -> str:
-    """SHA-256 of values that JSON can hold, or bytes; the same on every machine.
+    """Fingerprint of values that JSON can hold, or bytes; the same on every machine.
 
-    Floats enter with all their digits. The first 32 hexadecimal digits are given.
+    Parameters
+    ----------
+    *parts
+        Where one ends and the next begins counts. Floats enter with all their digits.
+
+    Returns
+    -------
+    str
+        The first 32 hexadecimal digits of their SHA-256.
     """
-    digest = hashlib.sha256()
+    content = hashlib.sha256()
     for part in parts:
         data = part if isinstance(part, bytes) else _canonical(part)
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()[:32]
+        content.update(len(data).to_bytes(8, "little"))
+        content.update(data)
+    return content.hexdigest()[:32]
 
 
 def _canonical(part: object) -> bytes:
     return json.dumps(part, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that appears as a whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def sha256(*parts: bytes | str | ArrayLike) -> str:
+    """SHA-256 of bytes, texts and arrays one after another, in hexadecimal digits.
+
+    Parameters
+    ----------
+    *parts
+        Only their bytes in memory count, not shapes and types.
+    """
+    content = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, (bytes, str)):
+            content.update(part if isinstance(part, bytes) else part.encode())
+        else:
+            content.update(np.ascontiguousarray(part).tobytes())
+    return content.hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def file_sha256(path: Path | str) -> str:
+    """SHA-256 of a file, or of all files of a folder one after another by their paths.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    """
+    path = Path(path)
+    content = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        with file.open("rb") as opened:
+            while part := opened.read(1 << 20):
+                content.update(part)
+    return content.hexdigest()

@@ -21,7 +21,7 @@ from pescape.labelling import label, reference_from
 from pescape.learning.config import LearnConfig
 from pescape.learning.loop import learn
 from pescape.learning.records import read_rounds
-from pescape.tasks.pool import exclusive
+from pescape.tasks.store import exclusive
 
 FILES = ("zr.almtp", "train.xyz", "test.xyz", "rounds.json", "rounds.csv", "learn.png")
 

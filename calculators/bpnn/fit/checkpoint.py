@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pescape.calculators.fit import checkpoint
+from pescape.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,13 +122,11 @@ def identity(
     settings, precision
         How it is done.
     """
-    digest = hashlib.sha256(repr((sorted(asdict(settings).items()), precision)).encode())
+    texts = [repr((sorted(asdict(settings).items()), precision))]
     arrays = [data.first, *data.geometry, data.energies, data.forces, data.virials, weights]
     for element in start.elements:
-        digest.update(repr((element.functions, element.slope, element.intercept)).encode())
+        texts.append(repr((element.functions, element.slope, element.intercept)))
         arrays += element.scaling.coefficients(len(element.functions))
         arrays.append(element.parameters)
-        digest.update(repr([layer.activation for layer in element.layers]).encode())
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+        texts.append(repr([layer.activation for layer in element.layers]))
+    return sha256(*texts, *arrays)

@@ -7,7 +7,6 @@ within reach, the central one included. All of it is held in memory, or in files
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ from scipy.sparse import csr_array
 
 from pescape.calculators.bpnn.descriptors import SymmetryFunctions
 from pescape.calculators.bpnn.symmetry import kernel_row
+from pescape.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -425,11 +425,9 @@ def _opened(folder: Path, number: int, arrays: dict[str, _Array], mapped: bool) 
 
 def _fingerprint(potential: BPNNPotential, data: TrainingSet, settings: CacheSettings) -> str:
     """Return a fingerprint of what the numbers depend on."""
-    digest = hashlib.sha256(_CACHE_VERSION)
-    digest.update(f"{settings.precision} {potential.species}".encode())
-    for element in potential.elements:
-        rows = [kernel_row(function, potential.species) for function in element.functions]
-        digest.update(repr(rows).encode())
-    for array in (data.first, *data.geometry):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:32]
+    rows = [
+        repr([kernel_row(function, potential.species) for function in element.functions])
+        for element in potential.elements
+    ]
+    settled = f"{settings.precision} {potential.species}"
+    return sha256(_CACHE_VERSION, settled, *rows, data.first, *data.geometry)[:32]

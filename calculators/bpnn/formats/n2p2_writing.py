@@ -29,7 +29,7 @@ from pescape.calculators.bpnn.formats.n2p2_input import (
 )
 from pescape.calculators.bpnn.network import Layer, Scaling
 from pescape.calculators.bpnn.symmetry import CUTOFFS, Cutoff, SymmetryFunction
-from pescape.files import write_atomically
+from pescape.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,7 +90,7 @@ def write_folder(folder: Path, potential: BPNNData) -> None:
     temporary.mkdir()
     try:
         for name, text in files.items():
-            write_atomically(temporary / name, text.encode())
+            write_bytes(temporary / name, text.encode())
         temporary.replace(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

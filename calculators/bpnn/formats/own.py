@@ -41,7 +41,7 @@ from pescape.calculators.bpnn.formats.common import Format, text_reader
 from pescape.calculators.bpnn.network import STATISTICS, ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.symmetry import SymmetryFunction, angular_numbers, from_kernel_row
 from pescape.calculators.doptimality.active_set import UNSET, ActiveSet
-from pescape.files import write_atomically
+from pescape.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +55,7 @@ _NONE = "-"
 
 
 def _write(path: Path, potential: BPNNData) -> None:
-    write_atomically(path, ("\n".join(_lines(potential)) + "\n").encode())
+    write_bytes(path, ("\n".join(_lines(potential)) + "\n").encode())
 
 
 def _lines(potential: BPNNData) -> list[str]:

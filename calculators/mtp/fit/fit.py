@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from pescape.calculators.mtp.fit.problem import Problem
 from pescape.calculators.mtp.fit.settings import FitResult, FitSettings, Progress
 from pescape.calculators.mtp.fit.steps import better, bfgs_cycle, projection_cycle
 from pescape.calculators.mtp.levels import level_of, level_schedule, raised
+from pescape.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -180,20 +180,16 @@ def _identity(
     potential: MTPotential, configurations: Sequence[Atoms], settings: FitSettings
 ) -> str:
     """Tell one fit from another, on however many ranks."""
-    given = (settings, potential.cutoff, potential.min_dist, potential.repulsion)
-    digest = hashlib.sha256(repr(given).encode())
+    parts: list[Any] = [repr((settings, potential.cutoff, potential.min_dist, potential.repulsion))]
     for atoms in configurations:
-        digest.update(repr((atoms.info.get("fit_weight"), atoms.pbc.tolist())).encode())
-        arrays = [atoms.positions, atoms.numbers, atoms.cell.array]
+        parts.append(repr((atoms.info.get("fit_weight"), atoms.pbc.tolist())))
+        parts += [atoms.positions, atoms.numbers, atoms.cell.array]
         results = {} if atoms.calc is None else atoms.calc.results
-        arrays += [results[name] for name in _LABELS if results.get(name) is not None]
-        for array in arrays:
-            digest.update(np.ascontiguousarray(array).tobytes())
-    for array in (potential.basic, potential.products, potential.scalar_moments):
-        digest.update(array.tobytes())
+        parts += [results[name] for name in _LABELS if results.get(name) is not None]
+    parts += [potential.basic, potential.products, potential.scalar_moments]
     if potential.is_trained:
-        digest.update(potential.parameters.tobytes())
-    return digest.hexdigest()
+        parts.append(potential.parameters)
+    return sha256(*parts)
 
 
 class _Fit:

@@ -34,8 +34,8 @@ def learning_curve(
     from pescape.ensemble import learning_curve as curve
     from pescape.figures.learning import draw_learning_curve
     from pescape.files import write_json
-    from pescape.tasks.pool import exclusive, worker_pool
-    from pescape.tasks.store import TaskStore
+    from pescape.tasks.pool import worker_pool
+    from pescape.tasks.store import TaskStore, exclusive
 
     frames, tested = read_configurations(train), read_configurations(test)
     starts, settings = potentials.starts_and_settings(tuple(sorted(species_of(frames))), seed)

@@ -6,7 +6,6 @@ Data sets and other files that command lines name.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from rich.table import Table
 import pescape
 from pescape.data.configurations import read_configurations
 from pescape.errors import DataError
-from pescape.files import write_json
+from pescape.files import file_sha256, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -103,16 +102,8 @@ def errors_table(title: str, errors: Mapping[str, Errors]) -> None:
 
 def save_json(path: Path, content: Mapping[str, Any], inputs: Sequence[Path] = ()) -> None:
     """Write results for machines, with the program's version and the inputs' SHA-256."""
-    files = {str(file): _sha256(file) for file in inputs if file.is_file()}
+    files = {str(file): file_sha256(file) for file in inputs if file.is_file()}
     write_json(path, {**content, "inputs": files, "pescape": pescape.__version__})
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while part := content.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def named_files(given: Sequence[str], what: str = "data sets") -> list[tuple[str | None, Path]]:

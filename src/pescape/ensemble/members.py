@@ -14,7 +14,7 @@ from pescape.calculators.mtp.fit import FitSettings
 from pescape.files import fingerprint, write_json
 from pescape.fits.data import LabelledData, identified
 from pescape.fits.task import Fitted, fit_task
-from pescape.tasks.store import Task
+from pescape.tasks.store import Task, task_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pescape.fits.starts import AnySettings, FitStart
     from pescape.tasks.store import TaskStore
 
+_ERRORS = task_kind("errors")
 _ERRORS_FILE = "errors.json"
 _SHOWN_ERRORS = ("energy_rmse", "force_rmse", "stress_rmse")
 
@@ -185,7 +186,7 @@ def member_errors(
         data = LabelledData([identified(atoms) for atoms in test], folder / "test.pickle")
         keys = [fingerprint(fit.path.read_bytes(), data.ids) for fit in fits]
         tasks = [
-            Task("errors", key, _evaluate, (fit.path, data))
+            Task(_ERRORS, key, _evaluate, (fit.path, data))
             for key, fit in zip(keys, fits, strict=True)
         ]
         with data.on_disk():

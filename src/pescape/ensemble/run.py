@@ -15,8 +15,8 @@ from pescape.ensemble.members import fit_members, member_errors, member_seeds, m
 from pescape.ensemble.results import Member, report_of, write_report
 from pescape.errors import ConfigError
 from pescape.fits.task import Fitted
-from pescape.tasks.pool import exclusive, worker_pool
-from pescape.tasks.store import TaskStore
+from pescape.tasks.pool import worker_pool
+from pescape.tasks.store import TaskStore, exclusive
 from pescape.validation.runner import property_task, run_properties
 from pescape.validation.sources import PotentialFile
 

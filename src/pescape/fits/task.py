@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.fit.shards import world
 from pescape.files import fingerprint, write_json
-from pescape.tasks.store import Task
+from pescape.tasks.store import Task, task_kind
 
 if TYPE_CHECKING:
     from pescape.calculators.doptimality.active_set import Mode
     from pescape.fits.data import LabelledData
     from pescape.fits.starts import FitStart
 
+_FIT = task_kind("fit")
 _POTENTIAL_FILES = {"mtp": "potential.almtp", "bpnn": "potential.bpnn"}
 _FIT_FILE = "fit.json"
 
@@ -74,7 +75,7 @@ def fit_task(
     described, begin, record = start.record(settings)
     key = fingerprint(described, begin, data.ids, record, mode)
     arguments = start, data, settings, mode, str(checkpoints / f"{key}.npz")
-    return Task("fit", key, _fit, arguments, cores=settings.threads, ranks=ranks)
+    return Task(_FIT, key, _fit, arguments, cores=settings.threads, ranks=ranks)
 
 
 def _fit(

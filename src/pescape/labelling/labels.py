@@ -13,8 +13,8 @@ from pescape.errors import SOURCE, DataError, TaskError
 from pescape.files import fingerprint, write_json
 from pescape.labelling.evaluation import LabelError, LabelFailure
 from pescape.labelling.label import label
-from pescape.tasks.pool import exclusive, worker_pool
-from pescape.tasks.store import Task, TaskStore
+from pescape.tasks.pool import worker_pool
+from pescape.tasks.store import Task, TaskStore, exclusive, task_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pescape.labelling.reference import Reference
 
 
+_LABEL = task_kind("label")
 LABEL_FILE = "label.xyz"
 FAILURE_FILE = "failed.json"
 
@@ -35,7 +36,7 @@ def label_task(
     """Label one configuration; who asks for it does not change the result's key."""
     key = fingerprint(configuration_id(atoms), reference.identity)
     arguments = atoms, reference, dict(provenance)
-    return Task("label", key, _label, arguments, cores=reference.cores)
+    return Task(_LABEL, key, _label, arguments, cores=reference.cores)
 
 
 def _label(

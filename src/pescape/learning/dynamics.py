@@ -17,7 +17,7 @@ from pescape.errors import TaskError
 from pescape.files import fingerprint
 from pescape.lammps_style.launcher import run_script
 from pescape.learning.outcomes import SNAPSHOTS_FILE, START_FILE, MDOutcome, risky_frames
-from pescape.tasks.store import Task
+from pescape.tasks.store import Task, task_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pescape.lammps_style.launcher import LammpsRun
 
 
+_MD = task_kind("md")
 _INPUT = """\
 units           metal
 atom_style      atomic
@@ -111,7 +112,7 @@ def dynamics_task(run: MDRun, start: Atoms, potential: Fitted) -> Task:
     """
     key = fingerprint(dataclasses.asdict(run), configuration_id(start), potential.digest)
     arguments = run, start, str(potential.path)
-    return Task("md", key, run_dynamics, arguments, cores=run.ranks)
+    return Task(_MD, key, run_dynamics, arguments, cores=run.ranks)
 
 
 def run_dynamics(folder: Path, run: MDRun, start: Atoms, potential: str) -> None:

@@ -17,12 +17,15 @@ from pescape.learning.outcomes import RISKY_FILE, SNAPSHOTS_FILE, MDOutcome
 from pescape.sampling.config import ContourConfig, DimerConfig, RelaxationConfig
 from pescape.sampling.recording import CallsSpentError
 from pescape.sampling.trajectory import evolve, relax
-from pescape.tasks.store import Task
+from pescape.tasks.store import Task, task_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pescape.fits.task import Fitted
+
+
+_EXPLORE = task_kind("explore")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def exploration_task(run: ExplorationRun, start: Atoms, potential: Fitted) -> Ta
     """
     described = {**vars(run), "sampler": run.sampler.model_dump(mode="json")}
     key = fingerprint(described, configuration_id(start), potential.digest)
-    return Task("explore", key, run_exploration, (run, start, str(potential.path)))
+    return Task(_EXPLORE, key, run_exploration, (run, start, str(potential.path)))
 
 
 class _GuardedCalculator(Calculator):

@@ -49,8 +49,7 @@ from pescape.learning.plan import stages_of
 from pescape.learning.records import ProgressFile, Round, write_rounds
 from pescape.structures import build_all
 from pescape.tasks.cluster import open_executor
-from pescape.tasks.pool import exclusive
-from pescape.tasks.store import TaskStore
+from pescape.tasks.store import TaskStore, exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

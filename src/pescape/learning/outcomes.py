@@ -14,7 +14,7 @@ from pescape.calculators import load
 from pescape.calculators.doptimality.select import select_for_labelling
 from pescape.data.configurations import as_stored
 from pescape.files import fingerprint, write_json, write_text
-from pescape.tasks.store import Task
+from pescape.tasks.store import Task, task_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pescape.fits.task import Fitted
     from pescape.learning.config import GuardConfig
 
+_SELECT = task_kind("select")
 START_FILE = "start.data"
 RISKY_FILE = "risky.xyz"
 SNAPSHOTS_FILE = "snapshots.xyz"
@@ -162,7 +163,7 @@ def select_task(
         min_distance,
     )
     arguments = list(runs), str(potential.path), data, guard, min_distance
-    return Task("select", key, _select, arguments)
+    return Task(_SELECT, key, _select, arguments)
 
 
 def _select(

@@ -31,8 +31,8 @@ from pescape.sampling.sets import (
     read_limits,
 )
 from pescape.sampling.trajectory import log_of, read_outcome, scratch_of
-from pescape.tasks.pool import exclusive, worker_pool
-from pescape.tasks.store import TaskStore
+from pescape.tasks.pool import worker_pool
+from pescape.tasks.store import TaskStore, exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

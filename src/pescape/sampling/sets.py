@@ -21,7 +21,7 @@ from pescape.sampling.recording import (
     fresh_session,
 )
 from pescape.sampling.trajectory import read_images, read_outcome
-from pescape.tasks.store import Task
+from pescape.tasks.store import Task, task_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pescape.sampling.plan import PlannedTrajectory
 
 
+_LIMITS = task_kind("limits")
 LIMITS_FILE = "limits.json"
 
 
@@ -131,7 +132,7 @@ def limits_task(
     key = fingerprint(sorted(elements), settings, reference.identity)
     logs, scratch = limits_folders(folder, key)
     arguments = (sorted(elements), settings, reference, logs, scratch)
-    return Task("limits", key, _compute_limits, arguments)
+    return Task(_LIMITS, key, _compute_limits, arguments)
 
 
 def limits_folders(folder: Path, key: str) -> tuple[Path, Path]:

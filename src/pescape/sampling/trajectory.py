@@ -26,7 +26,7 @@ from pescape.sampling.recording import (
     RecordingCalculator,
     fresh_session,
 )
-from pescape.tasks.store import Task
+from pescape.tasks.store import Task, task_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 IMAGES_FILE = "images.traj"
 OUTCOME_FILE = "outcome.json"
 ERROR_FILE = "error.txt"
-_KIND = "trajectory"
+_KIND = task_kind("trajectory")
 _OPTIMIZERS = {"bfgs": BFGS, "fire": FIRE, "lbfgs": LBFGS}
 
 

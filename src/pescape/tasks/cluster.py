@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import os
 import re
 import secrets
 import threading
-from collections import deque
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,10 +17,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from pescape import _mpi
 from pescape.config import Strict
 from pescape.errors import ConfigError, TaskError, did_you_mean
-from pescape.tasks.pool import one_thread_each, process_lives, worker_pool
+from pescape.tasks.pool import BoundedExecutor, Call, one_thread_each, worker_pool
+from pescape.tasks.store import process_lives, task_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor, Future
 
 Backend = Literal["local", "slurm", "slurm_job", "flux", "flux_job"]
 # Backends in which every task is a job of its own, which outlives this process.
@@ -35,19 +34,6 @@ _CLASSES = {
     "flux": "FluxClusterExecutor",
     "flux_job": "FluxJobExecutor",
 }
-#: Kinds of tasks that may be given cores of their own.
-KINDS = (
-    "errors",
-    "explore",
-    "fit",
-    "label",
-    "limits",
-    "md",
-    "property",
-    "select",
-    "trajectory",
-)
-
 #: Submission script of a task, where the configuration names none. Jinja; `{{cores}}`,
 #: `{{command}}`, `{{working_directory}}`, `{{job_name}}` and `{{run_time_max}}` (s) are filled
 #: in for each task, the words in capitals from the configuration.
@@ -91,15 +77,6 @@ class ExecutorConfig(Strict):
     pmi: str | None = Field(None, description="how srun starts MPI ranks: pmi2, pmix, …")
     cache: str = Field("executorlib", description="folder of executorlib's files, in the output")
 
-    @field_validator("cores")
-    @classmethod
-    def _known(cls, cores: dict[str, int]) -> dict[str, int]:
-        for kind in cores:
-            if kind not in KINDS:
-                hint = did_you_mean(kind, KINDS)
-                raise ValueError(f"there are no tasks of kind {kind!r}; {hint}")
-        return cores
-
     @field_validator("walltime")
     @classmethod
     def _time(cls, walltime: str | None) -> str | None:
@@ -125,8 +102,30 @@ class ExecutorConfig(Strict):
         return self
 
     def cores_of(self, kind: str) -> int:
-        """Cores of a task of some kind; `Task.cores` or `Task.ranks` is to say so."""
+        """Return the cores of a task; its `Task.cores` or `Task.ranks` is to say so.
+
+        Parameters
+        ----------
+        kind
+            Of the task.
+        """
         return self.cores.get(kind, 1)
+
+    def check_kinds(self) -> None:
+        """Look whether there are tasks of the kinds that are given cores.
+
+        Raises
+        ------
+        ConfigError
+            Names the kind, and the nearest of those that the imported modules can make.
+        """
+        known = task_kinds()
+        for kind in self.cores:
+            if kind not in known:
+                raise ConfigError(
+                    f"executor.cores: there are no tasks of kind {kind!r}; "
+                    f"{did_you_mean(kind, known)}"
+                )
 
 
 def _seconds(walltime: str) -> int:
@@ -141,7 +140,10 @@ def _seconds(walltime: str) -> int:
 def open_executor(
     config: ExecutorConfig, folder: Path | str, *, base: Path | str = "."
 ) -> Iterator[Executor]:
-    """Give an executor for tasks.
+    """Context manager: an executor for tasks.
+
+    When the block ends, processes of this machine are gone; jobs in a queue go on, and the next
+    executor of the same folder finds them again.
 
     Parameters
     ----------
@@ -155,14 +157,15 @@ def open_executor(
     Yields
     ------
     Executor
-        For `TaskStore.run`. When the block ends, processes of this machine are gone; jobs in a
-        queue go on, and the next executor of the same folder finds them again.
+        For `TaskStore.run`.
 
     Raises
     ------
     ConfigError
-        executorlib, or what its backend needs, is not installed here.
+        executorlib, or what its backend needs, is not installed here; or there are no tasks
+        of a kind that is given cores.
     """
+    config.check_kinds()
     if config.kind == "processes":
         with worker_pool(config.workers) as pool:
             yield pool
@@ -171,10 +174,10 @@ def open_executor(
         executor = _Executorlib(config, Path(folder).resolve() / config.cache, Path(base))
         try:
             yield executor
+            executor.shutdown()
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-        executor.shutdown()
 
 
 @contextlib.contextmanager
@@ -190,34 +193,27 @@ def _mpi_on_path() -> Iterator[None]:
 
 
 @dataclass(eq=False)
-class _Job:
-    """What executorlib is going to be given."""
+class _Job(Call):
+    """A call, and what executorlib has to know of it."""
 
-    content: tuple[Callable[..., Any], tuple[Any, ...]]
-    resources: dict[str, Any]
-    slots: int
-    future: Future[Any]
+    resources: dict[str, Any] = field(default_factory=dict)
     alive: Path | None = None  # removed to have the workers end
 
 
-class _Executorlib(Executor):
+class _Executorlib(BoundedExecutor[_Job]):
     """An executor of executorlib, given no more at a time than there is room for.
 
-    The library itself waits for room in a loop that keeps a core busy; and it keeps answers
+    The library itself waits for room in a loop that keeps a core busy; and it keeps results
     and job numbers in files, of which those of earlier runs have to go or to stay.
     """
 
     def __init__(self, config: ExecutorConfig, cache: Path, base: Path) -> None:
         self.detached = config.backend in _QUEUES
+        super().__init__(config.max_jobs if self.detached else _cores(config))
         self._local = config.backend == "local"
         self._cache = cache
-        self._running: dict[Future[Any], _Job] = {}
-        self._slots = config.max_jobs if self.detached else _cores(config)
-        self._most = self._slots
         self._resources = _resources(config, base) if self.detached else {}
-        self._inner = _inner(config, cache, self._slots)
-        self._waiting: deque[_Job] = deque()
-        self._lock = threading.RLock()
+        self._library = _library(config, cache, self.slots)
 
     def submit(  # type: ignore[override]
         self,
@@ -226,85 +222,51 @@ class _Executorlib(Executor):
         *arguments: Any,  # noqa: ANN401
         resource_dict: dict[str, Any] | None = None,
     ) -> Future[Any]:
-        """Call a function on the ranks and cores that `resource_dict` tells of."""
-        resources = {**self._resources, **(resource_dict or {})}
-        slots = 1
+        """Call a function on the ranks and cores that `resource_dict` asks for."""
+        job = _Job(function, arguments, resources={**self._resources, **(resource_dict or {})})
         if not self.detached:
-            slots = resources.get("cores", 1) * resources.get("threads_per_core", 1)
-            if slots > self._most:
+            job.slots = job.resources.get("cores", 1) * job.resources.get("threads_per_core", 1)
+            if job.slots > self.slots:
                 raise ConfigError(
-                    f"executor: a task of {slots} cores does not fit into the {self._most} there "
-                    "are; lower executor.cores or raise executor.max_cores"
+                    f"executor: a task of {job.slots} cores does not fit into the {self.slots} "
+                    "there are; lower executor.cores or raise executor.max_cores"
                 )
-        job = _Job((function, arguments), resources, slots, Future())
-        if not self.detached:
             job.alive = self._cache / f"alive-{secrets.token_hex(8)}"
-            parent = os.getpid() if self._local else None
-            job.content = (_call_while_alive, (job.alive, parent, function, arguments))
-        with self._lock:
-            self._waiting.append(job)
-        self._start()
-        return job.future
+        return self._add(job)
 
     def kill(self, future: Future[Any]) -> None:
         """Have the workers on a call end; a job in a queue has its walltime for that."""
-        with self._lock:
-            job = self._running.get(future)
+        job = self._running.get(future)
         if job is not None and job.alive is not None:
             job.alive.unlink(missing_ok=True)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End; without waiting, what runs is ended, but jobs in a queue of the cluster stay."""
-        with self._lock:
-            waiting = list(self._waiting) if cancel_futures or not wait else []
-            for job in waiting:
-                self._waiting.remove(job)
-        for job in waiting:
-            job.future.cancel()
+        wait_for_jobs = wait and not self.detached
+        super().shutdown(wait_for_jobs, cancel_futures=cancel_futures or not wait)
         for future in [] if wait else list(self._running):
             self.kill(future)
-        self._inner.shutdown(wait=wait and not self.detached, cancel_futures=False)
+        self._library.shutdown(wait=wait_for_jobs, cancel_futures=False)
 
-    def _start(self) -> None:
-        """Hand over what there is room for, in order."""
-        with self._lock:
-            while self._waiting and self._waiting[0].slots <= self._slots:
-                job = self._waiting.popleft()
-                if not job.future.set_running_or_notify_cancel():
-                    continue
-                self._slots -= job.slots
-                self._running[job.future] = job
-                self._hand_over(job).add_done_callback(functools.partial(self._end, job))
-
-    def _hand_over(self, job: _Job) -> Future[Any]:
-        function, arguments = job.content
-        try:
-            self._cache.mkdir(parents=True, exist_ok=True)
-            if job.alive is not None:
-                job.alive.touch()
-            else:
-                self._forget(job, "_o.h5")  # if it told of success, nobody would ask again
-            return self._inner.submit(function, *arguments, resource_dict=job.resources)
-        except Exception as error:  # noqa: BLE001 (it is for who waits)
-            failed: Future[Any] = Future()
-            failed.set_exception(error)
-            return failed
-
-    def _end(self, job: _Job, done: Future[Any]) -> None:
-        if done.cancelled():  # the library was shut down; the job itself may go on
-            job.future.set_exception(TaskError("the executor was shut down"))
-        elif (error := done.exception()) is not None:
-            job.future.set_exception(error)
+    def _launch(self, call: _Job) -> Future[Any]:
+        self._cache.mkdir(parents=True, exist_ok=True)
+        function, arguments = call.function, call.arguments
+        if call.alive is None:
+            self._forget(call, "_o.h5")  # if it told of success, nobody would ask again
         else:
-            job.future.set_result(done.result())
-        if job.alive is not None:
-            job.alive.unlink(missing_ok=True)
-        elif not done.cancelled():
-            self._forget(job, "_i.h5", "_o.h5")
-        with self._lock:
-            self._slots += job.slots
-            del self._running[job.future]
-        self._start()
+            call.alive.touch()
+            parent = os.getpid() if self._local else None
+            function, arguments = _call_while_alive, (call.alive, parent, function, arguments)
+        return self._library.submit(function, *arguments, resource_dict=call.resources)
+
+    def _ended(self, call: _Job, done: Future[Any] | None) -> BaseException | None:
+        if call.alive is not None:
+            call.alive.unlink(missing_ok=True)
+        if done is None or done.cancelled():  # the library was shut down; the job may go on
+            return TaskError("the executor was shut down")
+        if call.alive is None:
+            self._forget(call, "_i.h5", "_o.h5")
+        return done.exception()
 
     def _forget(self, job: _Job, *ends: str) -> None:
         """Remove files of the library."""
@@ -317,7 +279,7 @@ def _cores(config: ExecutorConfig) -> int:
     return config.max_cores or len(os.sched_getaffinity(0))
 
 
-def _inner(config: ExecutorConfig, cache: Path, slots: int) -> Executor:
+def _library(config: ExecutorConfig, cache: Path, slots: int) -> Executor:
     """Make the executor of executorlib."""
     _require("executorlib", config.backend)
     if config.backend in _QUEUES:

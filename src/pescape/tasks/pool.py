@@ -1,65 +1,157 @@
-"""A pool of processes in which the death of one costs the others nothing.
+"""Worker processes: the death or the hanging of one costs its own call and nothing else.
 
-Worker processes that never outlive the process that started them.
+Each worker is a pool of one process of pebble, and is thrown away when its process dies: what
+the pools of several processes share, locks among them, may be left in any state by a death.
+Processes start when they are needed, afresh (not forked, because threads and MPI do not survive
+a fork), and they die with the process that started them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
-import fcntl
+import functools
 import multiprocessing
 import os
-import queue
+import pickle
 import signal
 import sys
 import threading
-import traceback
-from concurrent.futures import Executor, Future
+from collections import deque
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass, field
-from multiprocessing.reduction import ForkingPickler
-from pathlib import Path
-from socket import gethostname
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
 
 from pescape.errors import TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from multiprocessing.connection import Connection
-    from multiprocessing.context import SpawnProcess
-
+    from multiprocessing.process import BaseProcess
 
 _PR_SET_PDEATHSIG = 1
-_SPAWN = multiprocessing.get_context("spawn")
-Result = TypeVar("Result")
+# Libraries that start threads of their own; one worker is one thread unless a task says more.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "RAYON_NUM_THREADS",  # of phonopy
+)
 
 
 class WorkerError(TaskError):
     """A worker process died during a call."""
 
 
-class RemoteTraceback(Exception):  # noqa: N818 (the cause of an error, not one itself)
-    """Where in another process an error was raised; its text is that traceback."""
-
-
 @dataclass(eq=False)
-class _Call:
-    """What is to be called, and what its caller holds."""
+class Call:
+    """A call of a function that an executor was given.
 
-    content: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+    Parameters
+    ----------
+    function, arguments
+        What is called.
+    slots
+        How much of the executor's room it takes.
+    future
+        What the caller waits for.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    slots: int = 1
     future: Future[Any] = field(default_factory=Future)
 
 
-class WorkerPool(Executor):
-    """Processes that wait for work, each with a channel of its own.
+AnyCall = TypeVar("AnyCall", bound=Call)
 
-    The pool of the standard library is broken, and kills what runs, once one of its
-    processes dies. Here the call that was running fails with `WorkerError`, a new process
-    takes the place of the dead one and the others never notice. Processes start when they
-    are needed; they are started afresh (not forked), because threads and MPI do not survive
-    a fork, and they die with the process that started them.
+
+class BoundedExecutor(Executor, Generic[AnyCall]):
+    """An executor that launches calls in the order they come, while there is room for them.
+
+    Parameters
+    ----------
+    slots
+        The room.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self._free = slots
+        self._waiting: deque[AnyCall] = deque()
+        self._running: dict[Future[Any], AnyCall] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def _launch(self, call: AnyCall) -> Future[Any]:
+        """Start a call; the future is of whatever library runs it."""
+        raise NotImplementedError
+
+    def _ended(self, call: AnyCall, done: Future[Any] | None) -> BaseException | None:
+        """Tidy up after a call and return its error; `done` is None if it was given up."""
+        raise NotImplementedError
+
+    def kill(self, future: Future[Any]) -> None:
+        """End the process that works on a call; the call fails."""
+        raise NotImplementedError
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; wait for the others, or cancel those that have not begun."""
+        with self._changed:
+            self._closed = True
+            cancelled = list(self._waiting) if cancel_futures else []
+            if cancel_futures:
+                self._waiting.clear()
+        for call in cancelled:
+            call.future.cancel()
+            call.future.set_running_or_notify_cancel()
+        if wait:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._waiting and not self._running)
+
+    def _add(self, call: AnyCall) -> Future[Any]:
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the executor was shut down")
+            self._waiting.append(call)
+            self._launch_waiting()
+        return call.future
+
+    def _launch_waiting(self) -> None:
+        """Launch what there is room for."""
+        with self._changed:
+            while self._waiting and self._waiting[0].slots <= self._free:
+                call = self._waiting.popleft()
+                if not call.future.set_running_or_notify_cancel():
+                    continue
+                try:
+                    launched = self._launch(call)
+                except Exception as error:  # noqa: BLE001 (it is for who waits)
+                    call.future.set_exception(error)
+                    continue
+                self._free -= call.slots
+                self._running[call.future] = call
+                launched.add_done_callback(functools.partial(self._finish, call))
+            self._changed.notify_all()
+
+    def _finish(self, call: AnyCall, done: Future[Any] | None) -> None:
+        """Hand on what became of a call."""
+        with self._changed:
+            if self._running.pop(call.future, None) is None:
+                return  # it was given up
+            self._free += call.slots
+            error = self._ended(call, done)
+        if error is not None or done is None:
+            call.future.set_exception(error)
+        else:
+            call.future.set_result(done.result())
+        self._launch_waiting()
+
+
+class WorkerPool(BoundedExecutor[Call]):
+    """Worker processes of this machine.
 
     Parameters
     ----------
@@ -70,193 +162,169 @@ class WorkerPool(Executor):
     def __init__(self, workers: int) -> None:
         if workers < 1:
             raise ValueError(f"workers has to be at least 1, not {workers}")
-        self.workers = workers
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._idle = threading.Semaphore(0)
-        self._busy: dict[Future[Any], _Worker] = {}
-        self._lock = threading.Lock()
-        self._closed = False
+        super().__init__(workers)
+        self._idle: list[_Worker] = []
+        self._busy: dict[Call, _Worker] = {}
+        self._ending: list[threading.Thread] = []
 
     def submit(
         self,
-        function: Callable[..., Result],
+        function: Callable[..., Any],
         /,
         *arguments: Any,  # noqa: ANN401
         **named: Any,  # noqa: ANN401
-    ) -> Future[Result]:
-        """Call a function in one of the processes."""
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the pool was shut down")
-            call = _Call((function, arguments, named))
-            self._calls.put(call)
-            if not self._idle.acquire(blocking=False) and len(self._threads) < self.workers:
-                # The kernel ties a process to the thread that started it: the thread stays.
-                thread = threading.Thread(target=self._serve, daemon=True)
-                self._threads.append(thread)
-                thread.start()
-        return call.future
+    ) -> Future[Any]:
+        """Call a function in one of the processes.
+
+        Parameters
+        ----------
+        function
+            It has to be importable there.
+        *arguments, **named
+            What it is given; they are pickled.
+        """
+        return self._add(Call(functools.partial(function, **named), arguments))
 
     def kill(self, future: Future[Any]) -> None:
-        """Kill the process that works on a call; the call fails with `WorkerError`."""
-        with self._lock:
-            worker = self._busy.get(future)
-        if worker is not None:
-            worker.process.kill()
+        """Kill the process that works on a call; the call fails with `WorkerError`.
+
+        Parameters
+        ----------
+        future
+            Of the call. Nothing happens if it is not running.
+        """
+        with self._changed:
+            call = self._running.get(future)
+        if call is not None:
+            self._finish(call, None)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the processes finish what was submitted, then end them."""
-        with self._lock:
-            if cancel_futures:
-                self._cancel()
-            if not self._closed:
-                self._closed = True
-                for _ in self._threads:
-                    self._calls.put(None)
+        """Let the processes finish what was submitted, then end them.
+
+        Parameters
+        ----------
+        wait
+            Come back when they are gone.
+        cancel_futures
+            Drop the calls that wait.
+        """
+        super().shutdown(wait, cancel_futures=cancel_futures)
         if wait:
-            for thread in self._threads:
+            with self._changed:
+                while self._idle:
+                    self._discard(self._idle.pop())
+            for thread in self._ending:
                 thread.join()
 
     def end(self) -> None:
         """Kill the processes, with whatever they are doing."""
-        self.shutdown(wait=False, cancel_futures=True)
-        while any(thread.is_alive() for thread in self._threads):
-            with self._lock:
-                workers = list(self._busy.values())
-            for worker in workers:
-                worker.process.kill()
-            for thread in self._threads:
-                thread.join(0.05)
+        super().shutdown(wait=False, cancel_futures=True)
+        for future in list(self._running):
+            self.kill(future)
+        self.shutdown()
 
-    def _cancel(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                call = self._calls.get_nowait()
-                if call is not None:
-                    call.future.cancel()
-                    call.future.set_running_or_notify_cancel()
+    def _launch(self, call: Call) -> Future[Any]:
+        content = pickle.dumps((call.function, call.arguments))
+        while self._idle and not self._idle[-1].pool.active:  # it died while it had no work
+            self._discard(self._idle.pop())
+        worker = self._idle.pop() if self._idle else _Worker()
+        future = worker.pool.schedule(_call, [content])
+        self._busy[call] = worker
+        return future
 
-    def _serve(self) -> None:
-        worker: _Worker | None = None
-        while (call := self._calls.get()) is not None:
-            try:
-                if worker is None or not worker.process.is_alive():
-                    worker = _Worker()
-                if self._begin(call, worker):
-                    answer = worker.ask(call.content)
-                    self._forget(call)
-                    call.future.set_result(answer)
-            except BaseException as error:  # noqa: BLE001 (it is for who waits)
-                self._forget(call)
-                call.future.set_exception(error)
-            del call
-            self._idle.release()
-        if worker is not None:
-            worker.end()
+    def _ended(self, call: Call, done: Future[Any] | None) -> BaseException | None:
+        worker = self._busy.pop(call)
+        error = WorkerError("a worker process was killed") if done is None else done.exception()
+        if isinstance(error, (ProcessExpired, BrokenExecutor)):
+            error = WorkerError(f"a worker process died ({worker.cause_of_death()})")
+        if isinstance(error, WorkerError):
+            self._discard(worker)
+        else:
+            self._idle.append(worker)
+        return error
 
-    def _begin(self, call: _Call, worker: _Worker) -> bool:
-        """Have a call known as running; False if it was cancelled."""
-        with self._lock:
-            begins = call.future.set_running_or_notify_cancel()
-            if begins:
-                self._busy[call.future] = worker
-        return begins
-
-    def _forget(self, call: _Call) -> None:
-        with self._lock:
-            self._busy.pop(call.future, None)
+    def _discard(self, worker: _Worker) -> None:
+        thread = threading.Thread(target=worker.end)
+        self._ending.append(thread)
+        thread.start()
 
 
-class _Worker:
-    """One process and the channel to it."""
-
-    _starting = threading.Lock()
+class _Worker(SpawnContext):
+    """One process, and the pool of pebble that it is the only one of."""
 
     def __init__(self) -> None:
-        self._channel, other = _SPAWN.Pipe()
-        with self._starting:
-            self.process: SpawnProcess = _SPAWN.Process(target=_work, args=(other, os.getpid()))
-            self.process.start()
-        other.close()
+        self.process: SpawnProcess | None = None
+        self.pool = ProcessPool(1, initializer=_die_with_parent, context=self)
 
-    def ask(self, content: Any) -> Any:  # noqa: ANN401 (whatever the function returns)
-        """Have it make a call and give the answer, or raise what was raised there."""
-        request = ForkingPickler.dumps(content)
-        try:
-            self._channel.send_bytes(request)
-            result, error, trace = self._channel.recv()
-        except (EOFError, OSError) as failure:
-            self.process.join()
-            raise WorkerError(f"a worker process died ({_cause(self.process)})") from failure
-        if error is not None:
-            raise error from RemoteTraceback(trace)
-        return result
+    def Process(self, *arguments: Any, **named: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: ANN401, N802 (an attribute of contexts)
+        """Make a process, as pebble asks for it, and keep hold of it."""
+        process = SpawnProcess(*arguments, **named)
+        self.process = self.process or process  # pebble replaces one that has died
+        return process
+
+    def cause_of_death(self) -> str:
+        """Say why the process has ended."""
+        assert self.process is not None, "it has ended"
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code == -signal.SIGKILL:
+            return "killed by SIGKILL: out of memory?"
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"it exited with code {code}"
 
     def end(self) -> None:
-        self._channel.close()
-        self.process.join()
+        """Kill the process, and wait for it and the threads of pebble."""
+        self.pool.stop()
+        if self.process is not None:
+            self.process.kill()
+        self.pool.join()
 
 
-def _cause(process: SpawnProcess) -> str:
-    code = process.exitcode or 0
-    if code == -signal.SIGKILL:
-        return "killed by SIGKILL: out of memory?"
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"it exited with code {code}"
-
-
-def _work(channel: Connection, parent: int) -> None:
-    """Make the calls that come through a channel, until it is closed."""
-    # The terminal sends Ctrl-C to the whole group; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-    while True:
-        try:
-            request = channel.recv_bytes()
-        except (EOFError, OSError):
-            return
-        channel.send_bytes(_answer(request))
-
-
-def _answer(request: bytes) -> Any:  # noqa: ANN401 (a buffer)
+def _call(content: bytes) -> Any:  # noqa: ANN401 (whatever the function returns)
+    """Make a call in a worker; here alone what was sent may fail to be read."""
     try:
-        function, arguments, named = ForkingPickler.loads(request)
-        return ForkingPickler.dumps((function(*arguments, **named), None, ""))
-    except BaseException as error:  # noqa: BLE001 (it is for who waits)
-        return ForkingPickler.dumps((None, sendable(error), traceback.format_exc()))
+        function, arguments = pickle.loads(content)  # noqa: S301 (from our parent)
+        return function(*arguments)
+    except BaseException as error:  # noqa: BLE001 (raised on)
+        raise sendable(error)  # noqa: B904 (pebble sends the traceback)
 
 
 def sendable(error: BaseException) -> BaseException:
-    """Give the error, or one that says the same where it cannot go to another process."""
+    """Return an error, or one that says the same where it cannot go to another process.
+
+    Parameters
+    ----------
+    error
+        Any; some constructors take other arguments than they hand on.
+    """
     try:
-        ForkingPickler.loads(ForkingPickler.dumps(error))
+        pickle.loads(pickle.dumps(error))  # noqa: S301 (our own)
     except Exception:  # noqa: BLE001 (constructors raise what they like)
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
 
 
-_PR_SET_PDEATHSIG_processes = 1
-# Libraries that start threads of their own; one worker is one thread unless a task says more.
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "RAYON_NUM_THREADS",  # of phonopy
-)
-# What file systems that keep no locks answer (Lustre without `flock`, NFS without its daemon).
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+def _die_with_parent() -> None:
+    """Kill this worker when the process that started it dies, even of SIGKILL.
+
+    The kernel could do so, but would tie the worker to one thread of that process.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is for workers only"
+
+    def wait(other: BaseProcess) -> None:
+        other.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, args=(parent,), daemon=True).start()
 
 
 def die_with_parent() -> Callable[[], None]:
-    """Give a function that, called in a new child, ties its life to its parent's.
+    """Return a function that, called in a new child, ties its life to its parent's.
 
-    The kernel kills the child when its parent dies, even of SIGKILL. Elsewhere than on
-    Linux the function does nothing.
+    The kernel kills the child when the thread that started it ends, and so when its parent
+    dies, even of SIGKILL. Elsewhere than on Linux the function does nothing.
     """
     parent = os.getpid()
     if not sys.platform.startswith("linux"):
@@ -264,7 +332,7 @@ def die_with_parent() -> Callable[[], None]:
     prctl = ctypes.CDLL(None).prctl
 
     def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG_processes, signal.SIGKILL, 0, 0, 0)
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
 
@@ -273,7 +341,7 @@ def die_with_parent() -> Callable[[], None]:
 
 @contextlib.contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Have the processes that start inside the block use one thread each for BLAS.
+    """Context manager: processes that start inside use one thread each for BLAS.
 
     So results do not depend on the machine's load, and workers do not get in each other's way.
     """
@@ -291,75 +359,18 @@ def one_thread_each() -> Iterator[None]:
 
 @contextlib.contextmanager
 def worker_pool(workers: int) -> Iterator[WorkerPool]:
-    """Give processes for tasks; they are gone when the block ends, however it ends."""
+    """Context manager: a pool of worker processes; killed if the block fails.
+
+    Parameters
+    ----------
+    workers
+        How many.
+    """
     with one_thread_each():
         pool = WorkerPool(workers)
         try:
             yield pool
+            pool.shutdown()
         except BaseException:
             pool.end()
             raise
-        pool.shutdown()
-
-
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder alone; the operating system releases it when the process ends.
-
-    Where the file system keeps no locks, the name of the holder in the lock file has to do.
-
-    Raises
-    ------
-    TaskError
-        Another process holds it, on this machine or another.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("a+") as file:
-        owner = _owner_of(file)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise TaskError(
-                    f"{folder}: another pescape process ({_told(owner)}) works here; "
-                    "wait for it or stop it"
-                ) from error
-            if _may_live(owner):
-                raise TaskError(
-                    f"{folder}: another pescape process ({_told(owner)}) works here, or was killed "
-                    f"here; if it is gone, remove {path} (this file system keeps no locks)"
-                ) from error
-        file.seek(0)
-        file.truncate()
-        file.write(f"pid {os.getpid()} on {gethostname()}")
-        file.flush()
-        yield
-        file.truncate(0)
-
-
-def _owner_of(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read().strip()
-
-
-def _told(owner: str) -> str:
-    """Say who holds a folder; the machine only if it is another one."""
-    return owner.removesuffix(f" on {gethostname()}") or "unknown"
-
-
-def _may_live(owner: str) -> bool:
-    """Whether the holder of a folder may be alive, as far as one can tell from here."""
-    told = _told(owner).split()
-    if len(told) != 2 or not told[1].isdigit():  # nobody, or a process of another machine
-        return bool(owner)
-    return int(told[1]) != os.getpid() and process_lives(int(told[1]))
-
-
-def process_lives(process: int) -> bool:
-    """Whether a process of this machine is there and not dead already, waiting to be buried."""
-    try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] not in {"Z", "X"}

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from pescape.errors import TaskError
 from pescape.files import fingerprint, write_json
-from pescape.tasks.store import Task
+from pescape.tasks.store import Task, task_kind
 from pescape.validation.lammps import lammps_model
 from pescape.validation.property import PROPERTIES, PropertyResult, Stored
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pescape.validation.property import PropertyConfig
     from pescape.validation.sources import CalculatorSource
 
+_PROPERTY = task_kind("property")
 RESULT_FILE = "result.json"
 # What comes from outside and another attempt may mend; the store decides how often.
 _TRANSIENT_ERRORS = (OSError, MemoryError, TaskError)
@@ -92,7 +93,7 @@ def property_task(
     settings = config.model_dump(mode="json", exclude={"name", *config.incidental})
     key = fingerprint(kind, PROPERTIES[kind].version, settings, source.identity)
     working = None if unfinished is None else unfinished / key
-    return Task("property", key, _compute, (source, config, working))
+    return Task(_PROPERTY, key, _compute, (source, config, working))
 
 
 def _compute(

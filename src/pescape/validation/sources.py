@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pescape.errors import DataError
-from pescape.files import fingerprint
+from pescape.files import file_sha256, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +62,7 @@ class PotentialFile:
         path = Path(path)
         if not path.exists():
             raise DataError(f"{path}: no such file")
-        return cls(name or path.stem, str(path.resolve()), _digest(path), tuple(species))
+        return cls(name or path.stem, str(path.resolve()), file_sha256(path), tuple(species))
 
     @property
     def identity(self) -> str:
@@ -75,14 +74,6 @@ class PotentialFile:
         """Give a calculator; it writes no files."""
         from pescape.calculators import PotentialCalculator, load
 
-        if _digest(Path(self.path)) != self.digest:
+        if file_sha256(Path(self.path)) != self.digest:
             raise DataError(f"{self.path} has changed meanwhile: start again")
         yield PotentialCalculator(load(self.path, species=self.species or None))
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
-import io
 import re
 from collections.abc import Mapping  # noqa: TC003 (pydantic reads annotations)
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pescape.files import write_text
+from pescape.files import write_table
 from pescape.validation.property import Stored
 from pescape.validation.runner import PropertyOutcome  # noqa: TC001 (pydantic reads annotations)
 
@@ -373,8 +371,4 @@ def records(study: Study) -> Iterator[dict[str, Any]]:
 
 def write_values(study: Study, path: Path) -> None:
     """Write every number as CSV, atomically."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records(study))
-    write_text(path, text.getvalue())
+    write_table(path, records(study), COLUMNS)

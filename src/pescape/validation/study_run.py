@@ -15,8 +15,7 @@ from pescape.config import Strict
 from pescape.errors import ConfigError
 from pescape.files import atomic, write_json
 from pescape.tasks.cluster import open_executor
-from pescape.tasks.pool import exclusive
-from pescape.tasks.store import TaskStore
+from pescape.tasks.store import TaskStore, exclusive
 from pescape.validation.compounds import Solid
 from pescape.validation.property import known_values
 from pescape.validation.references import KnownValues

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pescape.errors import ConfigError
+from pescape.files import sha256
 from pescape.labelling.recipes.imported import version_of
 from pescape.labelling.reference import Reference
 
@@ -43,7 +43,7 @@ def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Ref
         settings={
             "style": style,
             "elements": elements,
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "sha256": sha256(content),
         },
         local={"path": str(path)},
         policy=policy,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import re
 import shlex
 import subprocess
@@ -15,6 +14,7 @@ from ase.calculators.espresso import Espresso, EspressoProfile
 from ase.units import Ry
 
 from pescape.errors import ConfigError
+from pescape.files import file_sha256
 from pescape.labelling.evaluation import NotConvergedError
 from pescape.labelling.recipes.common import (
     PlaneWaveCalculator,
@@ -212,4 +212,4 @@ def _digest(path: Path, element: str) -> str:
             f"reference.espresso.pseudopotentials.{element}: no file {path}; "
             "pseudo_dir is where they are"
         )
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_sha256(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.metadata
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pescape.errors import ConfigError
+from pescape.files import file_sha256, sha256
 from pescape.labelling.reference import Reference, accepts
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _file_reference(
     path = (folder / file).resolve()
     if not path.is_file():
         raise ConfigError(f"reference {name!r}: no file {path}")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     named = f"{path.name}:{function}"
     _from_file(path, digest, named)
     return Reference(
@@ -110,7 +110,7 @@ def _file_reference(
 def _from_file(path: Path, digest: str, name: str) -> Any:  # noqa: ANN401 (a function or class)
     """Run a file of the user's and take a function out of it."""
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest:
+    if sha256(content) != digest:
         raise ConfigError(f"reference {path} has changed meanwhile: start again")
     function = name.partition(":")[2]
     module = types.ModuleType(f"pescape_reference_{digest[:12]}")

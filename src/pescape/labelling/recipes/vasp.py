@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shlex
@@ -14,6 +13,7 @@ from ase.calculators.calculator import CalculationFailed
 from ase.calculators.vasp import Vasp
 
 from pescape.errors import ConfigError
+from pescape.files import file_sha256
 from pescape.labelling.evaluation import NotConvergedError
 from pescape.labelling.recipes.common import (
     PlaneWaveCalculator,
@@ -162,4 +162,4 @@ def _data_sets(path: str) -> Iterator[None]:
 def _digest(path: Path, element: str) -> str:
     if not path.is_file():
         raise ConfigError(f"reference.vasp.pseudopotentials.{element}: no file {path}")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_sha256(path)

@@ -14,7 +14,8 @@ import pytest
 from pescape.errors import ConfigError, DataError, TaskError
 from pescape.files import append_line, read_lines
 from pescape.tasks.pool import worker_pool
-from pescape.tasks.store import MARK_FILE, Attempt, KindSummary, Policy, Task, TaskStore, execute
+from pescape.tasks.run import MARK_FILE, Attempt, execute
+from pescape.tasks.store import KindSummary, Policy, Task, TaskStore
 
 QUICK = Policy(pause=0.01, patience=1.0, grace=0.3)
 

@@ -152,7 +152,7 @@ def test_a_template_has_to_start_the_task(tmp_path):
 
 
 def test_the_script_of_the_example_is_filled_in(queue, tmp_path):
-    examples = Path(__file__).parents[1] / "examples" / "cluster"
+    examples = Path(__file__).parents[2] / "examples" / "cluster"
     settings = slurm(template="job.sh", partition="long", setup="module() { :; }; export WHERE=x")
     script = (examples / "job.sh").read_text().replace("module load", "SETUP\nmodule load")
     (tmp_path / "job.sh").write_text(script)

@@ -1,3 +1,4 @@
+import importlib
 import os
 import signal
 import subprocess
@@ -77,7 +78,6 @@ def test_cores_are_told_by_kind():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"cores": {"mdd": 2}}, "no tasks of kind 'mdd'; did you mean 'md'"),
         ({"wall_time": "1:00:00"}, "unknown key 'wall_time'; did you mean 'walltime'"),
         ({"backend": "slurm"}, "backend needs kind = 'executorlib'"),
         ({"kind": "executorlib", "workers": 2}, "give max_cores or max_jobs"),
@@ -92,6 +92,23 @@ def test_cores_are_told_by_kind():
 def test_what_does_not_fit_together_is_told(given, message):
     with pytest.raises(ConfigError, match=message):
         config(**given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("mdd", "did you mean 'md'"), ("explore", None), ("label", None), ("fit", None)],
+)
+def test_a_kind_is_what_the_campaign_makes_tasks_of(tmp_path, kind, message):
+    importlib.import_module("pescape.learning.loop")
+    given = config(cores={kind: 2})
+    if message is None:
+        given.check_kinds()
+        return
+    with (
+        pytest.raises(ConfigError, match=f"executor.cores: there .* kind {kind!r}; {message}"),
+        open_executor(given, tmp_path),
+    ):
+        pass
 
 
 def test_without_the_library_it_is_told_how_to_get_it(tmp_path, monkeypatch):
@@ -196,6 +213,6 @@ def test_the_examples_are_valid(name):
     class Campaign(Strict):
         executor: ExecutorConfig
 
-    examples = Path(__file__).parents[1] / "examples" / "cluster"
+    examples = Path(__file__).parents[2] / "examples" / "cluster"
     settings = load_config(examples / f"{name}.toml", Campaign).executor
     assert settings.cores_of("md") == 8

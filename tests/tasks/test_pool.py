@@ -9,9 +9,11 @@ from pathlib import Path
 from socket import gethostname
 
 import pytest
+from pebble.common.types import RemoteTraceback
 
 from pescape.errors import TaskError
-from pescape.tasks.pool import RemoteTraceback, WorkerError, exclusive, worker_pool
+from pescape.tasks.pool import WorkerError, worker_pool
+from pescape.tasks.store import exclusive
 
 
 def double(number):
