@@ -1,7 +1,4 @@
-"""What reading and writing of ``.cfg`` files agree on: names, and values in Feature lines.
-
-Reading of MLIP's ``.cfg`` files.
-"""
+"""Reading of MLIP's ``.cfg`` files, and the names that reading and writing agree on."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ ARRAY = "pescape.array."
 RESULT = "pescape.result."
 
 POSITIONS = ("cartes_x", "cartes_y", "cartes_z")
-SCALED = ("direct_x", "direct_y", "direct_z")
+_SCALED = ("direct_x", "direct_y", "direct_z")
 FORCES = ("fx", "fy", "fz")
 MAGMOMS = ("magmom_x", "magmom_y", "magmom_z")
 INTEGER_COLUMNS = ("id", "type", "ghost")
@@ -59,38 +56,6 @@ def decode(text: str) -> Any:  # noqa: ANN401
             return value
         return array if array.dtype.kind in "ifbU" and array.size else value
     return value
-
-
-def key_text(name: str) -> str:
-    """Write a Feature's name as one word, or in quotes when it is none.
-
-    Parameters
-    ----------
-    name
-        Any text.
-    """
-    plain = name and not name.startswith('"') and len(name.split()) == 1 and name.isprintable()
-    return name if plain and name == name.strip() else json.dumps(name)
-
-
-def encode(value: Any) -> str:  # noqa: ANN401
-    """Write strings as they are, unless they would be read as something else.
-
-    Parameters
-    ----------
-    value
-        A string, a number, an array, or what JSON holds.
-    """
-    if isinstance(value, str):
-        plain = value and value == value.strip() and value.isprintable()
-        return value if plain and decode(value) is value else json.dumps(value)
-    return json.dumps(value, default=_plain)
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    raise ValueError(f"a value of type {type(value).__name__} cannot be written to a .cfg file")
 
 
 def read_mlip_cfg(
@@ -361,7 +326,7 @@ class _Reader:
 
     def _positions(self) -> Floats:
         cartesian = self._take(POSITIONS)
-        scaled = self._take(SCALED)
+        scaled = self._take(_SCALED)
         if cartesian is not None:
             return cartesian
         if scaled is not None and len(self._cell) == 3:

@@ -1,6 +1,4 @@
-"""Writing of MLIP's ``.cfg`` files.
-
-The ``.cfg`` format of MLIP, for ``ase.io``: ``ase.io.read("train.cfg", species=["Zr", "O"])``.
+"""MLIP's ``.cfg`` files for ``ase.io``: ``ase.io.read("train.cfg", species=["Zr", "O"])``.
 
 A ``.cfg`` file numbers its species and names no elements. The element of every species is taken
 from the keyword ``species`` or, in files written here, from a ``Feature`` line. Whatever else
@@ -10,6 +8,7 @@ nothing is lost between ``.cfg`` and extxyz; other programs ignore these lines.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -28,8 +27,7 @@ from pescape.plugins.io.cfg_reading import (
     RESULT_COLUMNS,
     SPECIES,
     VOIGT,
-    encode,
-    key_text,
+    decode,
     read_mlip_cfg,
 )
 
@@ -102,7 +100,7 @@ def _lines(atoms: Atoms, species: list[str]) -> Iterator[str]:
         yield f" PlusStress:  {' '.join(VOIGT)}"
         yield _row(virial)
     yield from (
-        f" Feature   {key_text(k)}\t{v}" for k, v in _feature_lines(atoms, species, results)
+        f" Feature   {_key_text(k)}\t{v}" for k, v in _feature_lines(atoms, species, results)
     )
     yield "END_CFG"
     yield ""
@@ -162,18 +160,38 @@ def _feature_lines(
     yield SPECIES, " ".join(species)
     rows = np.count_nonzero(atoms.pbc)
     if (atoms.pbc != (np.arange(3) < rows)).any():
-        yield PBC, encode(atoms.pbc)
+        yield PBC, _encode(atoms.pbc)
     if atoms.cell[~atoms.pbc].any():
-        yield CELL, encode(np.asarray(atoms.cell))
+        yield CELL, _encode(np.asarray(atoms.cell))
     written = {"numbers", "positions", "id", "nbh_grades", "ghost"}
     for name, values in atoms.arrays.items():
         if name not in written:
-            yield ARRAY + name, encode(values)
+            yield ARRAY + name, _encode(values)
     for name, value in results.items():
-        yield RESULT + name, encode(value)
+        yield RESULT + name, _encode(value)
     for name, value in atoms.info.items():
         if not (name == "PlusStress" and atoms.cell.rank < 3):
-            yield str(name), encode(value)
+            yield str(name), _encode(value)
+
+
+def _key_text(name: str) -> str:
+    """Write a Feature's name as one word, or in quotes when it is none."""
+    plain = name and not name.startswith('"') and len(name.split()) == 1 and name.isprintable()
+    return name if plain and name == name.strip() else json.dumps(name)
+
+
+def _encode(value: Any) -> str:  # noqa: ANN401
+    """Write strings as they are, unless they would be read as something else."""
+    if isinstance(value, str):
+        plain = value and value == value.strip() and value.isprintable()
+        return value if plain and decode(value) is value else json.dumps(value)
+    return json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise ValueError(f"a value of type {type(value).__name__} cannot be written to a .cfg file")
 
 
 __all__ = ["read_mlip_cfg", "write_mlip_cfg"]

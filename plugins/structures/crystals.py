@@ -157,7 +157,7 @@ class BulkCrystal:
 
     @property
     def nearest(self) -> float:
-        """Distance of nearest neighbours, Å."""
+        """Distance of nearest neighbors, Å."""
         return _nearest(self)
 
 
@@ -211,7 +211,7 @@ def most_compact(cells: int, lengths: Sequence[float] | np.ndarray) -> tuple[int
         # Rounded: equal lengths must not be told apart by their last bits.
         return sorted(round(n * length, 6) for n, length in zip(repeat, lengths, strict=True))
 
-    return max(_factorisations(cells), key=edges)
+    return max(_factorizations(cells), key=edges)
 
 
 def enforce_min_distance(atoms: Atoms, min_distance: float) -> Atoms:
@@ -264,7 +264,7 @@ crystal_builder = builder({"host": _bulk_crystal})
 
 
 def _balanced(first: np.ndarray, away: np.ndarray, min_distance: float) -> bool:
-    """Tell whether the neighbours of every atom push it from opposite sides alike."""
+    """Tell whether the neighbors of every atom push it from opposite sides alike."""
     distances = np.linalg.norm(away, axis=1, keepdims=True)
     pushes = np.zeros((first.max() + 1, 3))
     np.add.at(pushes, first, away * (min_distance / np.maximum(distances, 1e-9) - 1.0))
@@ -281,7 +281,7 @@ def _nearest(host: BulkCrystal) -> float:
     return shortest_distance(_unit_cell(host, cubic=False), 2.0 * host.a)
 
 
-def _factorisations(number: int) -> Iterator[tuple[int, int, int]]:
+def _factorizations(number: int) -> Iterator[tuple[int, int, int]]:
     for first in range(1, number + 1):
         if number % first == 0:
             rest = number // first

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 #: Sites of self-interstitials in hcp crystals: octahedral, basal octahedral, tetrahedral, basal
 #: tetrahedral, crowdion, basal crowdion, split along c, basal split (Johnson and Beeler).
-HCP_SITES = ("O", "BO", "T", "BT", "C", "BC", "S", "BS")
+_HCP_SITES = ("O", "BO", "T", "BT", "C", "BC", "S", "BS")
 
 #: In fcc and bcc crystals; the dumbbells are named by their direction.
-CUBIC_SITES = (
+_CUBIC_SITES = (
     "octahedral",
     "tetrahedral",
     "crowdion",
@@ -53,12 +53,12 @@ _CUBIC_OFFSETS = {
         "crowdion": (0.25, 0.25, 0.0),
     },
 }
-#: Length of a dumbbell in distances of nearest neighbours.
+#: Length of a dumbbell in distances of nearest neighbors.
 _DUMBBELL = 0.75
 
 #: Characters of dislocations, and arrangements of dipoles.
-CHARACTERS = ("edge", "screw")
-ARRANGEMENTS = ("quadrupole", "dipole")
+_CHARACTERS = ("edge", "screw")
+_ARRANGEMENTS = ("quadrupole", "dipole")
 
 # Axes of the orthorhombic cell (x = a, y = [01-10], z = c): glide, normal of the plane, line.
 # The Burgers vector is a along x: along the glide of edges, along the line of screws.
@@ -126,7 +126,7 @@ def divacancy_pairs(host: BulkCrystal, within: float | None = None) -> tuple[Vac
     host
         The crystal.
     within
-        Longest distance, Å; 1.1 distances of nearest neighbours by default.
+        Longest distance, Å; 1.1 distances of nearest neighbors by default.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def divacancy(host: BulkCrystal, repeat: Sequence[int], kind: str) -> Atoms:
     repeat
         Repetitions of its conventional cell.
     kind
-        Of one of the `divacancy_pairs` up to three distances of nearest neighbours.
+        Of one of the `divacancy_pairs` up to three distances of nearest neighbors.
 
     Returns
     -------
@@ -181,9 +181,9 @@ def interstitial_sites(lattice: str) -> tuple[str, ...]:
         ``hcp``, ``bcc`` or ``fcc``.
     """
     if lattice == "hcp":
-        return HCP_SITES
+        return _HCP_SITES
     if lattice in _CUBIC_OFFSETS:
-        return CUBIC_SITES
+        return _CUBIC_SITES
     raise ValueError(f"sites of interstitials are known in bcc, fcc and hcp, not in {lattice}")
 
 
@@ -206,12 +206,12 @@ def interstitial(
         Repetitions of its conventional cell.
     site
         One of `interstitial_sites`. Two atoms share a site of the lattice in dumbbells and
-        splits, 0.75 distances of nearest neighbours apart.
+        splits, 0.75 distances of nearest neighbors apart.
     extra_element
         Of the atom put in, such as O; the host's own by default.
     min_distance
         Atoms nearer than this, Å, are pushed apart: crowdions start at half a distance of
-        nearest neighbours.
+        nearest neighbors.
 
     Returns
     -------
@@ -280,7 +280,7 @@ def _pairs(host: BulkCrystal, within: float) -> tuple[VacancyPair, ...]:
     around = vectors[first == 0]
     lengths = np.linalg.norm(around, axis=1)
     found: list[tuple[np.ndarray, np.ndarray]] = []
-    # Sorted, so that the choice among equivalent pairs hangs on no order of neighbours.
+    # Sorted, so that the choice among equivalent pairs hangs on no order of neighbors.
     near = around[lengths <= within * (1.0 + 1e-9)]
     for vector in near[np.lexsort(-near.T.round(6))]:
         own = _environment(around, vector, host.nearest)
@@ -408,8 +408,8 @@ def dislocation_dipole(
         Unrelaxed, periodic in all directions, the cell tilted by the plastic strain.
     """
     glide, normal, line = _axes(host, character, plane)
-    if arrangement not in ARRANGEMENTS:
-        raise ValueError(f"arrangement {arrangement!r} is not one of {', '.join(ARRANGEMENTS)}")
+    if arrangement not in _ARRANGEMENTS:
+        raise ValueError(f"arrangement {arrangement!r} is not one of {', '.join(_ARRANGEMENTS)}")
     if not -1.0 < poisson <= 0.5:
         raise ValueError(f"poisson = {poisson} is not between -1 and 0.5")
     if repeat[glide] % 2:
@@ -457,9 +457,9 @@ def _widest_gap(heights: np.ndarray, period: float) -> float:
 def _displacements(dipole: _Dipole, points: np.ndarray) -> np.ndarray:
     """Displacements along glide, normal and line, (points, 3), Å."""
     # Two points half a period to either side of the dipole's middle tell the linear field.
-    centre = dipole.cores.mean(axis=0) + 0.25 * dipole.periods[1]
+    center = dipole.cores.mean(axis=0) + 0.25 * dipole.periods[1]
     ahead, behind = (
-        _images_summed(dipole, centre + sign * dipole.periods / 2.0) for sign in (1.0, -1.0)
+        _images_summed(dipole, center + sign * dipole.periods / 2.0) for sign in (1.0, -1.0)
     )
     linear = np.linalg.solve(dipole.periods, ahead - behind)
     field = _images_summed(dipole, points) - points @ linear

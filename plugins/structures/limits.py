@@ -314,17 +314,17 @@ def split_by_limits(
     return kept, rejected
 
 
-def _pair_limits(elements: tuple[str, str], well: PairCurve) -> PairLimits:
+def _pair_limits(elements: tuple[str, str], curve: PairCurve) -> PairLimits:
     return PairLimits(
         elements,
-        tuple(well.distances.tolist()),
-        tuple(well.energies.tolist()),
-        tuple(well.forces.tolist()),
-        None if well.minimum is None else -well.minimum.energy,
-        None if well.minimum is None else well.minimum.distance,
-        None if well.limit is None else well.limit.distance,
-        None if well.limit is None else well.limit.energy,
-        None if well.limit is None else well.limit.force,
+        tuple(curve.distances.tolist()),
+        tuple(curve.energies.tolist()),
+        tuple(curve.forces.tolist()),
+        None if curve.minimum is None else -curve.minimum.energy,
+        None if curve.minimum is None else curve.minimum.distance,
+        None if curve.limit is None else curve.limit.distance,
+        None if curve.limit is None else curve.limit.energy,
+        None if curve.limit is None else curve.limit.force,
     )
 
 

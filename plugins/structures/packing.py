@@ -31,10 +31,10 @@ class SphereMetrics:
     soi_cell
         (a) volume of the SOI over that of the cell: useful over costly.
     unique_cutoff
-        (b) radius within which no neighbour is a periodic image, L - r_cut, over the cut-off.
+        (b) radius within which no neighbor is a periodic image, L - r_cut, over the cut-off.
     unique_soi
         (c) volume of the cube around the atom that holds no images over that of the SOI: a
-        lower bound of the share of unique neighbours.
+        lower bound of the share of unique neighbors.
     relative_cell
         (d) volume of the cell over that of the cell with D = L: the cost.
     """
@@ -52,7 +52,7 @@ def sphere_metrics(diameter_length: float) -> SphereMetrics:
     Parameters
     ----------
     diameter_length
-        D/L, at most 2: beyond, a neighbour's images lie within the cut-off at any distance.
+        D/L, at most 2: beyond, a neighbor's images lie within the cut-off at any distance.
     """
     if not 0.0 < diameter_length <= 2.0:
         raise ValueError(f"D/L = {diameter_length} is not above 0 and at most 2")
@@ -67,7 +67,7 @@ def sphere_metrics(diameter_length: float) -> SphereMetrics:
 
 
 #: D/L of the six rows of table A1.
-TABLE_A1_RATIOS = {
+_TABLE_A1_RATIOS = {
     "inscribed sphere": 1.0,
     "unique volume = SOI volume": 2.0 / ((np.pi / 6.0) ** (1 / 3) + 1.0),
     "cell volume = SOI volume": (6.0 / np.pi) ** (1 / 3),
@@ -83,7 +83,7 @@ def table_a1() -> dict[str, SphereMetrics]:
     The table prints column (d) of its last two rows as (√2)³ and (√3)³; by the paper's own
     definition, (D/L)⁻³, they are the reciprocals, and that is what is given here.
     """
-    return {name: sphere_metrics(ratio) for name, ratio in TABLE_A1_RATIOS.items()}
+    return {name: sphere_metrics(ratio) for name, ratio in _TABLE_A1_RATIOS.items()}
 
 
 def recommended_box(
@@ -104,7 +104,7 @@ def recommended_box(
     cutoff
         Of the potential, Å.
     volume_fraction
-        Of the structure to come. When None, D/L is 4/3, where all neighbours within half the
+        Of the structure to come. When None, D/L is 4/3, where all neighbors within half the
         cut-off are unique.
     fractions
         Volume fractions of the largest and of the smallest box.
@@ -117,9 +117,9 @@ def recommended_box(
     if not cutoff > 0.0:
         raise ValueError(f"cutoff = {cutoff} Å is not above 0")
     if volume_fraction is None:
-        return 2.0 * cutoff / TABLE_A1_RATIOS["inner half of the cut-off is unique"]
-    largest = TABLE_A1_RATIOS["unique volume = SOI volume"]
-    smallest = TABLE_A1_RATIOS["SOI touches cell edges"]
+        return 2.0 * cutoff / _TABLE_A1_RATIOS["inner half of the cut-off is unique"]
+    largest = _TABLE_A1_RATIOS["unique volume = SOI volume"]
+    smallest = _TABLE_A1_RATIOS["SOI touches cell edges"]
     ratio = np.interp(volume_fraction, fractions, (largest, smallest))
     return float(2.0 * cutoff / ratio)
 
@@ -127,7 +127,7 @@ def recommended_box(
 #: Most of the space that hard spheres may fill; random packings of equal spheres jam at 0.64.
 _DENSEST = 0.60
 
-Bounds = tuple[float, float]
+_Bounds = tuple[float, float]
 
 
 class PackingError(ValueError):
@@ -137,10 +137,10 @@ class PackingError(ValueError):
 @builder()
 def random_packing(
     cell: float | Sequence[float] | np.ndarray,
-    composition: Mapping[str, float | Bounds],
+    composition: Mapping[str, float | _Bounds],
     *,
     seed: int | np.random.SeedSequence,
-    volume_fraction: float | Bounds = (0.05, 0.50),
+    volume_fraction: float | _Bounds = (0.05, 0.50),
     radii: Mapping[str, float] | None = None,
     hard_ratio: float = 0.9,
     hard_radii: Mapping[str, float] | None = None,
@@ -235,7 +235,7 @@ def _cell_vectors(cell: float | Sequence[float] | np.ndarray) -> np.ndarray:
     return vectors
 
 
-def _bounds(name: str, value: float | Bounds) -> Bounds:
+def _bounds(name: str, value: float | _Bounds) -> _Bounds:
     low, high = value if isinstance(value, (tuple, list)) else (value, value)
     if not 0.0 <= low <= high <= 1.0:
         raise ValueError(f"{name}: [{low}, {high}] is no range between 0 and 1")
@@ -246,7 +246,7 @@ def _volumes(radii: Mapping[str, float]) -> np.ndarray:
     return 4.0 / 3.0 * np.pi * np.array(list(radii.values())) ** 3
 
 
-def _draw_composition(fractions: Mapping[str, Bounds], rng: np.random.Generator) -> np.ndarray:
+def _draw_composition(fractions: Mapping[str, _Bounds], rng: np.random.Generator) -> np.ndarray:
     """Draw fractions within their bounds that add up to one, (elements,).
 
     Elements take turns in random order. Without bounds the draws are uniform on the simplex:
@@ -277,8 +277,8 @@ def _draw_composition(fractions: Mapping[str, Bounds], rng: np.random.Generator)
 
 
 def _whole_atoms(
-    fractions: Mapping[str, Bounds],
-    filling: Bounds,
+    fractions: Mapping[str, _Bounds],
+    filling: _Bounds,
     drawn: float,
     target: np.ndarray,
     shares: np.ndarray,
@@ -288,7 +288,7 @@ def _whole_atoms(
     Parameters
     ----------
     fractions, filling
-        Bounds of composition and volume fraction.
+        _Bounds of composition and volume fraction.
     drawn, target
         Volume fraction and composition, (elements,), that were drawn.
     shares
@@ -297,9 +297,9 @@ def _whole_atoms(
     low, high = np.array(list(fractions.values())).T
     mean = float(target @ shares)
     ideal = drawn / mean
-    centre, width = round(ideal), max(16, round(ideal) // 10)
+    center, width = round(ideal), max(16, round(ideal) // 10)
     best, least = None, (np.inf, np.inf)
-    for total in range(max(1, centre - width), centre + width + 1):
+    for total in range(max(1, center - width), center + width + 1):
         counts = _rounded(total, target, low, high)
         outside = total * np.maximum(low - counts / total, counts / total - high).max()
         filled = float(counts @ shares)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RECORD = "record"
 
 #: Form of the records; a builder that comes to draw differently raises it.
-VERSION = 1
+_VERSION = 1
 
 _Given = ParamSpec("_Given")
 
@@ -79,7 +79,7 @@ def builder(
             noted = left if isinstance(left, _Note) else _Note({}, None)
             atoms.info[RECORD] = {
                 "builder": name,
-                "version": VERSION,
+                "version": _VERSION,
                 "seed": None if seed is None else _recorded_seed(seed),
                 "arguments": _plain(noted.arguments or bound.arguments),
                 "done": _plain(noted.done),
@@ -140,10 +140,10 @@ def replay(record: Mapping[str, Any], *, check: bool = True) -> Atoms:
         NumPy or of pescape may draw or round differently.
     """
     name = record.get("builder")
-    if name not in _BUILDERS or record.get("version") != VERSION:
+    if name not in _BUILDERS or record.get("version") != _VERSION:
         raise ValueError(
             f"record of builder {name!r}, version {record.get('version')!r}: replayed are "
-            f"{', '.join(sorted(_BUILDERS))} of version {VERSION}"
+            f"{', '.join(sorted(_BUILDERS))} of version {_VERSION}"
         )
     known = _BUILDERS[name]
     arguments = dict(record["arguments"])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 #: Distances are kept by this much more, Å, so that rounding to eight decimals does no harm.
-SLACK = 1e-7
+_SLACK = 1e-7
 
 _FIRST_BATCH = 8
 _LARGEST_BATCH = 512
@@ -235,7 +235,7 @@ def push_apart(cell: np.ndarray, scaled: np.ndarray, radii: np.ndarray) -> np.nd
         away = fixed + positions[second] - positions[first]
         distances = np.sqrt(np.einsum("ij,ij->i", away, away))
         wanted = radii[first] + radii[second]
-        if (distances >= wanted + SLACK).all():
+        if (distances >= wanted + _SLACK).all():
             return atoms.get_scaled_positions()
         overlap = np.maximum((1.0 + _PUSH_MARGIN) * wanted - distances, 0.0)
         # Each pair is listed from both of its ends.
@@ -270,7 +270,7 @@ class _Voxels:
         while len(self._corners) and failures < _MOST_FAILURES:
             chosen = (rng.random(batch) * len(self._corners)).astype(int)
             points = (self._corners[chosen] + rng.random((batch, 3)) * self._size) % 1.0
-            free = np.flatnonzero(spheres.clearance(points) >= self._radius + SLACK)
+            free = np.flatnonzero(spheres.clearance(points) >= self._radius + _SLACK)
             if len(free):
                 return points[free[0]]
             failures, since = failures + batch, since + batch
@@ -294,7 +294,7 @@ class _Voxels:
         diagonals = (self._size * [[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]]) @ self._cell
         half = np.linalg.norm(diagonals, axis=1).max() / 2.0
         clearance = spheres.clearance((self._corners + self._size / 2.0) % 1.0)
-        self._corners = self._corners[clearance > self._radius + SLACK - half]
+        self._corners = self._corners[clearance > self._radius + _SLACK - half]
 
 
 class _Spheres:

@@ -1,6 +1,6 @@
-"""Generalised stacking faults: crystals of which one half is shifted along a plane.
+"""Generalized stacking faults: crystals of which one half is shifted along a plane.
 
-Slip planes: the lines of their generalised stacking faults and the symmetry of these.
+Slip planes: the lines of their generalized stacking faults and the symmetry of these.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class Cut:
         return float(self.layer.cell[2, 2])
 
 
-def miller(host: BulkCrystal, plane: Sequence[int]) -> tuple[int, int, int]:
+def _miller(host: BulkCrystal, plane: Sequence[int]) -> tuple[int, int, int]:
     """Check the indices of a plane and make three Miller indices of them.
 
     Parameters
@@ -106,7 +106,7 @@ def cuts(host: BulkCrystal, plane: Sequence[int]) -> tuple[Cut, ...]:
         The widest gap between atomic planes first. hcp has two along (10-10), first and second
         kind, and along (10-11); one along (0001), (11-20), (11-21) and (11-22).
     """
-    return _cuts(host, miller(host, plane))
+    return _cuts(host, _miller(host, plane))
 
 
 def cut(host: BulkCrystal, plane: Sequence[int], termination: int = 0) -> Cut:
@@ -182,7 +182,7 @@ def stack(
     if min(layers, *in_plane) < 1:
         raise ValueError(f"layers = {layers}, in_plane = {list(in_plane)} have to be above 0")
     first, second = in_plane
-    return _stack(host, miller(host, plane), termination, (first, second, layers)).copy()
+    return _stack(host, _miller(host, plane), termination, (first, second, layers)).copy()
 
 
 @crystal_builder

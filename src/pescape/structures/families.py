@@ -258,7 +258,7 @@ class SurfaceStart(StackFamily):
 
 @register
 class StackingFaultStart(StackFamily):
-    """Generalised stacking faults; see `stacking_fault`."""
+    """Generalized stacking faults; see `stacking_fault`."""
 
     family: Literal["stacking_fault"]
     planes: Annotated[tuple[Plane, ...], Field(min_length=1)] = Field(

@@ -47,8 +47,8 @@ else:
 
     def _union(key, tag, message, others=()):  # noqa: ANN001, ANN202 (no types, but their union)
         tagged = [Annotated[one, Tag(tag_of(one))] for one in GENERATORS[key].values()]
-        told = Discriminator(tag, custom_error_type=key, custom_error_message=message)
-        return Annotated[reduce(operator.or_, [*tagged, *others]), told]
+        discriminator = Discriminator(tag, custom_error_type=key, custom_error_message=message)
+        return Annotated[reduce(operator.or_, [*tagged, *others]), discriminator]
 
     StartConfig = _union(
         "family", _family_tag, f"family has to be one of {', '.join(GENERATORS['family'])}"

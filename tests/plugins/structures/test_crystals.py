@@ -14,7 +14,7 @@ from pescape.plugins.structures import (
 from tests.conftest import strained_and_rattled
 
 
-def neighbours(atoms, within):
+def neighbors(atoms, within):
     return np.bincount(neighbor_list("i", atoms, within), minlength=len(atoms))
 
 
@@ -29,10 +29,10 @@ def neighbours(atoms, within):
     ],
 )
 @pytest.mark.parametrize("cubic", [False, True])
-def test_crystals_have_the_neighbours_of_their_lattice(lattice, a, distance, count, cubic):
+def test_crystals_have_the_neighbors_of_their_lattice(lattice, a, distance, count, cubic):
     atoms = crystal("Zr", lattice, a, cubic=cubic)
     assert shortest_distance(atoms) == pytest.approx(distance)
-    assert (neighbours(atoms, 1.01 * distance) == count).all()
+    assert (neighbors(atoms, 1.01 * distance) == count).all()
 
 
 def test_omega_has_three_atoms_of_two_kinds():

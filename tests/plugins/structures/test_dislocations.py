@@ -35,18 +35,18 @@ def built():
 
 
 def ideal_steps():
-    """Ways to nearest neighbours in the perfect crystal, from both of its sublattices."""
+    """Ways to nearest neighbors in the perfect crystal, from both of its sublattices."""
     return np.unique(neighbor_list("D", HCP.atoms(), 1.1 * A).round(9), axis=0)
 
 
-def burgers_circuit(atoms, centre, widths, axes):
+def burgers_circuit(atoms, center, widths, axes):
     """Walk around a core from atom to atom; what the same steps miss in the perfect crystal."""
     glide, normal, _ = axes
     first, second, vectors = neighbor_list("ijD", atoms, 1.25 * A)
     steps = ideal_steps()
     corner = np.zeros((4, 3))
-    corner[:, glide] = centre[0] + widths[0] * np.array([-1, 1, 1, -1])
-    corner[:, normal] = centre[1] + widths[1] * np.array([-1, -1, 1, 1])
+    corner[:, glide] = center[0] + widths[0] * np.array([-1, 1, 1, -1])
+    corner[:, normal] = center[1] + widths[1] * np.array([-1, -1, 1, 1])
     here = int(np.linalg.norm(atoms.positions - corner[0], axis=1).argmin())
     place = start = atoms.positions[here]
     total = np.zeros(3)

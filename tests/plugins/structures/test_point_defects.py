@@ -21,13 +21,13 @@ SHELL = 1e-6
 
 
 def shell(atoms, index=-1, within=1.01 * A):
-    """Distance of the nearest neighbours of an atom, and how many they are."""
+    """Distance of the nearest neighbors of an atom, and how many they are."""
     first, distance = neighbor_list("id", atoms, within)
     own = distance[first == index % len(atoms)]
     return own.min(), int((own < own.min() + SHELL).sum())
 
 
-def test_a_vacancy_takes_one_neighbour_from_twelve_atoms():
+def test_a_vacancy_takes_one_neighbor_from_twelve_atoms():
     atoms = vacancy(IDEAL, (4, 2, 2))
     assert len(atoms) == 4 * 16 - 1
     counts = np.bincount(neighbor_list("i", atoms, 1.01 * A), minlength=len(atoms))
@@ -66,7 +66,7 @@ def test_inequivalent_pairs_are_one_per_shell_but_for_kinds_of_hcp(lattice, dist
 
 @pytest.mark.parametrize("size", [8, 16, 32, 64, 128, 256])
 @pytest.mark.parametrize("kind", ["basal", "out_of_basal"])
-def test_divacancies_take_two_neighbouring_atoms(size, kind):
+def test_divacancies_take_two_neighboring_atoms(size, kind):
     atoms = divacancy(ZR, repeat_for(ZR, size), kind)
     assert len(atoms) == size - 2
     perfect = ZR.atoms(repeat=repeat_for(ZR, size))
@@ -106,7 +106,7 @@ def test_divacancies_without_room_or_name_are_refused():
         ("BS", 0.625, 1),
     ],
 )
-def test_sites_of_hcp_have_their_neighbours(site, distance, count):
+def test_sites_of_hcp_have_their_neighbors(site, distance, count):
     atoms = interstitial(IDEAL, (4, 2, 2), site)
     assert len(atoms) == 4 * 16 + 1
     found, number = shell(atoms)
@@ -159,7 +159,7 @@ def test_tetrahedral_sites_are_equally_far_from_four_atoms_whatever_c_over_a():
         ("fcc", "crowdion", 0.125**0.5, 2),
     ],
 )
-def test_cubic_sites_have_their_neighbours(lattice, site, distance, count):
+def test_cubic_sites_have_their_neighbors(lattice, site, distance, count):
     atoms = interstitial(BulkCrystal("Fe", lattice, A), (3, 3, 3), site)
     found, number = shell(atoms)
     assert found == pytest.approx(distance * A)

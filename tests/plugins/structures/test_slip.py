@@ -66,7 +66,7 @@ def test_lines_are_as_long_as_the_period_of_their_name(host, slip):
 
 
 @pytest.mark.parametrize("lattice", ["hcp", "fcc"])
-def test_intrinsic_faults_leave_the_distances_of_neighbours_alone(lattice):
+def test_intrinsic_faults_leave_the_distances_of_neighbors_alone(lattice):
     host = HOSTS["fcc"] if lattice == "fcc" else BulkCrystal("Mg", "hcp", A)
     slip = SLIP[lattice][0]
     line = slip.lines[1]

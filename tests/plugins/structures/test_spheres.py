@@ -72,7 +72,7 @@ def test_metrics_agree_with_geometry():
     assert metrics.relative_cell == pytest.approx(edge**3 / (2 * cutoff) ** 3)
 
 
-def test_ratios_without_unique_neighbours_are_refused():
+def test_ratios_without_unique_neighbors_are_refused():
     assert sphere_metrics(2.0).unique_soi == 0.0
     for ratio in (0.0, 2.1):
         with pytest.raises(ValueError, match="at most 2"):

@@ -28,7 +28,7 @@ def energy(atoms):
 
 
 def fcc_like(atoms):
-    """Atoms whose twelve neighbours lie opposite each other in pairs."""
+    """Atoms whose twelve neighbors lie opposite each other in pairs."""
     first, vectors = neighbor_list("iD", atoms, 1.1 * A)
     count = 0
     for index in range(len(atoms)):

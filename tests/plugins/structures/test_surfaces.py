@@ -67,7 +67,7 @@ def test_there_are_eight_hcp_surfaces():
     assert sum(len(cuts(ZR, plane)) for plane in LOW_INDEX_PLANES["hcp"]) == 8
 
 
-def test_terminations_of_prismatic_slabs_leave_different_neighbours():
+def test_terminations_of_prismatic_slabs_leave_different_neighbors():
     wide, narrow = (
         surface(ZR, (1, 0, -1, 0), layers=4, termination=termination) for termination in (0, 1)
     )
