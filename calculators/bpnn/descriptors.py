@@ -1,7 +1,4 @@
-"""Symmetry functions of configurations, as arrays.
-
-Symmetry functions outside the range of the training data: which atom, which function.
-"""
+"""Symmetry functions of configurations, and those outside the range of the training data."""
 
 from __future__ import annotations
 

@@ -15,15 +15,14 @@ C5     the same with p = ij, ik only
 C2W …  as C2, C4, C5, over all elements, each term times Z_j or Z_j Z_k
 =====  ======================================================================================
 
-n2p2 and RuNNer number them 2, 3 ("narrow"), 9 ("wide"), 12, 13 and 20 to 25.
+`default_functions` and `waters_rondinelli_functions` are sets of them. n2p2 and RuNNer number
+them 2, 3 ("narrow"), 9 ("wide"), 12, 13 and 20 to 25.
 
 References
 ----------
 .. [1] J. Behler, J. Chem. Phys. 134, 074106 (2011).
 .. [2] M. Gastegger et al., J. Chem. Phys. 148, 241709 (2018).
 .. [3] M. P. Bircher, A. Singraber and C. Dellago, Mach. Learn.: Sci. Technol. 2, 035026 (2021).
-
-A set of symmetry functions for those who bring none.
 """
 
 from __future__ import annotations

@@ -302,7 +302,7 @@ def _fill_part(
     stop: int,
     threads: int,
 ) -> None:
-    """Do configurations `start` to `stop`."""
+    """Fill the rows of configurations `start` to `stop`."""
     a, b = int(data.first[start]), int(data.first[stop])
     i, j = int(data.offsets[a]), int(data.offsets[b])
     positions, species, offsets, indices, shifts = pairs.geometry

@@ -73,7 +73,7 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
-    """A fitted potential and how it came about.
+    """A fitted potential and how it was fitted.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class FitResult:
         return len(self.history)
 
     def summary(self) -> dict[str, Any]:
-        """Give what JSON can hold of it."""
+        """Return what JSON can hold of it."""
         kept = self.validation_errors
         return {
             "iterations": self.iterations,
@@ -332,7 +332,7 @@ class _Member:
         return Task(stage, problem, small_batches, self.order_seed)
 
     def _record(self, theta: Floats, loss: float) -> tuple[list[float], float]:
-        """Give the row of the history, and the number that says which parameters are best."""
+        """Return the row of the history, and the number that says which parameters are best."""
         if not (np.isfinite(loss) and np.isfinite(theta).all()):
             raise ValueError(
                 f"the fit has diverged: the loss is {loss}. Are there labels of absurd size, or "

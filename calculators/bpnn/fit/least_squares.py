@@ -1,13 +1,12 @@
-"""How energies, forces and virials change with every parameter: the rows of Gauss and Newton.
+"""The loss as a sum of squares: its value, its gradient and its Gauss-Newton matrix.
 
-Let z be the sums of a layer, a its activations, x the inputs, E an atom's energy and
+The matrix needs a row for each energy, force component and virial: its derivative by every
+parameter. Let z be the sums of a layer, a its activations, x the inputs, E an atom's energy and
 δ = ∂E/∂z. Forces and virials are sums over atoms of U δ with U = ∂G/∂R · W of the first layer,
 so that ∂δ/∂θ of every atom is what they need. δ_k is the derivative of E when the k-th sum of
 the first layer is pushed; with ȧ, ż the changes that this push makes further up and
 μ = ∂δ_k/∂z, back-propagated, ∂δ_k/∂W = a μ + ȧ δ of any later layer. No product is larger than
 (force components of a configuration) × (its atoms × nodes) × (parameters above).
-
-The loss as a sum of squares: its value, its gradient and its Gauss-Newton matrix.
 """
 
 from __future__ import annotations
@@ -143,7 +142,7 @@ def _add_forces(
 
 
 def _dense(atoms: ElementBatch, c: int, i: int, j: int, first_atom: int, count: int) -> Tensor:
-    """Give derivatives of central atoms i to j by all positions, shape (j - i, 3 count, D)."""
+    """Return derivatives of central atoms i to j by all positions, shape (j - i, 3 count, D)."""
     p, q = atoms.first_block[c], atoms.first_block[c + 1]
     D = atoms.derivatives.shape[1]
     if (i, j) == (atoms.first[c], atoms.first[c + 1]) and q - p == (j - i) * count:
@@ -238,7 +237,7 @@ def _response(network: ElementNetwork, theta: Tensor, atoms: ElementBatch) -> _R
 def _pushes(
     layers: list[tuple[Tensor, Tensor]], slopes: list[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Give ż and ȧ of all layers for a push of each sum of the first, shapes (n, H, nodes)."""
+    """Return ż and ȧ of all layers for a push of each sum of the first, shapes (n, H, nodes)."""
     H = slopes[0].shape[1]
     pushed = [torch.eye(H, dtype=slopes[0].dtype, device=slopes[0].device)[None]]
     risen = [pushed[0] * slopes[0][:, None]]

@@ -42,7 +42,7 @@ _TINY = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """Where a method is.
+    """State of a minimization.
 
     Parameters
     ----------

@@ -1,9 +1,8 @@
-"""A data set as torch tensors, in batches of whole configurations.
-
-The networks of a potential in torch, and the residuals they leave.
+"""The networks of a potential in torch, and a data set as tensors.
 
 All that is fitted is one vector θ: element by element the weights and biases as in the
 potential, then, if the output node is not linear, slope and intercept as one more layer.
+The data comes in batches of whole configurations.
 """
 
 from __future__ import annotations
@@ -240,7 +239,7 @@ class Model:
 
     @classmethod
     def of(cls, potential: BPNNPotential, device: str = "cpu") -> Model:
-        """Take over architecture, scaling and output of a potential.
+        """Make the model of a potential: its architecture, scaling and output.
 
         Parameters
         ----------
@@ -290,7 +289,7 @@ class Model:
         return fitted.with_output(slopes, intercepts)
 
     def penalized(self) -> Floats:
-        """1 for the weights, which a penalty keeps small, 0 for biases and output, shape (P,)."""
+        """Return 1 for weights, which a penalty keeps small, 0 for all others, shape (P,)."""
         mask = np.zeros(self.size)
         for element, network in zip(self.potential.elements, self.networks, strict=True):
             start = network.part.start

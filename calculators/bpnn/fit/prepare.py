@@ -1,7 +1,4 @@
-"""What all members of an ensemble share: the data in arrays, and how its residuals count.
-
-Where a fit starts: scaling of the symmetry functions, range of the energies, random weights.
-"""
+"""What a fit starts from: its data in arrays, the weights of the residuals, the first network."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """The data of a fit, in an order that mixes its groups."""
+    """The data of a fit, in random order."""
 
     potential: BPNNPotential
     order: NDArray[np.int64]
@@ -109,7 +106,7 @@ def _chosen(
     settings: FitSettings,
     report: Callable[[str], None] | None,
 ) -> Sequence[int]:
-    """Leave out what is beyond the limits."""
+    """Return the indices of the configurations within the limits."""
     force, energy = settings.force_limit, settings.energy_limit
     if force is None and energy is None:
         return range(len(configurations))
@@ -127,7 +124,7 @@ def _chosen(
 
 
 def _named(atoms: Atoms, index: int) -> Atoms:
-    """Let messages call a configuration by its place in the data, wherever it is put."""
+    """Copy a configuration and note its place in the data, which messages name."""
     copy = atoms.copy()
     copy.calc = atoms.calc
     copy.info[SOURCE] = frame_name(atoms, index)
@@ -232,7 +229,7 @@ def starting_point(
     settings: FitSettings,
     seed: np.random.SeedSequence,
 ) -> BPNNPotential:
-    """Give an untrained potential scaling, output range and weights; a trained one is ready.
+    """Return where a fit starts: an untrained potential gets scaling, output range and weights.
 
     Parameters
     ----------

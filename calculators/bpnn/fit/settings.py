@@ -1,4 +1,4 @@
-"""How a fit goes about it: stages, weights, presets."""
+"""Settings of fits: stages, weights, presets."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a fit goes about it.
+    """Settings of a fit.
 
     Parameters
     ----------
@@ -163,10 +163,15 @@ class FitSettings:
 
 
 def waters_rondinelli_settings(**changes: Any) -> FitSettings:  # noqa: ANN401
-    """Give the settings of M. J. Waters and J. M. Rondinelli, with Amp's loss.
+    """Return the settings of M. J. Waters and J. M. Rondinelli, with Amp's loss.
 
     BFGS, 200 iterations with a penalty of 0.05 and 1500 with 0.001; forces count 0.1; no
     stresses, no validation.
+
+    Parameters
+    ----------
+    **changes
+        Fields of `FitSettings` that differ.
     """
     given: dict[str, Any] = {
         "weights": Weights(1.0, 0.1, 0.0),

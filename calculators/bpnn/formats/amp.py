@@ -108,7 +108,7 @@ class _Contents(ast.NodeTransformer):
 
 
 def _check_tokens(text: str, what: str) -> None:
-    """Let only what a literal is made of pass, before Python's own parser sees it.
+    """Refuse tokens that no literal is made of, before Python's own parser sees them.
 
     That parser, and the tree it makes, must not be driven to any depth: no operators, no chains
     of calls or indices, no keywords, and brackets to a limited depth.
@@ -158,7 +158,7 @@ _DEFAULT_GAMMA = 4.0
 
 
 class _Part:
-    """A dictionary of the file that says what it misses."""
+    """A dictionary of the file; errors name where it is and what it lacks."""
 
     def __init__(self, values: Any, what: str) -> None:  # noqa: ANN401
         if not isinstance(values, dict):

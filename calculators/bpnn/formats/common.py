@@ -211,7 +211,7 @@ class Lines:
         return values
 
     def end(self) -> None:
-        """See to it that nothing follows."""
+        """Fail if anything follows."""
         words = self.peek()
         if words:
             self._current = self._next

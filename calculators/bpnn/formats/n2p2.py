@@ -26,7 +26,7 @@ from pescape.calculators.bpnn.formats.n2p2_input import (
     sorting_key,
 )
 from pescape.calculators.bpnn.formats.n2p2_writing import SCALING, weights_name, write_folder
-from pescape.calculators.bpnn.network import ElementModel, Layer, Scaling
+from pescape.calculators.bpnn.network import STATISTICS, ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _scaling(settings: Settings, table: Floats, path: Path, name: str) -> Scalin
     if kind not in ("none", "centered"):
         low = settings.number("scale_min_short", 0.0)
         high = settings.number("scale_max_short", 1.0)
-    columns = dict(zip(("minimum", "maximum", "mean", "sigma"), table.T, strict=False))
+    columns = dict(zip(STATISTICS, table.T, strict=False))
     try:
         return Scaling(kind, low, high, **columns)
     except ValueError as error:

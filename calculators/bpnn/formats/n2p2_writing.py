@@ -313,7 +313,7 @@ def _scaling_text(
 
 
 def _statistics(scaling: Scaling, size: int) -> Floats:
-    """Return the four columns; where one is not known, numbers that do no harm."""
+    """Return minimum, maximum, mean and sigma; unknown ones become values without effect."""
     mean = np.zeros(size) if scaling.mean is None else scaling.mean
     sigma = np.ones(size) if scaling.sigma is None else scaling.sigma
     low = mean - sigma if scaling.minimum is None else scaling.minimum
