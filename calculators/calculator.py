@@ -12,7 +12,8 @@ from ase.outputs import Properties, all_outputs
 
 from pescape.calculators.bpnn.descriptors import out_of_range
 from pescape.calculators.bpnn.potential import BPNNPotential
-from pescape.calculators.doptimality.active_set import configuration_row, grades
+from pescape.calculators.doptimality.active_set import grades
+from pescape.calculators.doptimality.design_matrix import configuration_row
 from pescape.calculators.mtp.potential import MTPotential
 from pescape.calculators.neighbors import neighbors, repeating_cell
 

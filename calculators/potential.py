@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from numpy import float64, int32
     from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self
 
     from pescape.calculators.doptimality.active_set import ActiveSet
     from pescape.calculators.doptimality.design_matrix import Parameters

@@ -26,16 +26,12 @@ from pescape.calculators.doptimality.design_matrix import (
     DesignRows,
     Mode,
     Parameters,
-    configuration_row,
-    site_gradients,
 )
 from pescape.calculators.doptimality.maxvol import (
-    EMPTY,
     IGNORED,
     SWAP_THRESHOLD,
     UNSET,
     MaxVol,
-    maxvol,
 )
 from pescape.calculators.doptimality.search import find_max_volume
 
@@ -51,25 +47,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
-
-__all__ = [
-    "EMPTY",
-    "ROW_MEMORY",
-    "SWAP_THRESHOLD",
-    "UNSET",
-    "ActiveSet",
-    "Mode",
-    "Parameters",
-    "Selection",
-    "active_set_summary",
-    "build_active_set",
-    "configuration_row",
-    "grades",
-    "gradient_rows",
-    "maxvol",
-    "select",
-    "site_gradients",
-]
 
 
 @dataclass(frozen=True, eq=False)

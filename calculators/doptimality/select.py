@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.neighborlist import neighbor_list
 
-from pescape.calculators.doptimality.active_set import ROW_MEMORY, grades, select
-from pescape.calculators.doptimality.design_matrix import PART_ATOMS, site_gradient_blocks
+from pescape.calculators.doptimality.active_set import grades, select
+from pescape.calculators.doptimality.design_matrix import (
+    PART_ATOMS,
+    ROW_MEMORY,
+    site_gradient_blocks,
+)
 from pescape.calculators.doptimality.novelty import NoveltyFilter
 from pescape.errors import frame_name
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg.lapack import dpstrf
 
-from pescape.calculators.doptimality.active_set import ROW_MEMORY, SWAP_THRESHOLD
-from pescape.calculators.doptimality.design_matrix import DesignRows, RowBlock
+from pescape.calculators.doptimality.design_matrix import ROW_MEMORY, DesignRows, RowBlock
+from pescape.calculators.doptimality.maxvol import SWAP_THRESHOLD
 from pescape.calculators.doptimality.search import find_max_volume
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from pescape.calculators.doptimality.active_set import Mode, Parameters
+    from pescape.calculators.doptimality.design_matrix import Mode, Parameters
     from pescape.calculators.doptimality.search import MaxVolResult, Progress
     from pescape.calculators.potential import Potential
 

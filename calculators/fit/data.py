@@ -91,11 +91,23 @@ class TrainingSet:
         return self.positions, self.species, self.offsets, self.indices, self.shifts
 
     def one(self, index: int) -> tuple[NDArray[np.generic], ...]:
-        """Geometry of one configuration."""
+        """Geometry of one configuration.
+
+        Parameters
+        ----------
+        index
+            Of the configuration.
+        """
         return self.part(index, index + 1).geometry
 
     def part(self, start: int, stop: int) -> TrainingSet:
-        """Take configurations `start` to `stop` (exclusive) by themselves."""
+        """Take configurations `start` to `stop` (exclusive) by themselves.
+
+        Parameters
+        ----------
+        start, stop
+            Indices of configurations.
+        """
         a, b = int(self.first[start]), int(self.first[stop])
         i, j = int(self.offsets[a]), int(self.offsets[b])
         return replace(
@@ -346,7 +358,17 @@ def _virial(atoms: Atoms, name: str) -> Floats | None:
 
 
 def shortest_distance(atoms: Atoms, cutoff: float, name: str) -> float:
-    """Shortest distance between two atoms, Å; infinite if none are within the cut-off."""
+    """Shortest distance between two atoms, Å; infinite if none are within the cut-off.
+
+    Parameters
+    ----------
+    atoms
+        The configuration.
+    cutoff
+        How far to look, Å.
+    name
+        What messages call the configuration.
+    """
     for reach in (min(_NEAR, cutoff), cutoff):
         try:
             near = neighbors(atoms, reach)
@@ -373,5 +395,11 @@ def _shortest(atoms: Atoms, near: Neighbors, name: str, min_dist: float | None) 
 
 
 def full(voigt: Floats) -> Floats:
-    """Voigt components (…, 6) as symmetric matrices (…, 3, 3)."""
+    """Voigt components (…, 6) as symmetric matrices (…, 3, 3).
+
+    Parameters
+    ----------
+    voigt
+        In the order xx yy zz yz xz xy.
+    """
     return voigt_6_to_full_3x3_stress(voigt)

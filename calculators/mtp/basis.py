@@ -68,7 +68,13 @@ class MomentGraph:
 
 @lru_cache(maxsize=16)
 def moment_graph(level: int) -> MomentGraph:
-    """Build the contraction list for an even level from 2 to 28."""
+    """Build the contraction list for an even level from 2 to 28.
+
+    Parameters
+    ----------
+    level
+        Even, 2 to 28.
+    """
     graphs = scalar_graphs(level)
     table = TensorTable()
     basic = _basic_moments(table, level)

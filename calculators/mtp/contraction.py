@@ -1,7 +1,7 @@
-"""The scalar basis functions of a moment tensor potential, as coloured multigraphs.
+"""The scalar basis functions of a moment tensor potential, as colored multigraphs.
 
 A basis function is a full contraction of at most four moment tensors. Draw one vertex for every
-tensor M_mu,nu, coloured with its radial index mu, and one edge for every contracted pair of
+tensor M_mu,nu, colored with its radial index mu, and one edge for every contracted pair of
 tensor indices: the basis functions are the multigraphs without loops, counted once per
 isomorphism class and not necessarily connected. Since lev(M_mu,nu) = 2 + 4 mu + nu, a vertex costs
 2 + 4 mu and an edge, which adds one to nu at both of its ends, costs 2.
@@ -67,18 +67,36 @@ class Multigraph:
 
 
 def vertex_pairs(vertices: int) -> tuple[tuple[int, int], ...]:
-    """Return the unordered pairs of vertices in lexicographic order."""
+    """Return the unordered pairs of vertices in lexicographic order.
+
+    Parameters
+    ----------
+    vertices
+        Their number.
+    """
     return tuple(itertools.combinations(range(vertices), 2))
 
 
 def radial_funcs_count(level: int) -> int:
-    """Return how many radial functions the basis of a level needs."""
+    """Return how many radial functions the basis of a level needs.
+
+    Parameters
+    ----------
+    level
+        Even, 2 to 28.
+    """
     return min((level - 2) // 4, MAX_RADIAL_INDEX) + 1
 
 
 @cache
 def scalar_graphs(level: int) -> tuple[Multigraph, ...]:
-    """List the basis functions up to a level, those of lower levels first."""
+    """List the basis functions up to a level, those of lower levels first.
+
+    Parameters
+    ----------
+    level
+        Even, 2 to 28.
+    """
     if level not in LEVELS:
         raise ValueError(
             f"level must be an even number from {LEVELS[0]} to {LEVELS[-1]}, not {level!r}"
@@ -86,12 +104,12 @@ def scalar_graphs(level: int) -> tuple[Multigraph, ...]:
     mus = range(radial_funcs_count(level))
     graphs: list[Multigraph] = []
     for vertices in range(1, MAX_VERTICES + 1):
-        for colours in itertools.combinations_with_replacement(mus, vertices):
-            graphs += _graphs_with_colours(level, colours)
+        for colors in itertools.combinations_with_replacement(mus, vertices):
+            graphs += _graphs_with_colors(level, colors)
     return tuple(sorted(graphs))
 
 
-def _graphs_with_colours(level: int, mus: tuple[int, ...]) -> list[Multigraph]:
+def _graphs_with_colors(level: int, mus: tuple[int, ...]) -> list[Multigraph]:
     cost = sum(2 + 4 * mu for mu in mus)
     if cost > level:
         return []
@@ -119,7 +137,7 @@ def _degrees(edges: np.ndarray, vertices: int) -> np.ndarray:
 
 
 def _is_canonical(edges: np.ndarray, mus: tuple[int, ...]) -> np.ndarray:
-    """Tell which rows are the largest among their images under colour-preserving relabelling."""
+    """Tell which rows are the largest among their images under color-preserving relabeling."""
     pairs = vertex_pairs(len(mus))
     weights = _EDGE_BASE ** np.arange(len(pairs), dtype=np.int64)[::-1]
     code = edges @ weights
@@ -141,14 +159,20 @@ _MAX_OPEN_TERMS = 400
 _MAX_PENDANT_EDGES = 2
 
 
-def monomials_count(degree: int) -> int:
+def _monomials_count(degree: int) -> int:
     """Return the number of monomials in three variables of a degree."""
     return (degree + 1) * (degree + 2) // 2
 
 
 @cache
 def monomials(degree: int) -> np.ndarray:
-    """Return the exponents (a, b, c) of all monomials of a degree, x^degree first."""
+    """Return the exponents (a, b, c) of all monomials of a degree, x^degree first.
+
+    Parameters
+    ----------
+    degree
+        Of the monomials.
+    """
     return np.array(
         [(a, b, degree - a - b) for a in range(degree, -1, -1) for b in range(degree - a, -1, -1)],
         dtype=np.int64,
@@ -190,7 +214,7 @@ def _bundle_sum(
     weights
         Weight of every term (terms,).
     """
-    grids = np.meshgrid(*[np.arange(monomials_count(m)) for m in bundles], indexing="ij")
+    grids = np.meshgrid(*[np.arange(_monomials_count(m)) for m in bundles], indexing="ij")
     picks = [grid.ravel() for grid in grids]
     weights = np.ones(picks[0].size, dtype=np.int64)
     for k in contracted:
@@ -204,7 +228,13 @@ def _pack(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def unpack(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split packed pairs into their two component numbers."""
+    """Split packed pairs into their two component numbers.
+
+    Parameters
+    ----------
+    pairs
+        As terms and options hold them.
+    """
     return pairs >> _ID_BITS, pairs & _ID_MASK
 
 
@@ -256,9 +286,15 @@ class TensorTable:
         return out[order], pairs[order], weights[order]
 
     def basic(self, mu: int, degree: int) -> np.ndarray:
-        """Return the components (monomials,) of M_mu,degree."""
+        """Return the components (monomials,) of M_mu,degree.
+
+        Parameters
+        ----------
+        mu, degree
+            Of the basic moment.
+        """
         if (mu, degree) not in self.basic_components:
-            self.basic_components[mu, degree] = self._allocate(monomials_count(degree))
+            self.basic_components[mu, degree] = self._allocate(_monomials_count(degree))
         return self.basic_components[mu, degree]
 
     def pair(self, first: tuple[int, int], second: tuple[int, int], edges: int) -> np.ndarray:
@@ -280,7 +316,7 @@ class TensorTable:
 
     def _make_pair(self, first: tuple[int, int], second: tuple[int, int], edges: int) -> np.ndarray:
         (mu_a, legs_a), (mu_b, legs_b) = first, second
-        shape = monomials_count(legs_a), monomials_count(legs_b)
+        shape = _monomials_count(legs_a), _monomials_count(legs_b)
         (left, right, row, column), weights = _bundle_sum(
             (legs_a, legs_b, edges), ((0, 2), (1, 2), (0,), (1,)), (2,)
         )
@@ -329,7 +365,7 @@ class TensorTable:
                 ((0, 2), (1, 3), (0, 1, 4), (2, 3, 4)),
                 (0, 1, 2, 3, 4),
             )
-            components = self._allocate(monomials_count(legs_a + legs_b + legs_c))
+            components = self._allocate(_monomials_count(legs_a + legs_b + legs_c))
             third = self.basic(mu_c, to_a + to_b + legs_c)
             self._add_terms(components[out], pair[a, b], third[c], weights)
             self._tensors[key] = components
@@ -353,7 +389,15 @@ class TensorTable:
 
 
 def options(table: TensorTable, graph: Multigraph) -> list[Option]:
-    """List the ways considered to evaluate a basis function with two or more vertices."""
+    """List the ways considered to evaluate a basis function with two or more vertices.
+
+    Parameters
+    ----------
+    table
+        Takes the tensors that are needed.
+    graph
+        Of the basis function.
+    """
     edges = graph.adjacency()
     if len(graph.mus) == 2:
         return list(_options_of_two(table, graph.mus, edges[0, 1]))
@@ -403,9 +447,9 @@ def _halves(
     for (i, j), (k, m) in (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2))):
         cut = edges[i, k], edges[i, m], edges[j, k], edges[j, m]
         ik, im, jk, jm = cut
-        size = math.prod(map(monomials_count, cut))
+        size = math.prod(map(_monomials_count, cut))
         for x, y in itertools.product(range(edges[i, j] + 1), range(edges[k, m] + 1)):
-            terms = size * monomials_count(x) * monomials_count(y)
+            terms = size * _monomials_count(x) * _monomials_count(y)
             if x + y > _MAX_OPEN_EDGES or (x + y > 0 and terms > _MAX_OPEN_TERMS):
                 continue
             left = table.pair((mus[i], ik + im + x), (mus[j], jk + jm + x), edges[i, j] - x)

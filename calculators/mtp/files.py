@@ -17,7 +17,8 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from pescape import _kernels
-from pescape.calculators.doptimality.active_set import UNSET, ActiveSet, Mode
+from pescape.calculators.doptimality.active_set import ActiveSet
+from pescape.calculators.doptimality.maxvol import UNSET
 from pescape.calculators.zbl import ZBL
 from pescape.files import write_bytes
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from pescape.calculators.doptimality.design_matrix import Mode
     from pescape.calculators.mtp.potential import MTPotential
 
 # Equations of a configuration come in the order energy, 3N forces, 9 stresses, N site energies.

@@ -8,15 +8,13 @@ from ase.build import bulk
 from pescape.calculators import MTP
 from pescape.calculators.bpnn import BPNNPotential
 from pescape.calculators.doptimality.active_set import (
-    EMPTY,
     ActiveSet,
     build_active_set,
     grades,
     gradient_rows,
-    maxvol,
     select,
 )
-from pescape.calculators.doptimality.maxvol import MaxVol
+from pescape.calculators.doptimality.maxvol import EMPTY, MaxVol, maxvol
 from pescape.calculators.mtp import MTPotential
 
 

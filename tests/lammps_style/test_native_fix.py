@@ -14,7 +14,8 @@ from ase.build import bulk
 from ase.io import read
 
 from pescape.calculators import BPNN
-from pescape.calculators.doptimality.active_set import ActiveSet, grades, site_gradients
+from pescape.calculators.doptimality.active_set import ActiveSet, grades
+from pescape.calculators.doptimality.design_matrix import site_gradients
 from pescape.lammps_style import launcher
 
 RUN = """

@@ -40,7 +40,8 @@ from pescape.calculators.bpnn.data import BPNNData, Normalization, Units
 from pescape.calculators.bpnn.formats.common import Format, text_reader
 from pescape.calculators.bpnn.network import STATISTICS, ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.symmetry import SymmetryFunction, angular_numbers, from_kernel_row
-from pescape.calculators.doptimality.active_set import UNSET, ActiveSet
+from pescape.calculators.doptimality.active_set import ActiveSet
+from pescape.calculators.doptimality.maxvol import UNSET
 from pescape.files import write_bytes
 
 if TYPE_CHECKING:

@@ -90,8 +90,8 @@ def fit_mtp(
         shard = dataclasses.replace(shard, blocks=blocks)
     fit = _Fit(potential, shard, settings, ranks, on_progress or (lambda _: None))
     if ranks.rank:
-        return fit.run(None, "")
-    return fit.run(checkpoint, _identity(potential, configurations, settings))
+        return fit.result(None, "")
+    return fit.result(checkpoint, _identity(potential, configurations, settings))
 
 
 def without_repulsion(
@@ -210,8 +210,14 @@ class _Fit:
         scheduled = settings.ladder and not bare.is_trained
         self.levels = level_schedule(bare) if scheduled else (bare,)
 
-    def run(self, checkpoint: Path | str | None, identity: str) -> FitResult:
-        """Go on from the checkpoint, or begin."""
+    def result(self, checkpoint: Path | str | None, identity: str) -> FitResult:
+        """Go on from the checkpoint, or begin, and return the fitted potential.
+
+        Parameters
+        ----------
+        checkpoint, identity
+            The file and what tells this fit from others; rank 0 alone needs them.
+        """
 
         def save(state: _State) -> None:
             from_first(self.ranks, lambda: checkpoints.save(checkpoint, state.content(), identity))
@@ -225,7 +231,7 @@ class _Fit:
         while not self._is_done(state):
             state = self._next(state)
             save(state)
-        return self._result(state)
+        return self._fitted(state)
 
     def _problem(self, potential: MTPotential) -> Problem:
         settings = self.settings
@@ -313,7 +319,7 @@ class _Fit:
         theta, loss = method(problem, state.theta, state.loss, iterations, ridge, on_step)
         return _State(state.stage, theta, loss, made, tuple(history))
 
-    def _result(self, state: _State) -> FitResult:
+    def _fitted(self, state: _State) -> FitResult:
         potential = self._potential(state)
         return FitResult(
             potential=potential.with_repulsion(self.repulsion),

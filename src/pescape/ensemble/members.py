@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from pescape.calculators.doptimality.active_set import Mode
+    from pescape.calculators.doptimality.design_matrix import Mode
     from pescape.ensemble.config import EnsembleConfig
     from pescape.fits.starts import AnySettings, FitStart
     from pescape.tasks.store import TaskStore

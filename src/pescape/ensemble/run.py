@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from pescape.calculators.doptimality.active_set import Mode
+    from pescape.calculators.doptimality.design_matrix import Mode
     from pescape.ensemble.config import EnsembleConfig, EnsembleRunConfig
     from pescape.ensemble.members import StageWatcher
     from pescape.ensemble.results import EnsembleReport

@@ -17,7 +17,7 @@ from pescape.files import fingerprint, write_json
 from pescape.tasks.store import Task, task_kind
 
 if TYPE_CHECKING:
-    from pescape.calculators.doptimality.active_set import Mode
+    from pescape.calculators.doptimality.design_matrix import Mode
     from pescape.fits.data import LabelledData
     from pescape.fits.starts import FitStart
 

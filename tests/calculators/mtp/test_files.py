@@ -9,12 +9,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pescape.calculators.doptimality.active_set import (
-    ActiveSet,
-    build_active_set,
-    grades,
-    site_gradients,
-)
+from pescape.calculators.doptimality.active_set import ActiveSet, build_active_set, grades
+from pescape.calculators.doptimality.design_matrix import site_gradients
 from pescape.calculators.mtp import MTPotential
 
 ARRAYS = (

@@ -14,7 +14,8 @@ from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape.calculators import MTP
-from pescape.calculators.doptimality.active_set import build_active_set, site_gradients
+from pescape.calculators.doptimality.active_set import build_active_set
+from pescape.calculators.doptimality.design_matrix import site_gradients
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import (
     FitSettings,
