@@ -37,7 +37,7 @@ _FRAMES_OF_A_SET = 5000
 
 
 def claims(path: Path) -> bool:
-    """Tell whether a path is of this format: named ``*.deepmd``, or a folder with systems.
+    """Return whether a path is of this format: named ``*.deepmd``, or a folder with systems.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def _atoms(
 
 
 def _arrays(atoms: Atoms) -> dict[str, Floats]:
-    """Give the arrays of one frame, flat."""
+    """Arrays of one frame, each flat."""
     results = getattr(atoms.calc, "results", {})
     arrays = {"coord": atoms.positions.ravel()}
     if atoms.pbc.all():

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def claims(path: Path) -> bool:
-    """Tell whether a path is of this format, by its suffix ``.cfg``.
+    """Return whether a path is of this format, by its suffix ``.cfg``.
 
     Parameters
     ----------

@@ -264,7 +264,7 @@ crystal_builder = builder({"host": _bulk_crystal})
 
 
 def _balanced(first: np.ndarray, away: np.ndarray, min_distance: float) -> bool:
-    """Tell whether the neighbors of every atom push it from opposite sides alike."""
+    """Whether the neighbors of every atom push it from opposite sides alike."""
     distances = np.linalg.norm(away, axis=1, keepdims=True)
     pushes = np.zeros((first.max() + 1, 3))
     np.add.at(pushes, first, away * (min_distance / np.maximum(distances, 1e-9) - 1.0))

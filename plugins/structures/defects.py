@@ -74,7 +74,7 @@ _IMAGES = 12
 
 @crystal_builder
 def vacancy(host: BulkCrystal, repeat: Sequence[int]) -> Atoms:
-    """Take one atom out of a supercell; all are equivalent in the lattices but omega.
+    """Remove one atom from a supercell; all are equivalent in the lattices but omega.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def divacancy_pairs(host: BulkCrystal, within: float | None = None) -> tuple[Vac
 
 @crystal_builder
 def divacancy(host: BulkCrystal, repeat: Sequence[int], kind: str) -> Atoms:
-    """Take two atoms out of a supercell.
+    """Remove two atoms from a supercell.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def interstitial(
     extra_element: str | None = None,
     min_distance: float = 0.0,
 ) -> Atoms:
-    """Put one more atom into a supercell.
+    """Insert an atom into a supercell.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def interstitial(
 
 
 def _offset(host: BulkCrystal, site: str) -> tuple[np.ndarray, bool]:
-    """Give the way from a lattice site to the atom put in (3,), Å, and whether it is split."""
+    """Vector from a lattice site to the atom put in (3,), Å, and whether the site is split."""
     if host.lattice == "hcp":
         return _hcp_offset(host, site)
     if site in _CUBIC_OFFSETS[host.lattice]:

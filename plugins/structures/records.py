@@ -40,7 +40,7 @@ class _Builder:
 
 @dataclass(frozen=True)
 class _Note:
-    """What a builder tells its record."""
+    """What a builder adds to the record."""
 
     done: Mapping[str, Any]
     arguments: Mapping[str, Any] | None
@@ -97,7 +97,7 @@ def builder(
 def note(
     atoms: Atoms, done: Mapping[str, Any], arguments: Mapping[str, Any] | None = None
 ) -> Atoms:
-    """Tell what else the record of a structure has to hold; `builder` writes it.
+    """Add to the record of a structure, which `builder` writes.
 
     Parameters
     ----------

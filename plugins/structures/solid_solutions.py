@@ -117,7 +117,7 @@ def solid_solution(
 
 
 def _counts(composition: dict[str, float], sites: int, sublattice: str | None) -> dict[str, int]:
-    """Give each element a whole number of sites; what is left goes to the largest remainders."""
+    """Round the composition to whole numbers of sites, by largest remainders."""
     unknown = [one for one in composition if one != EMPTY and atomic_numbers.get(one, 0) < 1]
     if unknown:
         raise ValueError(f"composition: {unknown[0]!r} is no chemical symbol, nor {EMPTY}")
@@ -166,7 +166,7 @@ def _pair_shares(kinds: np.ndarray, neighbors: Sequence[csr_array]) -> np.ndarra
 def _decorrelate(
     kinds: np.ndarray, neighbors: Sequence[csr_array], swaps: int, rng: np.random.Generator
 ) -> int:
-    """Swap unlike atoms where that brings pairs closer to chance; give the number of swaps."""
+    """Swap unlike atoms where that brings pairs closer to chance; count the swaps made."""
     fractions = np.bincount(kinds) / len(kinds)
     ideal = np.outer(fractions, fractions)
 

@@ -75,7 +75,7 @@ def radii_of(
 
 
 def overlaps(atoms: Atoms, hard_radii: Mapping[str, float]) -> bool:
-    """Tell whether two atoms are nearer than the sum of their hard radii.
+    """Return whether any two atoms are nearer than the sum of their hard radii.
 
     Periodic images count, those of the atom itself too.
 

@@ -182,7 +182,7 @@ class SlipLine:
     faults: tuple[tuple[float, str], ...] = ()
 
     def at(self, part: float) -> tuple[float, float]:
-        """Give the displacement at a part of the period, for `stacking_fault`.
+        """Return the displacement at a part of the period, as `stacking_fault` takes it.
 
         Parameters
         ----------

@@ -110,7 +110,7 @@ def cuts(host: BulkCrystal, plane: Sequence[int]) -> tuple[Cut, ...]:
 
 
 def cut(host: BulkCrystal, plane: Sequence[int], termination: int = 0) -> Cut:
-    """Give one of the `cuts`, counted from 0.
+    """Look one of the `cuts` up, counted from 0.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def stack(
     in_plane: Sequence[int] = (1, 1),
     termination: int = 0,
 ) -> Atoms:
-    """Pile layers of one of the `cuts` up to a periodic crystal.
+    """Stack layers of one of the `cuts` to a periodic crystal.
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ def _oriented(host: BulkCrystal, indices: tuple[int, int, int]) -> Atoms:
 def _primitive_indices(
     host: BulkCrystal, primitive: Atoms, indices: tuple[int, int, int]
 ) -> np.ndarray:
-    """Give the indices of the same plane in the primitive cell, (3,)."""
+    """Find the indices of the same plane in the primitive cell, (3,)."""
     conventional = host.atoms().cell.array if host.lattice not in HEXAGONAL else primitive.cell
     normal = np.linalg.solve(np.asarray(conventional), np.array(indices, dtype=float))
     # Centred cells give halves.

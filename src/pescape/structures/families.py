@@ -111,7 +111,7 @@ class SupercellFamily(BulkFamily):
     repeat: tuple[Repeat, ...] | None = Field(None, description="instead of sizes")
 
     def repeats(self) -> list[tuple[int, int, int]]:
-        """Give the supercells."""
+        """Repetitions of each supercell."""
         if (self.sizes is None) == (self.repeat is None):
             raise ValueError("give either sizes = [16, 32] or repeat = [[2, 2, 1]]")
         if self.repeat is not None:
@@ -206,7 +206,7 @@ class StackFamily(BulkFamily):
     )
 
     def stacks(self, plane: Sequence[int]) -> list[dict[str, Any]]:
-        """Give layers and repetitions of each stack along a plane.
+        """List layers and repetitions of each stack along a plane.
 
         Parameters
         ----------
