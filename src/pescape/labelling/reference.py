@@ -1,15 +1,13 @@
-"""Settings of the recipes for plane-wave codes, with defaults for metals and their oxides.
+"""Reference calculators by value, and their configuration: ``[reference]`` of every TOML.
 
-The configuration of reference calculators: ``[reference]`` of every command's TOML.
-
-Reference calculators by value: any of ASE's by import path, and ready recipes.
+Any calculator of ASE's by import path, and ready recipes, with defaults for metals and their
+oxides.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -228,7 +226,13 @@ class LabelPolicy:
     energy_limits: tuple[float, float] | None = None
 
     def changes(self, attempt: int) -> dict[str, Any]:
-        """Give the changed options of an attempt, counted from 1."""
+        """Return the changed options of an attempt.
+
+        Parameters
+        ----------
+        attempt
+            Its number, from 1.
+        """
         if attempt == 1 or not self.retry:
             return {}
         return self.retry[min(attempt - 2, len(self.retry) - 1)]
@@ -303,7 +307,7 @@ class Reference:
 
     @contextlib.contextmanager
     def session(self, directory: Path | None = None) -> Iterator[BaseCalculator]:
-        """Give a calculator for several evaluations, and close it afterwards, come what may.
+        """Context manager: a calculator for several evaluations, closed in any case.
 
         Calculators that keep a program running (over a socket, interactively) are closed
         as context managers or, where they are none, by their ``close`` method.
@@ -364,15 +368,3 @@ def reference_from(source: ReferenceConfig | str, folder: Path | str = ".") -> R
     module = importlib.import_module(_RECIPES[source.recipe])
     reference: Reference = module.reference(source, Path(folder), policy)
     return reference
-
-
-def with_changes(reference: Reference, changes: dict[str, Any]) -> Reference:
-    """Change what an attempt may change; the identity stays."""
-    import dataclasses
-
-    return dataclasses.replace(reference, local={**reference.local, **changes})
-
-
-def accepts(maker: object, argument: str) -> bool:
-    """Whether a class or function takes an argument of that name."""
-    return argument in inspect.signature(maker).parameters  # type: ignore[arg-type]

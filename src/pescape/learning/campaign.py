@@ -18,7 +18,7 @@ from pescape.files import append_line, atomic, close_line, extend_file, read_lin
 from pescape.fits.data import LabelledData
 from pescape.fits.task import Fitted, fit_task
 from pescape.labelling.evaluation import LabelFailure
-from pescape.labelling.labels import forget_failures, label_task, outcome_of_label
+from pescape.labelling.label import discard_failed_labels, label_task, read_label
 from pescape.learning.records import Round, summary_of, write_levels, write_rounds
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ class Campaign:
             for frame, origin in zip(frames, provenance, strict=True)
         ]
         if self.retry_failed:
-            forget_failures(self.store, tasks)
-        outcomes = [(folder, outcome_of_label(folder)) for folder in self.run(what, tasks)]
+            discard_failed_labels(self.store, tasks)
+        outcomes = [(folder, read_label(folder)) for folder in self.run(what, tasks)]
         return [(path, one) for path, one in outcomes if not isinstance(one, LabelFailure)]
 
     def seed(self, *path: int) -> int:

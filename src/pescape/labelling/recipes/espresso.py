@@ -14,14 +14,15 @@ from ase.calculators.espresso import Espresso, EspressoProfile
 from ase.units import Ry
 
 from pescape.errors import ConfigError
-from pescape.files import file_sha256
 from pescape.labelling.evaluation import NotConvergedError
 from pescape.labelling.recipes.common import (
     PlaneWaveCalculator,
     check_command,
+    check_data,
     command_of,
-    completed,
+    digest_of_data,
     split_settings,
+    with_careful_retry,
     zero_smearing,
 )
 from pescape.labelling.reference import Reference
@@ -37,12 +38,18 @@ if TYPE_CHECKING:
 EXTERNAL = True
 LOGS = ("espresso.pwo", "espresso.err")
 _PROGRAM = "pw.x"
+_DATA = "reference.espresso.pseudopotentials"
 _MIXING = 0.7  # pw.x's own
-_SMEARINGS = {"fermi-dirac": "fermi-dirac", "methfessel-paxton": "methfessel-paxton"}
 
 
 def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Reference:
-    """Refer to pw.x; what the pseudopotential files hold is part of the identity."""
+    """Refer to pw.x; what the pseudopotential files hold is part of the identity.
+
+    Parameters
+    ----------
+    source, folder, policy
+        See `reference_from`.
+    """
     config = source.espresso
     assert config is not None, "chosen by the configuration"
     settings, local = split_settings(config)
@@ -58,27 +65,34 @@ def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Ref
         recipe="espresso",
         settings=settings,
         local={**local, "pseudo_dir": str(where), "files": config.pseudopotentials},
-        policy=completed(policy, config, mixing=mixing, algorithm="cg"),
+        policy=with_careful_retry(policy, config, mixing=mixing, algorithm="cg"),
     )
 
 
 def check(reference: Reference, elements: Sequence[str]) -> None:
-    """Look whether pw.x is there and every element has a pseudopotential."""
+    """Look whether pw.x is there and every element has a pseudopotential.
+
+    Parameters
+    ----------
+    reference, elements
+        See `Reference.check`.
+    """
     check_command(command_of(reference.local, _PROGRAM), "reference.espresso.command")
-    known = reference.settings["pseudopotentials"]
-    missing = [element for element in elements if element not in known]
-    if missing:
-        raise ConfigError(
-            f"reference.espresso.pseudopotentials: none for {missing[0]}; "
-            f"add {missing[0]} = 'FILE.UPF'"
-        )
+    check_data(reference, elements, _DATA, "FILE.UPF")
+    known, folder = reference.settings["pseudopotentials"], Path(reference.local["pseudo_dir"])
     for element, name in reference.local["files"].items():
-        if _digest(Path(reference.local["pseudo_dir"]) / name, element) != known[element]:
+        if _digest(folder / name, element) != known[element]:
             raise ConfigError(f"reference.espresso: {name} has changed meanwhile: start again")
 
 
 def make(reference: Reference, directory: Path | None) -> EspressoCalculator:
-    """Make the calculator."""
+    """Make the calculator.
+
+    Parameters
+    ----------
+    reference, directory
+        See `Reference.session`.
+    """
     return EspressoCalculator(reference, Path(directory or "."))
 
 
@@ -139,7 +153,7 @@ class EspressoCalculator(PlaneWaveCalculator):
             "ecutwfc": settings["cutoff"] / Ry,
             "ecutrho": density / Ry,
             "occupations": "smearing",
-            "smearing": _SMEARINGS[settings["smearing"]],
+            "smearing": settings["smearing"],
             "degauss": settings["width"] / Ry,
         }
         if settings["spin"]:
@@ -163,13 +177,13 @@ class EspressoCalculator(PlaneWaveCalculator):
             "system": system,
             "electrons": {key: value for key, value in electrons.items() if value is not None},
         }
-        return merged(namelists, settings["options"])
+        return _merged(namelists, settings["options"])
 
 
-def merged(
+def _merged(
     namelists: dict[str, dict[str, Any]], options: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Let the user's keywords win: by namelist, or bare ones into that which knows them."""
+    """Merge the user's keywords, which win: by namelist, or bare ones into the one of theirs."""
     from ase.io.espresso_namelist.keys import pw_keys
 
     new = copy.deepcopy(namelists)
@@ -207,9 +221,4 @@ def _text(path: Path) -> str:
 
 
 def _digest(path: Path, element: str) -> str:
-    if not path.is_file():
-        raise ConfigError(
-            f"reference.espresso.pseudopotentials.{element}: no file {path}; "
-            "pseudo_dir is where they are"
-        )
-    return file_sha256(path)
+    return digest_of_data(path, f"{_DATA}.{element}", "; pseudo_dir is where they are")

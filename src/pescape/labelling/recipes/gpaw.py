@@ -1,7 +1,7 @@
 """GPAW in plane-wave mode, run by the Python that has it.
 
 GPAW computes in a process of its own, `gpaw_worker.py`, under this interpreter or another
-one. Requests and answers are lines of JSON over the process's pipes: unlike the i-PI
+one. Requests and replies are lines of JSON over the process's pipes: unlike the i-PI
 protocol they carry both the free energy and the one extrapolated to zero smearing. The
 process lives as long as the session: configurations near the last one take a few steps.
 """
@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.calculators.calculator import CalculationFailed
 
+from pescape import _mpi
 from pescape.errors import ConfigError
 from pescape.labelling.evaluation import NotConvergedError
 from pescape.labelling.recipes.common import (
     PlaneWaveCalculator,
     command_of,
-    completed,
     split_settings,
+    with_careful_retry,
 )
 from pescape.labelling.reference import Reference
-from pescape.tasks.pool import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 EXTERNAL = True
 LOGS = ("gpaw.txt",)
-#: How the lines begin that are answers; MPI libraries like to say something, too.
-ANSWER = "pescape: "
+#: How the lines begin that are replies; MPI libraries like to say something, too.
+MARKER = "pescape: "
 _WORKER = Path(__file__).with_name("gpaw_worker.py")
 # Not PAW, and made without a file or from one that GPAW ships.
 _WITHOUT_FILE = {"ae", "ghost", "hgh", "hgh.sc"}
@@ -49,7 +49,13 @@ _MIXING = 0.05  # GPAW's own, for periodic cells
 
 
 def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Reference:
-    """Refer to GPAW; its interpreter is asked for the version."""
+    """Refer to GPAW; its interpreter is asked for the version.
+
+    Parameters
+    ----------
+    source, folder, policy
+        See `reference_from`.
+    """
     del folder
     assert source.gpaw is not None, "chosen by the configuration"
     settings, local = split_settings(source.gpaw)
@@ -60,12 +66,18 @@ def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Ref
         recipe="gpaw",
         settings=settings,
         local=local,
-        policy=completed(policy, source.gpaw, mixing=mixing),
+        policy=with_careful_retry(policy, source.gpaw, mixing=mixing),
     )
 
 
 def check(reference: Reference, elements: Sequence[str]) -> None:
-    """Look whether GPAW is there and has data sets for the elements."""
+    """Look whether GPAW is there and has data sets for the elements.
+
+    Parameters
+    ----------
+    reference, elements
+        See `Reference.check`.
+    """
     python = _python(reference.local)
     command = _launcher(reference.local)
     if command and shutil.which(command[0]) is None:
@@ -86,7 +98,13 @@ def check(reference: Reference, elements: Sequence[str]) -> None:
 
 
 def make(reference: Reference, directory: Path | None) -> GpawCalculator:
-    """Make the calculator; its process starts with the first configuration."""
+    """Make the calculator; its process starts with the first configuration.
+
+    Parameters
+    ----------
+    reference, directory
+        See `Reference.session`.
+    """
     return GpawCalculator(reference, Path(directory or "."))
 
 
@@ -100,20 +118,20 @@ class GpawCalculator(PlaneWaveCalculator):
     def _compute(self, atoms: Atoms) -> dict[str, float | np.ndarray]:
         if self._process is None:
             self._process = self._start(atoms)
-        answer = self._ask({"positions": atoms.positions.tolist(), "cell": atoms.cell.tolist()})
-        if answer.get("error") == "config":
-            raise ConfigError(f"reference.gpaw: GPAW refuses its settings: {answer['message']}")
-        if "error" in answer:
-            kind = NotConvergedError if answer["error"] == "not_converged" else CalculationFailed
-            raise kind(answer["message"])
-        self.details |= answer["details"]
+        reply = self._ask({"positions": atoms.positions.tolist(), "cell": atoms.cell.tolist()})
+        if reply.get("error") == "config":
+            raise ConfigError(f"reference.gpaw: GPAW refuses its settings: {reply['message']}")
+        if "error" in reply:
+            kind = NotConvergedError if reply["error"] == "not_converged" else CalculationFailed
+            raise kind(reply["message"])
+        self.details |= reply["details"]
         results: dict[str, float | np.ndarray] = {
-            "energy": answer["energy"],
-            "free_energy": answer["free_energy"],
-            "forces": np.array(answer["forces"]),
+            "energy": reply["energy"],
+            "free_energy": reply["free_energy"],
+            "forces": np.array(reply["forces"]),
         }
-        if answer["stress"] is not None:
-            results["stress"] = np.array(answer["stress"])
+        if reply["stress"] is not None:
+            results["stress"] = np.array(reply["stress"])
         return results
 
     def _start(self, atoms: Atoms) -> subprocess.Popen[str]:
@@ -134,7 +152,7 @@ class GpawCalculator(PlaneWaveCalculator):
             cwd=self.folder,
             env=_environment(python),
             text=True,
-            preexec_fn=die_with_parent(),  # noqa: PLW1509 (one system call)
+            preexec_fn=_mpi.end_with_parent(),  # noqa: PLW1509 (one system call)
         )
         _send(process, start)
         return process
@@ -145,8 +163,8 @@ class GpawCalculator(PlaneWaveCalculator):
         assert process.stdout is not None
         _send(process, question)
         for line in process.stdout:
-            if line.startswith(ANSWER):
-                return json.loads(line.removeprefix(ANSWER))
+            if line.startswith(MARKER):
+                return json.loads(line.removeprefix(MARKER))
         status = process.wait()
         raise CalculationFailed(f"GPAW's process ended with status {status}")
 
@@ -218,9 +236,9 @@ def _described(python: str, data_sets: tuple[str, ...]) -> dict[str, Any]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"reference.gpaw: {python} cannot be run: {error}; {hint}") from error
-    answers = [line for line in done.stdout.splitlines() if line.startswith(ANSWER)]
-    if done.returncode or not answers:
+    replies = [line for line in done.stdout.splitlines() if line.startswith(MARKER)]
+    if done.returncode or not replies:
         last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
         raise ConfigError(f"reference.gpaw: {python} has no gpaw ({last}); {hint}")
-    described: dict[str, Any] = json.loads(answers[-1].removeprefix(ANSWER))
+    described: dict[str, Any] = json.loads(replies[-1].removeprefix(MARKER))
     return described

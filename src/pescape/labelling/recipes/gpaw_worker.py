@@ -3,7 +3,7 @@
     python3 gpaw_worker.py                      # settings, then configurations, on stdin
     python3 gpaw_worker.py --describe Zr.PBE    # version, and data sets that are missing
 
-Each line of stdin is JSON, and so is each answer, after the word that marks it. Imports
+Each line of stdin is JSON, and so is each reply, after the word that marks it. Imports
 nothing of pescape, which this Python need not have.
 """
 
@@ -19,11 +19,11 @@ from ase import Atoms  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ANSWER = "pescape: "
+MARKER = "pescape: "
 
 
-def describe(data_sets: list[str]) -> dict[str, Any]:
-    """Tell GPAW's version and which data sets it does not find."""
+def _describe(data_sets: list[str]) -> dict[str, Any]:
+    """Return GPAW's version and the names of data sets that it does not find."""
     import gpaw  # type: ignore[import-not-found]
     from gpaw.setup_data import search_for_file  # type: ignore[import-not-found]
 
@@ -38,7 +38,7 @@ def describe(data_sets: list[str]) -> dict[str, Any]:
     return {"version": gpaw.__version__, "missing": missing}
 
 
-def calculator(start: dict[str, Any]) -> Any:  # noqa: ANN401 (this Python's GPAW)
+def _calculator(start: dict[str, Any]) -> Any:  # noqa: ANN401 (this Python's GPAW)
     """Make GPAW's calculator from the recipe's settings."""
     from gpaw import GPAW, PW
 
@@ -65,7 +65,7 @@ def calculator(start: dict[str, Any]) -> Any:  # noqa: ANN401 (this Python's GPA
     return GPAW(**{**keywords, **start["options"]})
 
 
-def check_ranks(expected: int) -> None:
+def _check_ranks(expected: int) -> None:
     """Refuse processes that an mpiexec of another MPI has started: each thinks it is alone."""
     from gpaw.mpi import world  # type: ignore[import-not-found]
 
@@ -76,10 +76,10 @@ def check_ranks(expected: int) -> None:
         )
 
 
-def compute(atoms: Atoms) -> dict[str, Any]:
-    """Compute energies (eV), forces (eV/Å), stress (eV/Å³), and tell how it went."""
+def _compute(atoms: Atoms) -> dict[str, Any]:
+    """Compute energies (eV), forces (eV/Å), stress (eV/Å³), steps and setups."""
     free = atoms.get_potential_energy(force_consistent=True)
-    answer = {
+    reply = {
         "energy": atoms.get_potential_energy(),
         "free_energy": free,
         "forces": atoms.get_forces().tolist(),
@@ -87,20 +87,20 @@ def compute(atoms: Atoms) -> dict[str, Any]:
     }
     setups = {setup.symbol: str(setup.fingerprint) for setup in atoms.calc.setups}
     steps = int(atoms.calc.get_number_of_iterations())
-    return {**answer, "details": {"steps": steps, "setups": setups}}
+    return {**reply, "details": {"steps": steps, "setups": setups}}
 
 
-def answered(atoms: Atoms) -> dict[str, Any]:
-    """Compute, or tell what went wrong."""
+def _outcome(atoms: Atoms) -> dict[str, Any]:
+    """Compute, or describe what went wrong."""
     try:
-        return compute(atoms)
-    except Exception as error:  # noqa: BLE001 (the other side tells)
+        return _compute(atoms)
+    except Exception as error:  # noqa: BLE001 (the other side reports it)
         name = type(error).__name__
         kind = "not_converged" if "Convergence" in name else "crashed"
         return {"error": kind, "message": f"{name}: {error}"}
 
 
-def lines() -> Iterator[dict[str, Any]]:
+def _requests() -> Iterator[dict[str, Any]]:
     """Read the first rank's stdin on all ranks."""
     from gpaw.mpi import broadcast, world
 
@@ -112,21 +112,27 @@ def lines() -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def tell(answer: dict[str, Any]) -> None:
-    """Write one answer, from the first rank."""
+def _send(reply: dict[str, Any]) -> None:
+    """Write one reply, from the first rank."""
     from gpaw.mpi import world
 
     if world.rank == 0:
-        sys.stdout.write(f"{ANSWER}{json.dumps(answer)}\n")
+        sys.stdout.write(f"{MARKER}{json.dumps(reply)}\n")
         sys.stdout.flush()
 
 
 def main(arguments: list[str]) -> None:
-    """Answer until stdin ends."""
+    """Compute what is asked for until stdin ends.
+
+    Parameters
+    ----------
+    arguments
+        Of the command line.
+    """
     if arguments[:1] == ["--describe"]:
-        tell(describe(arguments[1:]))
+        _send(_describe(arguments[1:]))
         return
-    requests = lines()
+    requests = _requests()
     start = next(requests)
     atoms = None
     for request in requests:
@@ -139,14 +145,14 @@ def main(arguments: list[str]) -> None:
                 magmoms=start["moments"] if start["spin"] else None,
             )
             try:
-                check_ranks(start["ranks"])
-                atoms.calc = calculator(start)
-            except Exception as error:  # noqa: BLE001 (the other side tells)
-                tell({"error": "config", "message": f"{type(error).__name__}: {error}"})
+                _check_ranks(start["ranks"])
+                atoms.calc = _calculator(start)
+            except Exception as error:  # noqa: BLE001 (the other side reports it)
+                _send({"error": "config", "message": f"{type(error).__name__}: {error}"})
                 return
         atoms.set_cell(request["cell"])
         atoms.set_positions(request["positions"])
-        tell(answered(atoms))
+        _send(_outcome(atoms))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import inspect
 import re
 import sys
 import types
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pescape.errors import ConfigError
 from pescape.files import file_sha256, sha256
-from pescape.labelling.reference import Reference, accepts
+from pescape.labelling.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,13 @@ LOGS = ("*.txt", "*.log", "*.out", "*.pwo", "OUTCAR")
 
 
 def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Reference:
-    """Refer to a calculator; the content of a user's file is part of the identity."""
+    """Refer to a calculator; the content of a user's file is part of the identity.
+
+    Parameters
+    ----------
+    source, folder, policy
+        See `reference_from`.
+    """
     path = str(source.calculator)
     if source.recipe == "file":
         return _file_reference(path, source.options, folder, policy)
@@ -39,24 +46,42 @@ def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Ref
 
 
 def check(reference: Reference, elements: Sequence[str]) -> None:
-    """Look whether the class or function is there; what it needs, nobody knows."""
+    """Look whether the class or function is there; what it needs, nobody knows.
+
+    Parameters
+    ----------
+    reference, elements
+        See `Reference.check`.
+    """
     del elements
     _maker(reference)
 
 
 def make(reference: Reference, directory: Path | None) -> Any:  # noqa: ANN401 (a calculator)
-    """Make the calculator, or the context manager that gives it."""
+    """Make the calculator, or the context manager that gives it.
+
+    Parameters
+    ----------
+    reference, directory
+        See `Reference.session`.
+    """
     maker = _maker(reference)
     # Changes of a later attempt are among what is local.
     options = {**reference.settings["options"], **reference.local}
     options.pop("path", None)
-    if directory is not None and accepts(maker, "directory"):
+    if directory is not None and "directory" in inspect.signature(maker).parameters:
         options.setdefault("directory", str(directory))
     return maker(**options)
 
 
 def version_of(package: str) -> str:
-    """Name the installed version of a Python package."""
+    """Name the installed version of a Python package.
+
+    Parameters
+    ----------
+    package
+        The name it is imported by.
+    """
     distributions = importlib.metadata.packages_distributions().get(package, [package])
     try:
         return f"{distributions[0]} {importlib.metadata.version(distributions[0])}"

@@ -13,14 +13,15 @@ from ase.calculators.calculator import CalculationFailed
 from ase.calculators.vasp import Vasp
 
 from pescape.errors import ConfigError
-from pescape.files import file_sha256
 from pescape.labelling.evaluation import NotConvergedError
 from pescape.labelling.recipes.common import (
     PlaneWaveCalculator,
     check_command,
+    check_data,
     command_of,
-    completed,
+    digest_of_data,
     split_settings,
+    with_careful_retry,
 )
 from pescape.labelling.reference import Reference
 
@@ -35,13 +36,20 @@ if TYPE_CHECKING:
 EXTERNAL = True
 LOGS = ("OUTCAR", "vasp.out")
 _PROGRAM = "vasp_std"
+_DATA = "reference.vasp.pseudopotentials"
 _PATH = "VASP_PP_PATH"
 _MIXING = 0.4  # VASP's own
 _ISMEAR = {"fermi-dirac": -1, "methfessel-paxton": 1}
 
 
 def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Reference:
-    """Refer to VASP; what the POTCAR files hold is part of the identity."""
+    """Refer to VASP; what the POTCAR files hold is part of the identity.
+
+    Parameters
+    ----------
+    source, folder, policy
+        See `reference_from`.
+    """
     config = source.vasp
     assert config is not None, "chosen by the configuration"
     settings, local = split_settings(config)
@@ -52,11 +60,11 @@ def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Ref
     for element, name in config.pseudopotentials.items():
         if not name.startswith(element):
             raise ConfigError(
-                f"reference.vasp.pseudopotentials.{element}: {name!r} does not begin with the "
+                f"{_DATA}.{element}: {name!r} does not begin with the "
                 f"element; name the folder, such as '{element}_sv'"
             )
     settings["pseudopotentials"] = {
-        element: _digest(where / config.pseudo_set / name / "POTCAR", element)
+        element: digest_of_data(where / config.pseudo_set / name / "POTCAR", f"{_DATA}.{element}")
         for element, name in sorted(config.pseudopotentials.items())
     }
     mixing = (config.mixing or _MIXING) / 2.0
@@ -66,23 +74,30 @@ def reference(source: ReferenceConfig, folder: Path, policy: LabelPolicy) -> Ref
         recipe="vasp",
         settings=settings,
         local={**local, "pseudo_dir": str(where), "files": config.pseudopotentials},
-        policy=completed(policy, config, mixing=mixing, algorithm="All"),
+        policy=with_careful_retry(policy, config, mixing=mixing, algorithm="All"),
     )
 
 
 def check(reference: Reference, elements: Sequence[str]) -> None:
-    """Look whether VASP is there and every element has a data set."""
+    """Look whether VASP is there and every element has a data set.
+
+    Parameters
+    ----------
+    reference, elements
+        See `Reference.check`.
+    """
     check_command(command_of(reference.local, _PROGRAM), "reference.vasp.command")
-    missing = [e for e in elements if e not in reference.settings["pseudopotentials"]]
-    if missing:
-        raise ConfigError(
-            f"reference.vasp.pseudopotentials: none for {missing[0]}; "
-            f"add {missing[0]} = '{missing[0]}'"
-        )
+    check_data(reference, elements, _DATA, "{}")
 
 
 def make(reference: Reference, directory: Path | None) -> VaspCalculator:
-    """Make the calculator."""
+    """Make the calculator.
+
+    Parameters
+    ----------
+    reference, directory
+        See `Reference.session`.
+    """
     return VaspCalculator(reference, Path(directory or "."))
 
 
@@ -148,7 +163,7 @@ class VaspCalculator(PlaneWaveCalculator):
 
 @contextlib.contextmanager
 def _data_sets(path: str) -> Iterator[None]:
-    """Tell ASE where POTCAR folders are, in the only way that it listens to."""
+    """Context manager: the folders of POTCAR files in the environment, where ASE looks."""
     before = os.environ.get(_PATH)
     os.environ[_PATH] = path
     try:
@@ -157,9 +172,3 @@ def _data_sets(path: str) -> Iterator[None]:
         os.environ.pop(_PATH)
         if before is not None:
             os.environ[_PATH] = before
-
-
-def _digest(path: Path, element: str) -> str:
-    if not path.is_file():
-        raise ConfigError(f"reference.vasp.pseudopotentials.{element}: no file {path}")
-    return file_sha256(path)
