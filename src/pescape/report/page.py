@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 import jinja2
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from pescape.validation.runner import PropertyOutcome
     from pescape.validation.study import ReferenceData, Row, Study
+
+Content = TypeVar("Content")
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # SVG files that are larger (bytes) are shown as PNG.
@@ -193,16 +195,50 @@ def picture(
     return Picture(caption, data, round(96 * width), *addresses)
 
 
-def download(outcome: PropertyOutcome, folder: Path) -> Download | None:
-    """Link the structures of a property; None without any.
+def section_of(study: Study, title: str, pictures: Sequence[Picture], folder: Path) -> Section:
+    """Gather what the page shows of a property.
 
     Parameters
     ----------
-    outcome
-        Of the property.
+    study
+        What was found.
+    title
+        Name of the property in the study.
+    pictures
+        Its figures.
     folder
         Of the study, its structures written.
     """
+    outcomes = study.outcomes(title)
+    rows = tuple(row for row in study.rows() if title_of(row.name) == title)
+    failures = ((one.failure, one.source) for one in outcomes if one.failure is not None)
+    warnings = ((text, o.source) for o in outcomes if o.result for text in o.result.warnings)
+    settings = ((tuple(flattened(o.result.settings)), o.source) for o in outcomes if o.result)
+    downloads = {one.source: _download(one, folder) for one in outcomes}
+    return Section(
+        title,
+        heading(title, *(one.result.kind for one in outcomes if one.result)),
+        rows,
+        tuple(pictures),
+        outcomes,
+        _shared(failures),
+        _shared(warnings),
+        tuple(s for s in study.standards if any(s.name in row.references for row in rows)),
+        tuple((", ".join(names), own) for own, names in _shared(settings).items()),
+        {name: one for name, one in downloads.items() if one is not None},
+    )
+
+
+def _shared(pairs: Iterable[tuple[Content, str]]) -> dict[Content, list[str]]:
+    """Group equal content: each once, with all whom it is about."""
+    found: dict[Content, list[str]] = {}
+    for content, about in pairs:
+        found.setdefault(content, []).append(about)
+    return found
+
+
+def _download(outcome: PropertyOutcome, folder: Path) -> Download | None:
+    """Structures of a property, in the folder of a study; None without any."""
     if outcome.result is None or not outcome.result.structures:
         return None
     relative = structures_file(outcome.source, outcome.title)
@@ -215,62 +251,6 @@ def download(outcome: PropertyOutcome, folder: Path) -> Download | None:
         relative.removeprefix("structures/").replace("/", "-"),
         f"data:chemical/x-xyz;charset=utf-8,{quote(content)}" if small else None,
     )
-
-
-def section_of(
-    study: Study,
-    title: str,
-    pictures: Sequence[Picture],
-    downloads: Mapping[str, Download],
-) -> Section:
-    """Gather what the page shows of a property.
-
-    Parameters
-    ----------
-    study
-        What was found.
-    title
-        Name of the property in the study.
-    pictures
-        Its figures.
-    downloads
-        Its structures, by whoever has some.
-    """
-    outcomes = study.outcomes(title)
-    rows = tuple(row for row in study.rows() if title_of(row.name) == title)
-    failures = ((one.failure, one.source) for one in outcomes if one.failure is not None)
-    warnings = ((text, o.source) for o in outcomes if o.result for text in o.result.warnings)
-    return Section(
-        title,
-        heading(title, *(one.result.kind for one in outcomes if one.result)),
-        rows,
-        tuple(pictures),
-        outcomes,
-        _shared(failures),
-        _shared(warnings),
-        tuple(s for s in study.standards if any(s.name in row.references for row in rows)),
-        _settings(outcomes),
-        downloads,
-    )
-
-
-def _shared(texts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Group equal texts: each once, with all whom it is about."""
-    found: dict[str, list[str]] = {}
-    for text, about in texts:
-        found.setdefault(text, []).append(about)
-    return found
-
-
-def _settings(
-    outcomes: Iterable[PropertyOutcome],
-) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """Group equal settings: each once, with all who share them."""
-    shared: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for one in outcomes:
-        if one.result is not None:
-            shared.setdefault(tuple(flattened(one.result.settings)), []).append(one.source)
-    return tuple((", ".join(names), settings) for settings, names in shared.items())
 
 
 def rendered(

@@ -19,7 +19,7 @@ from pescape.figures.ensemble import draw_histograms, draw_tree
 from pescape.figures.learning import draw_learning_curve, draw_levels, draw_rounds
 from pescape.files import write_json, write_text
 from pescape.learning.records import read_levels, read_rounds
-from pescape.report.page import Extra, Picture, Table, download, picture, rendered, section_of
+from pescape.report.page import Extra, Picture, Table, picture, rendered, section_of
 from pescape.report.text import number
 from pescape.validation.property import PROPERTIES, current_name
 from pescape.validation.study import group_errors, grouped_rows, write_values
@@ -115,9 +115,7 @@ def _property_section(study: Study, title: str, folder: Path) -> Section:
         known = PROPERTIES.get(current_name(scene.kind))
         own = None if known is None else known.draw
         pictures = _drawn(drawings_of(scene, own), folder)
-    downloads = {one.source: download(one, folder) for one in study.outcomes(title)}
-    there = {name: one for name, one in downloads.items() if one is not None}
-    return section_of(study, title, pictures, there)
+    return section_of(study, title, pictures, folder)
 
 
 def _drawn(drawings: Sequence[Drawing], folder: Path) -> list[Picture]:
