@@ -1,6 +1,7 @@
 """Campaigns, ensembles and learning curves of networks."""
 
 import json
+import re
 
 import ase.io
 import pytest
@@ -71,6 +72,13 @@ def test_a_campaign_of_networks_started_again_does_nothing(campaign):
     again = learn(config, campaign.folder, base=campaign.folder.parent)
     assert again.rounds == campaign.rounds
     assert index.read_bytes() == before
+
+
+def test_the_cost_of_networks_is_estimated(campaign, tmp_path, capsys):
+    config = campaign.folder.parent / "learn.toml"
+    assert not run("learn", config, "-o", tmp_path / "new", "--dry-run")
+    output = capsys.readouterr().out
+    assert re.search(r"^2 +\d+ +[\d.]+", output, re.MULTILINE), output
 
 
 @pytest.fixture(scope="module")

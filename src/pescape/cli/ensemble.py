@@ -51,8 +51,8 @@ def ensemble(
 
     Leaves in the output folder the decision tree (tree.txt, tree.png), the distributions of
     values (histograms.png), all numbers (ensemble.json, members.csv, values.csv) and the member
-    that satisfies most (best.almtp). Killed at any moment and started again, the command goes on
-    where it was.
+    that satisfies most (best.almtp or best.bpnn). Killed at any moment and started again, the
+    command goes on where it was.
 
     Example: `pescape ensemble train.xyz ensemble.toml -o ensemble -r eam:Zr_mm.eam.fs`, where
     ensemble.toml holds
@@ -92,7 +92,7 @@ def ensemble(
     begin = time.perf_counter()
     report = _run_with_progress(settings, training, output, known, test, retry_failed=retry_failed)
     print_report(report, settings.shown)
-    for name in ("ensemble.json", "histograms.png", "tree.png", "best.almtp"):
+    for name in ("ensemble.json", "histograms.png", "tree.png", "best.almtp", "best.bpnn"):
         if (output / name).exists():
             say(f"{output / name}")
     say(f"{len(report.members)} members in {time.perf_counter() - begin:.0f} s")

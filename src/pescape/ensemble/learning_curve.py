@@ -77,12 +77,24 @@ class LearningCurve:
         return tuple(dict.fromkeys(one.level for one in self.points))
 
     def of_level(self, level: int) -> tuple[CurvePoint, ...]:
-        """Give the points of one level."""
+        """Give the points of one level.
+
+        Parameters
+        ----------
+        level
+            Of the potential; the number of the network.
+        """
         return tuple(one for one in self.points if one.level == level)
 
 
 def halved_sizes(total: int) -> tuple[int, ...]:
-    """Halve a number of configurations again and again, down to a sixteenth; in rising order."""
+    """Halve a number of configurations again and again, down to a sixteenth; in rising order.
+
+    Parameters
+    ----------
+    total
+        The number.
+    """
     sizes = {max(1, round(total / 2**k)) for k in range(_SPAN.bit_length())}
     return tuple(sorted(sizes))
 

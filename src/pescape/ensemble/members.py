@@ -34,7 +34,7 @@ _SHOWN_ERRORS = ("energy_rmse", "force_rmse", "stress_rmse")
 
 
 class StageWatcher(Protocol):
-    """Is told how far an ensemble is."""
+    """Follows how far an ensemble is."""
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Take note of how many tasks of a stage are done.
@@ -49,7 +49,13 @@ class StageWatcher(Protocol):
 
 
 def member_seeds(config: EnsembleConfig) -> list[int]:
-    """Give the seeds of the members; more members leave those of the first as they are."""
+    """Give the seeds of the members; more members leave those of the first as they are.
+
+    Parameters
+    ----------
+    config
+        The ensemble.
+    """
     return [
         int(np.random.SeedSequence(config.seed, spawn_key=(number,)).generate_state(1)[0])
         for number in range(config.members)
@@ -128,7 +134,7 @@ def fit_members(
     store, executor
         Keeps the fits, and runs them.
     watcher
-        Is told of the progress.
+        Follows the progress.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tasks, data = member_tasks(config, training, fit_settings, potential_start, folder, mode=mode)
@@ -174,7 +180,7 @@ def member_errors(
     folder
         For the test set, while it is needed.
     watcher
-        Is told of the progress.
+        Follows the progress.
 
     Returns
     -------

@@ -225,7 +225,13 @@ def write_report(report: EnsembleReport, config: EnsembleConfig) -> None:
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """Read ``ensemble.json`` from the folder of a finished ensemble."""
+    """Read ``ensemble.json`` from the folder of a finished ensemble.
+
+    Parameters
+    ----------
+    folder
+        Of the ensemble.
+    """
     try:
         content: dict[str, Any] = json.loads((folder / _REPORT_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -73,7 +73,7 @@ def run_ensemble(
     folder
         For the report: JSON, CSV, figures, the best member's potential.
     watcher
-        Is told of the progress.
+        Follows the progress.
     test
         Labelled configurations that nothing was fitted to.
     mode
@@ -164,7 +164,7 @@ def ensemble_of_files(
     executor
         Where the tasks run; by default processes of this machine.
     watcher
-        Is told of the progress.
+        Follows the progress.
     retry_failed
         Compute again the properties that failed.
     """

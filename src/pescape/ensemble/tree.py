@@ -131,7 +131,13 @@ class _NarrowTree(Tree):
 
 
 def tree_text(root: Branch) -> str:
-    """Draw a tree with characters, a line for each branch."""
+    """Draw a tree with characters, a line for each branch.
+
+    Parameters
+    ----------
+    root
+        Of the tree.
+    """
     text = io.StringIO()
     console = Console(file=text, width=10_000, color_system=None)
     console.print(_grown(root, f"{len(root.members)} members"), highlight=False)

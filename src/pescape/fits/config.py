@@ -191,7 +191,13 @@ class NetworkBasisConfig(BPNNFunctions):
         return BPNNStart(level, self.species, self.nodes(level), *functions, self.preset)
 
     def nodes(self, level: int) -> tuple[int, ...] | None:
-        """Return the nodes of the hidden layers of a network; its number counts from 1."""
+        """Return the nodes of the hidden layers of a network.
+
+        Parameters
+        ----------
+        level
+            Number of the network, from 1.
+        """
         raise NotImplementedError
 
     def settings(self, fit: AnyFit, seed: int) -> BPNNFitSettings:
@@ -250,7 +256,13 @@ class NetworkConfig(NetworkBasisConfig):
         return tuple(range(1, len(self.hidden) + 1))
 
     def nodes(self, level: int) -> tuple[int, ...]:
-        """Return the nodes of the hidden layers of a network; its number counts from 1."""
+        """Return the nodes of the hidden layers of a network.
+
+        Parameters
+        ----------
+        level
+            Number of the network, from 1.
+        """
         return self.hidden[level - 1]
 
 
@@ -271,7 +283,13 @@ class NetworkMemberConfig(NetworkBasisConfig):
         return 1
 
     def nodes(self, level: int) -> tuple[int, ...] | None:  # noqa: ARG002 (there is one)
-        """Return the nodes of the hidden layers."""
+        """Return the nodes of the hidden layers.
+
+        Parameters
+        ----------
+        level
+            Number of the network, from 1.
+        """
         return self.hidden
 
 

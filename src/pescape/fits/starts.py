@@ -137,7 +137,13 @@ class MTPStart:
         return raised(fitted, self.level, seed=seed)
 
     def record(self, settings: Any) -> tuple[object, bytes, object]:  # noqa: ANN401
-        """Return what the result of a fit depends on; see `FitStart`."""
+        """Return what the result of a fit depends on; see `FitStart`.
+
+        Parameters
+        ----------
+        settings
+            Of the fit.
+        """
         start = dataclasses.asdict(dataclasses.replace(self, path=None))
         return start, Path(self.path).read_bytes() if self.path else b"", settings.as_record()
 
@@ -148,7 +154,13 @@ class MTPStart:
         checkpoint: str,
         ranks: Communicator,
     ) -> tuple[Potential, dict[str, Any]]:
-        """Fit on all ranks together; see `FitStart`."""
+        """Fit on all ranks together; see `FitStart`.
+
+        Parameters
+        ----------
+        frames, settings, checkpoint, ranks
+            As `FitStart` names them.
+        """
         start = self.potential(settings.seed)
         result = fit_mtp(start, frames, settings, checkpoint=checkpoint, ranks=ranks)
         return result.potential, result.summary()
@@ -191,7 +203,13 @@ class BPNNStart:
         return "bpnn"
 
     def potential(self, seed: int = 0) -> BPNNPotential:  # noqa: ARG002 (nothing is random)
-        """Make the network that is fitted, without weights; see `FitStart`."""
+        """Make the network that is fitted, without weights; see `FitStart`.
+
+        Parameters
+        ----------
+        seed
+            Of no meaning here.
+        """
         from pescape.calculators.bpnn.fit.settings import BPNNArchitecture
 
         architecture = BPNNArchitecture(
@@ -200,7 +218,13 @@ class BPNNStart:
         return architecture.untrained(self.species, self.preset)
 
     def record(self, settings: Any) -> tuple[object, bytes, object]:  # noqa: ANN401
-        """Return what the result of a fit depends on; see `FitStart`."""
+        """Return what the result of a fit depends on; see `FitStart`.
+
+        Parameters
+        ----------
+        settings
+            Of the fit.
+        """
         start = {"kind": self.kind, **dataclasses.asdict(self)}
         return start, b"", dataclasses.asdict(settings)
 
@@ -211,7 +235,13 @@ class BPNNStart:
         checkpoint: str,
         ranks: Communicator,
     ) -> tuple[Potential, dict[str, Any]]:
-        """Fit, each rank for itself with the same result; see `FitStart`."""
+        """Fit, each rank for itself with the same result; see `FitStart`.
+
+        Parameters
+        ----------
+        frames, settings, checkpoint, ranks
+            As `FitStart` names them.
+        """
         from pescape.calculators.bpnn.fit import fit_bpnn
 
         own = f"{checkpoint}.{ranks.rank}" if ranks.rank else checkpoint

@@ -35,7 +35,13 @@ class Fitted:
 
     @classmethod
     def of(cls, folder: Path) -> Fitted:
-        """Take the potential from the folder of a finished fit."""
+        """Take the potential from the folder of a finished fit.
+
+        Parameters
+        ----------
+        folder
+            Of the fit's task.
+        """
         path = next(path for name in _POTENTIAL_FILES.values() if (path := folder / name).exists())
         return cls(path, fingerprint(path.read_bytes()))
 

@@ -38,7 +38,7 @@ _INDEX_FILE = "train.jsonl"
 
 
 class Watcher:
-    """Is told what a campaign does; this one does nothing with it."""
+    """Follows what a campaign does; this one does nothing with it."""
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Take note of how many tasks of a stage are done.
@@ -52,7 +52,13 @@ class Watcher:
         """
 
     def round(self, one: Round) -> None:
-        """Take note of a round that has ended."""
+        """Take note of a round that has ended.
+
+        Parameters
+        ----------
+        one
+            The round.
+        """
 
 
 @dataclass(eq=False)
@@ -163,7 +169,13 @@ class Campaign:
         return LabelledData(self.training, self.folder / _TRAINING_FILE)
 
     def extend_training(self, added: Sequence[Atoms]) -> None:
-        """Add labelled configurations to the data set and its file."""
+        """Add labelled configurations to the data set and its file.
+
+        Parameters
+        ----------
+        added
+            The configurations.
+        """
         self.training.extend(added)
         text = io.StringIO()
         if added:

@@ -96,11 +96,25 @@ class _GuardedCalculator(Calculator):
         self._left: int | None = None  # no limit before the sampling begins
 
     def sample(self, calls: int, tag: str) -> None:  # noqa: ARG002 (part of what samplers call)
-        """Begin the sampling, of so many force calls."""
+        """Begin the sampling, of so many force calls.
+
+        Parameters
+        ----------
+        calls
+            So many.
+        tag
+            Of no meaning here.
+        """
         self._left = calls
 
     def mark(self, tag: str) -> None:  # noqa: ARG002 (part of what samplers call)
-        """Take the configuration computed last as an image; look at every so many."""
+        """Take the configuration computed last as an image; look at every so many.
+
+        Parameters
+        ----------
+        tag
+            Of no meaning here.
+        """
         image = Atoms(
             self.atoms.numbers,
             positions=self.atoms.positions,
@@ -125,7 +139,13 @@ class _GuardedCalculator(Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
-        """Evaluate the potential while calls are left."""
+        """Evaluate the potential while calls are left.
+
+        Parameters
+        ----------
+        atoms, properties, system_changes
+            As ASE passes them.
+        """
         super().calculate(atoms, properties, system_changes)
         if self._left is not None:
             if self._left == 0:

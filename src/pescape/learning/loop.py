@@ -120,7 +120,7 @@ def learn(
     retry_failed
         Try labels again that failed in an earlier call.
     watcher
-        Is told of the progress.
+        Follows the progress.
 
     Returns
     -------

@@ -59,11 +59,23 @@ class MDOutcome:
 
     @classmethod
     def read(cls, folder: Path) -> MDOutcome:
-        """Read the outcome from the folder of a finished run."""
+        """Read the outcome from the folder of a finished run.
+
+        Parameters
+        ----------
+        folder
+            Of the run.
+        """
         return cls(**json.loads((folder / _OUTCOME_FILE).read_text()))
 
     def write(self, folder: Path) -> None:
-        """Write the outcome into the folder of a run."""
+        """Write the outcome into the folder of a run.
+
+        Parameters
+        ----------
+        folder
+            Of the run.
+        """
         write_text(folder / _OUTCOME_FILE, json.dumps(asdict(self), indent=1) + "\n")
 
 
@@ -90,7 +102,13 @@ def risky_frames(folder: Path, most: int | None = None) -> list[Atoms]:
 
 
 def snapshots_of(folder: Path) -> list[Atoms]:
-    """Read the snapshots of a finished run from its folder."""
+    """Read the snapshots of a finished run from its folder.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    """
     return [_stripped(frame, ()) for frame in _frames(folder / SNAPSHOTS_FILE)]
 
 

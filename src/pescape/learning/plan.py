@@ -92,7 +92,7 @@ def stages_of(config: LearnConfig, base: Path) -> tuple[Stage, ...]:
     ConfigError
         A start is larger than the last stage admits.
     """
-    starts = [as_named(atoms) for start in config.md.start for atoms in start.build(base)]
+    starts = [_as_named(atoms) for start in config.md.start for atoms in start.build(base)]
     stages, below = [], 0
     for stage in config.stages:
         largest = stage.largest or max(map(len, starts), default=0)
@@ -109,7 +109,7 @@ def stages_of(config: LearnConfig, base: Path) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def as_named(atoms: Atoms) -> Atoms:
+def _as_named(atoms: Atoms) -> Atoms:
     """Bring a start into the form in which files keep it, with its name and family."""
     stored = as_stored(atoms)
     stored.info = {key: str(atoms.info.get(key, "")) for key in ("name", "family")}
@@ -149,6 +149,11 @@ def families_of(stages: Sequence[Stage]) -> list[FamilyPlan]:
     """Count what a round of each stage runs, by family.
 
     Atom-steps are those of MD: atoms times steps, summed over the runs.
+
+    Parameters
+    ----------
+    stages
+        Of the campaign.
     """
     plans: dict[tuple[str, str], FamilyPlan] = {}
     for stage in stages:
@@ -198,6 +203,13 @@ def costs_of(config: LearnConfig, stages: Sequence[Stage]) -> list[LevelCost]:
     """Estimate the cost of MD at each level.
 
     Contour exploration and saddle searches are not counted.
+
+    Parameters
+    ----------
+    config
+        Of the campaign.
+    stages
+        What is run.
     """
     costs = []
     sample = _crowd(stages[0].runs[0].start)

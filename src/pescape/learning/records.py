@@ -208,7 +208,13 @@ def write_levels(folder: Path, levels: Sequence[LevelSummary]) -> None:
 
 
 def read_levels(folder: Path) -> list[LevelSummary]:
-    """Read ``levels.json`` of a campaign's folder; empty before the first level has settled."""
+    """Read ``levels.json`` of a campaign's folder; empty before the first level has settled.
+
+    Parameters
+    ----------
+    folder
+        Of the campaign.
+    """
     path = folder / "levels.json"
     if not path.exists():
         return []
