@@ -145,7 +145,7 @@ class PotentialCalculator(Calculator):
             self._grade(arguments)
 
     def _arguments(self, atoms: Atoms) -> tuple[Any, ...]:
-        """Give what all functions of the kernel take."""
+        """Return what all functions of the kernel take."""
         positions = atoms.positions
         if not np.isfinite(positions).all():
             atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])

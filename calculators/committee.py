@@ -54,7 +54,7 @@ class Committee(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Ask all members.
+        """Compute the mean and the standard deviation of all members.
 
         Parameters
         ----------

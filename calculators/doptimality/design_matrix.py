@@ -65,7 +65,7 @@ class RowBlock:
 
 
 def site_gradients(potential: Potential, atoms: Atoms, *, threads: int = 1) -> Floats:
-    """∂E_i/∂θ of each atom of a configuration, shape (atoms, parameters).
+    """Compute ∂E_i/∂θ of each atom of a configuration, shape (atoms, parameters).
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def site_gradients(potential: Potential, atoms: Atoms, *, threads: int = 1) -> F
 def site_gradient_blocks(
     potential: Potential, atoms: Atoms, count: int, *, threads: int = 1
 ) -> Iterator[Floats]:
-    """∂E_i/∂θ of a configuration's atoms, so many of them at a time.
+    """Compute ∂E_i/∂θ of a configuration's atoms, so many of them at a time.
 
     Parameters
     ----------
@@ -302,7 +302,7 @@ class DesignRows:
         return np.concatenate(parts)
 
     def fetch(self, indices: Iterable[int]) -> dict[int, Atoms]:
-        """Give configurations by index, reading them again if need be.
+        """Return configurations by index, reading them again if need be.
 
         Parameters
         ----------

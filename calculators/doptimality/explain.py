@@ -63,7 +63,7 @@ class Extrapolation:
         return self.distances[0] if self.distances else np.inf
 
     def summary(self) -> dict[str, Any]:
-        """Give what JSON can hold."""
+        """Return what JSON can hold."""
         return {
             "atom": self.atom,
             "species": self.species,
@@ -85,7 +85,7 @@ def explain(
     most: int | None = None,
     threads: int = 1,
 ) -> tuple[Extrapolation, ...]:
-    """Say which atoms of a configuration extrapolate, and in what.
+    """Find which atoms of a configuration extrapolate, and in what.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def explain(
     atoms
         The configuration.
     threshold
-        Only grades above this are told of.
+        Only grades above this are explained.
     most
         How many at most.
     threads
@@ -113,11 +113,11 @@ def explain(
     if not found:
         return ()
     near = neighbors(atoms, potential.cutoff)
-    told = []
+    explained = []
     for atom, grade, slot, parameter in found:
         span = slice(near.offsets[atom], near.offsets[atom + 1])
         vectors = atoms.positions[near.indices[span]] + near.shifts[span] - atoms.positions[atom]
-        told.append(
+        explained.append(
             Extrapolation(
                 atom=atom,
                 species=atoms.symbols[atom],
@@ -129,7 +129,7 @@ def explain(
                 parameter_name=potential.parameter_name(parameter),
             )
         )
-    return tuple(told)
+    return tuple(explained)
 
 
 # Atom, grade, slot and parameter.

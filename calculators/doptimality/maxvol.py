@@ -47,7 +47,7 @@ _SAME = 1.0 - 1e-9
 
 
 def block_rows(size: int) -> int:
-    """How many rows of a number of parameters to hand to `MaxVol` at once.
+    """Return how many rows to hand to `MaxVol` at once.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class MaxVol:
         return self.swaps - before
 
     def converge(self) -> int:
-        """Let the remembered rows compete until none has a grade above the threshold."""
+        """Swap in remembered rows until none has a grade above the threshold."""
         before = self.swaps
         numbers = np.fromiter(self.remembered, dtype=np.int64)
         rows = list(self.remembered.values())
@@ -180,7 +180,7 @@ class MaxVol:
                 del self.remembered[one]
 
     def remember(self, rows: Floats, numbers: Integers) -> None:
-        """Let rows (m, n) compete whenever remembered rows do.
+        """Remember rows, which compete whenever `converge` is called.
 
         Parameters
         ----------

@@ -60,7 +60,7 @@ class NoveltyFilter:
         *,
         threads: int = 1,
     ) -> NoveltyFilter:
-        """Take in a data set, block by block; anything to iterate over will do.
+        """Make the filter of a data set, block by block; anything to iterate over will do.
 
         Parameters
         ----------
@@ -91,11 +91,11 @@ class NoveltyFilter:
         return seen
 
     def __len__(self) -> int:
-        """How many points are kept."""
+        """Return how many points are kept."""
         return sum(map(len, self._chunks))
 
     def add(self, points: Floats) -> None:
-        """Take in points (m, n).
+        """Add neighborhoods that are known.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class NoveltyFilter:
             self._chunks.append(near.astype(np.float32))
 
     def contains(self, points: Floats) -> bool:
-        """Whether each of some points (m, n) that extrapolate has a counterpart.
+        """Return whether each of some points that extrapolate has a counterpart.
 
         Parameters
         ----------

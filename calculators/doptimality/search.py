@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
-    #: Told after each block: the pass, the configurations done in it, all swaps so far.
+    #: Called after each block with: the pass, the configurations done in it, all swaps so far.
     Progress = Callable[[int, int, int], None]
 
 # Rows are numbered by stream, then in their order; what a search starts from comes first.
@@ -37,7 +37,7 @@ class Stream(Protocol):
         """Go through all blocks, always the same ones."""
 
     def fetch(self, indices: Iterable[int]) -> dict[int, Atoms]:
-        """Give configurations by index, unless it is gone through only once.
+        """Return configurations by index, unless it is gone through only once.
 
         Parameters
         ----------

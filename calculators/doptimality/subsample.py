@@ -56,7 +56,7 @@ class Subsample:
     rows: int
 
     def summary(self) -> dict[str, Any]:
-        """Give what JSON can hold."""
+        """Return what JSON can hold."""
         return {
             "selected": list(self.indices),
             "layers": list(self.layers),

@@ -193,7 +193,7 @@ def training_set(
 def configuration_weights(
     configurations: Sequence[Atoms], given: ArrayLike | None = None
 ) -> Floats:
-    """How much each configuration counts, shape (C,).
+    """Return how much each configuration counts, shape (C,).
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def within_limits(
     energy: float | None = None,
     atom_energies: Mapping[str, float] | None = None,
 ) -> list[int]:
-    """Give the indices of configurations that keep limits.
+    """Return the indices of configurations within limits.
 
     Parameters
     ----------
@@ -358,7 +358,7 @@ def _virial(atoms: Atoms, name: str) -> Floats | None:
 
 
 def shortest_distance(atoms: Atoms, cutoff: float, name: str) -> float:
-    """Shortest distance between two atoms, Å; infinite if none are within the cut-off.
+    """Return the shortest distance between two atoms, Å; infinite if none are within the cut-off.
 
     Parameters
     ----------
@@ -395,7 +395,7 @@ def _shortest(atoms: Atoms, near: Neighbors, name: str, min_dist: float | None) 
 
 
 def full(voigt: Floats) -> Floats:
-    """Voigt components (…, 6) as symmetric matrices (…, 3, 3).
+    """Return Voigt components (…, 6) as symmetric matrices (…, 3, 3).
 
     Parameters
     ----------

@@ -281,7 +281,7 @@ class CrossEvaluation:
     differences: Mapping[tuple[str, str], Differences] = field(compare=False, repr=False)
 
     def __getitem__(self, pair: tuple[str, str]) -> CrossErrors:
-        """Give the errors of a model on a test set."""
+        """Return the errors of a model on a test set."""
         for one in self.errors:
             if (one.model, one.test) == pair:
                 return one

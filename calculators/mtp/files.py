@@ -135,7 +135,7 @@ def _text(potential: MTPotential) -> str:
 
 
 def _tag(potential: MTPotential) -> str:
-    """Put the elements and the repulsion where other programs see free text."""
+    """Return the elements and the repulsion as text, which other programs skip."""
     tag = _one_line(potential.tag, "tag")
     if tag.startswith(_OUR_TAGS):
         raise ValueError(f"the potential's tag {tag!r} begins as those that tell its species do")

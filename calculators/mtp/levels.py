@@ -15,7 +15,7 @@ _SCHEDULE = (12, 16, 20, 24)
 
 
 def level_schedule(potential: MTPotential) -> tuple[MTPotential, ...]:
-    """Give the untrained potentials of lower levels to fit first, and at last this one itself.
+    """Return the untrained potentials of lower levels to fit first, and at last this one itself.
 
     Only the potential itself if its basis is not that of a level of this program's own making.
 
@@ -30,7 +30,7 @@ def level_schedule(potential: MTPotential) -> tuple[MTPotential, ...]:
 
 
 def level_of(potential: MTPotential) -> int | None:
-    """Level of a potential of this program's own making; None of any other.
+    """Return the level of a potential of this program's own making; None of any other.
 
     Parameters
     ----------

@@ -294,7 +294,7 @@ class MTPotential:
         return dataclasses.replace(self, repulsion=repulsion, adds_repulsion=added)
 
     def with_species(self, species: Sequence[str]) -> MTPotential:
-        """Say which elements the species are; a file that already does so must agree.
+        """Name the elements of the species; a file that already does so must agree.
 
         Parameters
         ----------

@@ -179,7 +179,7 @@ class _State:
 def _identity(
     potential: MTPotential, configurations: Sequence[Atoms], settings: FitSettings
 ) -> str:
-    """Tell one fit from another, on however many ranks."""
+    """Return a fingerprint of all that a fit depends on, but the number of ranks."""
     parts: list[Any] = [repr((settings, potential.cutoff, potential.min_dist, potential.repulsion))]
     for atoms in configurations:
         parts.append(repr((atoms.info.get("fit_weight"), atoms.pbc.tolist())))
