@@ -8,11 +8,13 @@
 
 Numbers, names, ``+ - * /``, parentheses, ``abs``, ``min`` and ``max``; comparisons by ``<``,
 ``<=``, ``>`` and ``>=``, which may be chained, or by ``= … +- …``; several of these joined by
-``and``. Nothing of it is handed to Python.
+``and``. Python's parser finds the structure, but Python evaluates nothing of it.
 """
 
 from __future__ import annotations
 
+import ast
+import itertools
 import math
 import operator
 import re
@@ -24,82 +26,37 @@ from pescape.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+#: Kind, text and place.
+_Word = tuple[str, str, int]
+_WORD = re.compile(
+    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<name>[A-Za-z_]\w*(?:\.\w+)*)"
-    r"|(?P<sign>\+-|±|<=|>=|[-+*/()<>=,]))"
+    r"|(?P<sign>\+-|±|<=|>=|[-+*/()<>=,])"
 )
-_COMPARED: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
+# Signs that Python has not, and its operators that bind as these do and are as long.
+_AS_PYTHON = {"=": "|", "+-": "^ ", "±": "^"}
+# By the comparison that has been begun: what may follow on an operand, and how errors say that.
+_ORDER = ("<", "<=", ">", ">=")
+_FOLLOWING: dict[str, tuple[tuple[str, ...], str]] = {
+    "": ((*_ORDER, "="), "one of < <= > >= ="),
+    "<": ((*_ORDER, "and", ""), "'and' or the end"),
+    "=": (("+-", "±"), "'+-' and a tolerance (numbers are never equal to the last digit)"),
+    "+-": (("and", ""), "'and' or the end"),
 }
-_ARITHMETIC: dict[str, Callable[[float, float], float]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
+_STATES = {"=": "=", "+-": "+-", "±": "+-", "and": "", "": ""}
+_COMPARED: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
 }
 _FUNCTIONS: dict[str, Callable[..., float]] = {"abs": abs, "max": max, "min": min}
-
-
-@dataclass(frozen=True)
-class Term:
-    """A part of an expression: a number, a name, or something done to others.
-
-    Parameters
-    ----------
-    what
-        The number, the name, the sign or the function.
-    parts
-        What it is done to; None for a number or a name.
-    """
-
-    what: float | str
-    parts: tuple[Term, ...] | None = None
-
-    def names(self) -> Iterator[str]:
-        """Give all names in it."""
-        if self.parts is None and isinstance(self.what, str):
-            yield self.what
-        for part in self.parts or ():
-            yield from part.names()
-
-    def value(self, values: Mapping[str, float]) -> float:
-        """Work it out."""
-        if isinstance(self.what, float):
-            return self.what
-        if self.parts is None:
-            return values[self.what]
-        inner = [part.value(values) for part in self.parts]
-        if self.what in _FUNCTIONS:
-            return _FUNCTIONS[self.what](*inner)
-        try:
-            return _ARITHMETIC[self.what](*inner)
-        except ZeroDivisionError:
-            return math.nan  # which compares with nothing
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two expressions compared; of equality, with what they may differ by."""
-
-    left: Term
-    sign: str
-    right: Term
-    tolerance: Term | None = None
-
-    def terms(self) -> tuple[Term, ...]:
-        """Give its expressions."""
-        return tuple(t for t in (self.left, self.right, self.tolerance) if t is not None)
-
-    def holds(self, values: Mapping[str, float]) -> bool:
-        """Whether it is true."""
-        left, right = self.left.value(values), self.right.value(values)
-        if self.tolerance is not None:
-            return abs(left - right) <= self.tolerance.value(values)
-        return _COMPARED[self.sign](left, right)
 
 
 @dataclass(frozen=True)
@@ -112,40 +69,62 @@ class Predicate:
         What it is called.
     text
         As it was written.
-    comparisons
-        All of which have to hold.
+    clauses
+        Its comparisons, all of which have to hold; places in them are those in the text.
     """
 
     name: str
     text: str
-    comparisons: tuple[Comparison, ...]
+    clauses: tuple[ast.expr, ...]
 
     @classmethod
     def parse(cls, text: str, name: str | None = None) -> Predicate:
         """Read a predicate.
+
+        Parameters
+        ----------
+        text
+            As it was written.
+        name
+            What it is called; the text if None.
 
         Raises
         ------
         ConfigError
             Says where the text makes no sense and what was expected there.
         """
-        return cls(name or text, text, _Parser(text).predicate())
+        return cls(name or text, text, _clauses(text))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Values it is about, in order."""
-        found = [n for one in self.comparisons for term in one.terms() for n in term.names()]
-        return tuple(dict.fromkeys(found))
+        found = [
+            (node.col_offset, _written(node, self.text))
+            for clause in self.clauses
+            for node in _operands(clause)
+        ]
+        return tuple(dict.fromkeys(name for _, name in sorted(found)))
 
     def holds(self, values: Mapping[str, float | None]) -> bool | None:
-        """Whether it is true of values; None where one of them is not there."""
+        """Whether it is true of values; None where one of them is not there.
+
+        Parameters
+        ----------
+        values
+            By full name.
+        """
         there = {name: value for name, value in values.items() if value is not None}
         if any(name not in there for name in self.names):
             return None
-        return all(one.holds(there) for one in self.comparisons)
+        return all(_holds(clause, self.text, there) for clause in self.clauses)
 
     def check(self, known: Collection[str]) -> None:
-        """See to it that all values it is about exist.
+        """Refuse a predicate about values that do not exist.
+
+        Parameters
+        ----------
+        known
+            Full names of those that do.
 
         Raises
         ------
@@ -158,109 +137,126 @@ class Predicate:
                 raise ConfigError(f"predicate {self.text!r}: no value {name!r}; {hint}")
 
 
-class _Parser:
-    """Reads one predicate by recursive descent."""
+def _written(node: ast.expr, text: str) -> str:
+    return text[node.col_offset : node.end_col_offset]
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.tokens: list[tuple[str, str, int]] = []
-        position = 0
-        while position < len(text.rstrip()):
-            found = _TOKEN.match(text, position)
-            if found is None:
-                start = position + len(text[position:]) - len(text[position:].lstrip())
-                raise self._error(start, f"{text[start]!r} means nothing here")
-            kind = str(found.lastgroup)
-            self.tokens.append((kind, found.group(kind), found.start(kind)))
-            position = found.end()
-        self.tokens.append(("end", "", len(text)))
-        self.index = 0
 
-    def predicate(self) -> tuple[Comparison, ...]:
-        found = self._comparisons()
-        while self._take("and"):
-            found += self._comparisons()
-        self._expect("end", "'and' or the end")
-        return tuple(found)
+def _operands(node: ast.AST) -> Iterator[ast.Name]:
+    """Find the names of values; functions are none."""
+    if isinstance(node, ast.Name):
+        yield node
+    parts = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
+    for part in parts:
+        yield from _operands(part)
 
-    def _comparisons(self) -> list[Comparison]:
-        left = self._sum()
-        if self._take("="):
-            right = self._sum()
-            if not (self._take("+-") or self._take("±")):
-                raise self._wrong(
-                    "'+-' and a tolerance (numbers are never equal to the last digit)"
-                )
-            return [Comparison(left, "=", right, self._sum())]
-        found = []
-        while (sign := self._take(*_COMPARED)) is not None:
-            right = self._sum()
-            found.append(Comparison(left, sign, right))
-            left = right
-        if not found:
-            raise self._wrong("one of < <= > >= =")
-        return found
 
-    def _sum(self) -> Term:
-        term = self._product()
-        while (sign := self._take("+", "-")) is not None:
-            term = Term(sign, (term, self._product()))
-        return term
+def _holds(clause: ast.expr, text: str, values: Mapping[str, float]) -> bool:
+    if isinstance(clause, ast.Compare):
+        numbers = [_value(one, text, values) for one in (clause.left, *clause.comparators)]
+        signs = [_COMPARED[type(sign)] for sign in clause.ops]
+        pairs = itertools.pairwise(numbers)
+        return all(sign(*pair) for sign, pair in zip(signs, pairs, strict=True))
+    assert isinstance(clause, ast.BinOp)
+    assert isinstance(clause.right, ast.BinOp)
+    parts = (clause.left, clause.right.left, clause.right.right)
+    left, right, tolerance = (_value(one, text, values) for one in parts)
+    return abs(left - right) <= tolerance
 
-    def _product(self) -> Term:
-        term = self._factor()
-        while (sign := self._take("*", "/")) is not None:
-            term = Term(sign, (term, self._factor()))
-        return term
 
-    def _factor(self) -> Term:
-        kind, text, _ = self.tokens[self.index]
-        if self._take("-") is not None:
-            return Term("-", (Term(0.0), self._factor()))
-        if self._take("(") is not None:
-            inner = self._sum()
-            self._expect(")", "')'")
-            return inner
-        if kind == "number":
-            self.index += 1
-            return Term(float(text))
-        if kind != "name" or text == "and":
-            raise self._wrong("a number or a name")
-        self.index += 1
-        return self._call(text) if self._take("(") is not None else Term(text)
+def _value(node: ast.expr, text: str, values: Mapping[str, float]) -> float:
+    match node:
+        case ast.Constant():
+            return float(_written(node, text))
+        case ast.UnaryOp():
+            return -_value(node.operand, text, values)
+        case ast.Call():
+            inner = [_value(one, text, values) for one in node.args]
+            return _FUNCTIONS[_written(node.func, text)](*inner)
+        case ast.BinOp():
+            inner = [_value(one, text, values) for one in (node.left, node.right)]
+            try:
+                return _ARITHMETIC[type(node.op)](*inner)
+            except ZeroDivisionError:
+                return math.nan  # which compares with nothing
+    return values[_written(node, text)]
 
-    def _call(self, function: str) -> Term:
-        if function not in _FUNCTIONS:
-            raise self._error(
-                self.tokens[self.index - 2][2],
-                f"no function {function!r}; there are {', '.join(_FUNCTIONS)}",
-            )
-        parts = [self._sum()]
-        while self._take(",") is not None:
-            parts.append(self._sum())
-        self._expect(")", "')'")
-        # Python's abs takes one argument, its min and max take two or more.
-        if (len(parts) == 1) != (function == "abs"):
-            raise self._wrong(f"{'one argument' if function == 'abs' else 'two or more'} before")
-        return Term(function, tuple(parts))
 
-    def _take(self, *wanted: str) -> str | None:
-        text = self.tokens[self.index][1]
-        if text in wanted:
-            self.index += 1
-            return text
-        return None
+def _clauses(text: str) -> tuple[ast.expr, ...]:
+    """Read the comparisons of a predicate; each name and number is where it is in the text."""
+    source = [" "] * len(text)
+    for kind, word, at in _checked(text):
+        # Python would not take all of our names and numbers, but others as long.
+        stand_in = "_" if kind == "name" and word != "and" else "1" if kind == "number" else ""
+        source[at : at + len(word)] = stand_in * len(word) or _AS_PYTHON.get(word, word)
+    indent = len(text) - len(text.lstrip())
+    try:
+        found = ast.parse("".join(source[indent:]), mode="eval").body
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise _error(text, 0, f"too long or too deep ({error})") from error
+    for node in ast.walk(found):
+        if isinstance(node, ast.expr):
+            node.col_offset += indent
+            node.end_col_offset = (node.end_col_offset or 0) + indent
+    return tuple(found.values) if isinstance(found, ast.BoolOp) else (found,)
 
-    def _expect(self, wanted: str, told: str) -> None:
-        kind, text, _ = self.tokens[self.index]
-        if wanted not in (kind, text):
-            raise self._wrong(told)
-        self.index += 1
 
-    def _wrong(self, expected: str) -> ConfigError:
-        _, text, position = self.tokens[self.index]
-        found = repr(text) if text else "the end"
-        return self._error(position, f"expected {expected}, found {found}")
+def _words(text: str) -> Iterator[_Word]:
+    """Part a text into words; its end is one too."""
+    position = 0
+    while position < len(text):
+        found = _WORD.match(text, position)
+        if found is not None:
+            yield str(found.lastgroup), found.group(), position
+        elif not text[position].isspace():
+            raise _error(text, position, f"{text[position]!r} means nothing here")
+        position = position + 1 if found is None else found.end()
+    yield "end", "", position
 
-    def _error(self, position: int, message: str) -> ConfigError:
-        return ConfigError(f"predicate {self.text!r}, character {position + 1}: {message}")
+
+def _checked(text: str) -> list[_Word]:
+    """Give the words of a text, refusing the first that cannot follow on those before it."""
+    words = list(_words(text))
+    state = ""  # the comparison that has been begun
+    opened: list[list[str]] = []  # of each open parenthesis, what its arguments are of, so often
+    expects_operand = True
+    for number, (kind, word, _) in enumerate(words):
+        before = words[number - 1]
+        if expects_operand:
+            expects_operand = kind not in ("number", "name") or word == "and"
+            if expects_operand and word not in ("(", "-"):
+                raise _wrong(text, words[number], "a number or a name")
+            if word == "(":
+                opened.append([])
+        elif word == "(" and before[0] == "name":
+            if before[1] not in _FUNCTIONS:
+                known = ", ".join(_FUNCTIONS)
+                raise _error(text, before[2], f"no function {before[1]!r}; there are {known}")
+            opened.append([before[1]])
+            expects_operand = True
+        elif opened and word == ")":
+            arguments = opened.pop()
+            # Python's abs takes one argument, its min and max take two or more.
+            if arguments and (len(arguments) == 1) != (arguments[0] == "abs"):
+                wanted = "one argument" if arguments[0] == "abs" else "two or more"
+                raise _wrong(text, words[number + 1], f"{wanted} before")
+        elif opened and opened[-1] and word == ",":
+            opened[-1].append(opened[-1][0])
+            expects_operand = True
+        else:
+            allowed, expected = _FOLLOWING[state]
+            arithmetic = word != "" and word in "+-*/"
+            if word == "+-" or not arithmetic:
+                if opened or word not in allowed:
+                    raise _wrong(text, words[number], "')'" if opened else expected)
+                state = _STATES.get(word, "<")
+            expects_operand = True
+    return words[:-1]
+
+
+def _wrong(text: str, word: _Word, expected: str) -> ConfigError:
+    found = repr(word[1]) if word[1] else "the end"
+    return _error(text, word[2], f"expected {expected}, found {found}")
+
+
+def _error(text: str, position: int, message: str) -> ConfigError:
+    return ConfigError(f"predicate {text!r}, character {position + 1}: {message}")
