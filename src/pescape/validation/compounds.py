@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pescape.validation.symmetry import Symmetry
 
 # Digits (Å, fractions) that a structure from a file keeps, so that all machines read the same.
-_DIGITS = 8
+_KEPT_DIGITS = 8
 
 
 class Solid(Strict):
@@ -73,11 +73,23 @@ class Solid(Strict):
         return symmetry.formula_units(self.primitive().get_chemical_symbols())
 
     def parameters(self, atoms: Atoms) -> dict[str, float]:
-        """Lattice parameters (Å, degrees) of the conventional cell of a relaxed primitive one."""
+        """Lattice parameters (Å, degrees) of the conventional cell of a relaxed primitive one.
+
+        Parameters
+        ----------
+        atoms
+            The relaxed primitive cell.
+        """
         return symmetry.lattice_parameters(atoms, self.symmetry)
 
     def conventional(self, relaxed: Atoms) -> Atoms:
-        """Build the conventional cell of a relaxed primitive one."""
+        """Build the conventional cell of a relaxed primitive one.
+
+        Parameters
+        ----------
+        relaxed
+            The relaxed primitive cell.
+        """
         return symmetry.conventional_cell(relaxed, self.symmetry)
 
 
@@ -196,8 +208,8 @@ class StructureFile(Solid):
         atoms = _chosen(path, given.get("index"))
         geometry = {
             "symbols": atoms.get_chemical_symbols(),
-            "cell": np.round(atoms.cell.array, _DIGITS).tolist(),
-            "positions": np.round(atoms.get_scaled_positions(), _DIGITS).tolist(),
+            "cell": np.round(atoms.cell.array, _KEPT_DIGITS).tolist(),
+            "positions": np.round(atoms.get_scaled_positions(), _KEPT_DIGITS).tolist(),
         }
         return {"name": path.stem, **given, "file": str(path), "geometry": geometry}
 
@@ -239,5 +251,11 @@ def _chosen(path: Path, index: int | None) -> Atoms:
 
 
 def value_name(text: str) -> str:
-    """Make a name that predicates can take: what is no letter or digit becomes an underscore."""
+    """Make a name that predicates can take: what is no letter or digit becomes an underscore.
+
+    Parameters
+    ----------
+    text
+        Of a user or a file.
+    """
     return re.sub(r"\W+", "_", text)

@@ -1,7 +1,4 @@
-"""A ready-made suite: every property of the registry that applies to a crystal.
-
-The configuration of ``pescape validate``.
-"""
+"""The configuration of ``pescape validate``, with a suite of all properties of a crystal."""
 
 from __future__ import annotations
 

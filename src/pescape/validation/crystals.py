@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # Beyond this many coordinates the dense Hessian of BFGS costs more than it gains.
-_DENSE = 60
+_DENSE_COORDINATES = 60
 # What the springs of the first step are (eV/Å²), as ASE's BFGS has it.
 _STIFFNESS = 70.0
 _MAXSTEP = 0.1
@@ -65,7 +65,7 @@ def minimised(
         Not converged, or the energy or a force is not finite.
     """
     target = atoms if target is None else target
-    if 3 * len(target) <= _DENSE:
+    if 3 * len(target) <= _DENSE_COORDINATES:
         optimizer: Any = BFGS(target, logfile=None, alpha=_STIFFNESS, maxstep=_MAXSTEP)
     else:
         optimizer = LBFGS(target, logfile=None, alpha=_STIFFNESS, maxstep=_MAXSTEP)  # type: ignore[arg-type]

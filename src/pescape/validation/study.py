@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 
 def structures_file(source: str, title: str) -> str:
-    """Where, from the study's folder on, the structures of a property of a potential are."""
+    """Where, from the study's folder on, the structures of a property of a potential are.
+
+    Parameters
+    ----------
+    source
+        The potential's name.
+    title
+        The property's name.
+    """
     folder, file = (re.sub(r"[^\w.+-]", "_", name) for name in (source, title))
     return f"structures/{folder}/{file}.xyz"
 
@@ -112,7 +120,15 @@ class Threshold:
         return f"{100.0 * self.amount:g} %" if self.relative else f"{self.amount:g}"
 
     def holds(self, value: float, reference: float) -> bool:
-        """Whether a value is near enough."""
+        """Whether a value is near enough.
+
+        Parameters
+        ----------
+        value
+            Of a potential.
+        reference
+            Of what it is compared with.
+        """
         scale = abs(reference) if self.relative else 1.0
         return abs(value - reference) <= self.amount * scale
 
@@ -142,17 +158,35 @@ class Row:
     threshold: Threshold | None = None
 
     def error(self, subject: str, standard: str) -> float | None:
-        """Signed difference from a reference, in the unit of the value."""
+        """Signed difference from a reference, in the unit of the value.
+
+        Parameters
+        ----------
+        subject, standard
+            Names of a potential and a reference.
+        """
         value, reference = self.values.get(subject), self.references.get(standard)
         return None if value is None or reference is None else value - reference
 
     def relative_error(self, subject: str, standard: str) -> float | None:
-        """Signed difference as a fraction of the reference; None for a reference of zero."""
+        """Signed difference as a fraction of the reference; None for a reference of zero.
+
+        Parameters
+        ----------
+        subject, standard
+            Names of a potential and a reference.
+        """
         error, reference = self.error(subject, standard), self.references.get(standard)
         return error / abs(reference) if error is not None and reference else None
 
     def holds(self, subject: str, standard: str) -> bool | None:
-        """Whether the difference is within the threshold; None where that cannot be told."""
+        """Whether the difference is within the threshold; None where that cannot be told.
+
+        Parameters
+        ----------
+        subject, standard
+            Names of a potential and a reference.
+        """
         value, reference = self.values.get(subject), self.references.get(standard)
         if self.threshold is None or value is None or reference is None:
             return None
@@ -186,7 +220,13 @@ class Study(Stored):
         return tuple(outcome.title for outcome in self.subjects[0].outcomes)
 
     def outcomes(self, title: str) -> tuple[PropertyOutcome, ...]:
-        """Outcomes of one property: potentials first, then references that were computed."""
+        """Outcomes of one property: potentials first, then references that were computed.
+
+        Parameters
+        ----------
+        title
+            The property's name.
+        """
         everyone = [one.outcomes for one in self.subjects]
         everyone += [one.outcomes for one in self.standards]
         return tuple(one for outcomes in everyone for one in outcomes if one.title == title)
@@ -275,7 +315,13 @@ class GroupError:
 
 
 def grouped_rows(study: Study) -> dict[str, list[Row]]:
-    """Give the values of each group that has some."""
+    """Give the values of each group that has some.
+
+    Parameters
+    ----------
+    study
+        The study.
+    """
     kinds = {
         outcome.title: outcome.result.kind
         for title in study.titles
@@ -292,6 +338,11 @@ def grouped_rows(study: Study) -> dict[str, list[Row]]:
 
 def group_errors(study: Study) -> tuple[GroupError, ...]:
     """Average absolute errors over groups of properties.
+
+    Parameters
+    ----------
+    study
+        The study.
 
     Returns
     -------
@@ -328,7 +379,13 @@ def _belongs(row: Row, kinds: dict[str, str], patterns: tuple[str, ...]) -> bool
 
 
 def violations(study: Study) -> list[tuple[Row, str, str]]:
-    """Give the values beyond their thresholds, with potential and reference."""
+    """Give the values beyond their thresholds, with potential and reference.
+
+    Parameters
+    ----------
+    study
+        The study.
+    """
     return [
         (row, subject.name, standard.name)
         for row in study.rows()
@@ -339,7 +396,15 @@ def violations(study: Study) -> list[tuple[Row, str, str]]:
 
 
 def verdict(row: Row, subject: str, standard: str) -> str:
-    """Say what became of a value: within, beyond, failed, or nothing without a threshold."""
+    """Say what became of a value: within, beyond, failed, or nothing without a threshold.
+
+    Parameters
+    ----------
+    row
+        The value.
+    subject, standard
+        Names of a potential and a reference.
+    """
     if row.values.get(subject) is None:
         return "failed"
     holds = row.holds(subject, standard)
@@ -347,14 +412,20 @@ def verdict(row: Row, subject: str, standard: str) -> str:
 
 
 def records(study: Study) -> Iterator[dict[str, Any]]:
-    """Give every number of every potential beside every reference, by `COLUMNS`."""
+    """Give every number of every potential beside every reference, by `COLUMNS`.
+
+    Parameters
+    ----------
+    study
+        The study.
+    """
     names: list[str] = [one.name for one in study.standards] or [""]
     for row in study.rows():
         threshold = row.threshold
         for subject in study.subjects:
             for standard in names:
                 limit = "" if threshold is None else str(threshold)
-                told = (
+                numbers = (
                     subject.name,
                     standard,
                     row.name,
@@ -366,9 +437,17 @@ def records(study: Study) -> Iterator[dict[str, Any]]:
                     limit,
                     verdict(row, subject.name, standard),
                 )
-                yield dict(zip(COLUMNS, told, strict=True))
+                yield dict(zip(COLUMNS, numbers, strict=True))
 
 
 def write_values(study: Study, path: Path) -> None:
-    """Write every number as CSV, atomically."""
+    """Write every number as CSV, atomically.
+
+    Parameters
+    ----------
+    study
+        The study.
+    path
+        The file.
+    """
     write_table(path, records(study), COLUMNS)

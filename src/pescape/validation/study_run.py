@@ -115,9 +115,11 @@ def plan_validation(
     elements = set(_elements(properties))
     names = known_values(properties)
     known = [one for one in standards if isinstance(one, KnownValues)]
-    told = tuple(text for one in known for text in one.check(names, elements))
+    warnings = tuple(text for one in known for text in one.check(names, elements))
     limits = {name: limit for name, limit in config.limits().items() if name in names}
-    plan = ValidationPlan(config.title, tuple(subjects), tuple(standards), properties, limits, told)
+    plan = ValidationPlan(
+        config.title, tuple(subjects), tuple(standards), properties, limits, warnings
+    )
     for source in plan.sources:
         _check(source, elements)
     return plan
@@ -179,7 +181,7 @@ def run_validation(
     Returns
     -------
     Study
-        A property that failed is told in its outcome.
+        Outcomes of properties that failed say why.
     """
     folder = folder.resolve()
     with contextlib.ExitStack() as stack:
@@ -224,11 +226,17 @@ def _computed_standard(
 
 
 def describe(source: PotentialFile | Reference) -> str:
-    """Say what a potential or a calculator is."""
+    """Say what a potential or a calculator is.
+
+    Parameters
+    ----------
+    source
+        The potential or calculator.
+    """
     if not isinstance(source, PotentialFile):
-        told = [source.recipe, source.version]
-        told += [_told(k, v) for k, v in source.settings.items() if v and k != "sha256"]
-        return ", ".join(one for one in told if one)
+        parts = [source.recipe, source.version]
+        parts += [_setting(k, v) for k, v in source.settings.items() if v and k != "sha256"]
+        return ", ".join(one for one in parts if one)
     path = Path(source.path)
     with source.session() as calculator:
         potential: Any = calculator.potential  # type: ignore[attr-defined]
@@ -236,12 +244,20 @@ def describe(source: PotentialFile | Reference) -> str:
     return f"{path.name}: {potential.description}, {elements}, cut-off {potential.cutoff:g} Å"
 
 
-def _told(key: str, value: object) -> str:
+def _setting(key: str, value: object) -> str:
     return f"{key} {' '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def write_structures(study: Study, folder: Path) -> None:
-    """Write the structures of every property of everybody as extxyz, atomically."""
+    """Write the structures of every property of everybody as extxyz, atomically.
+
+    Parameters
+    ----------
+    study
+        The study.
+    folder
+        In which the folder of structures is.
+    """
     for one in (outcome for title in study.titles for outcome in study.outcomes(title)):
         if one.result is not None and one.result.structures:
             with atomic(folder / structures_file(one.source, one.title)) as temporary:
@@ -250,6 +266,11 @@ def write_structures(study: Study, folder: Path) -> None:
 
 def read_study(folder: Path) -> Study:
     """Read the study that a validation has left in a folder.
+
+    Parameters
+    ----------
+    folder
+        Of the validation.
 
     Raises
     ------
@@ -266,7 +287,15 @@ def read_study(folder: Path) -> Study:
 
 
 def validation_progress(plan: ValidationPlan, folder: Path) -> dict[str, tuple[int, int]]:
-    """Count, for each potential and reference, the properties that are finished, and all."""
+    """Count, for each potential and reference, the properties that are finished, and all.
+
+    Parameters
+    ----------
+    plan
+        What is computed.
+    folder
+        Of the validation.
+    """
     store = TaskStore(folder.resolve() / "tasks", read_only=True)
     return {
         source.name: (

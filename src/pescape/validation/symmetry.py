@@ -117,24 +117,52 @@ def symmetry(primitive: Atoms, tolerance: float = _FINE) -> Symmetry:
 
 
 def lattice_parameters(primitive: Atoms, of: Symmetry) -> dict[str, float]:
-    """Lattice parameters (Å, degrees) of the conventional cell that the system leaves free."""
+    """Lattice parameters (Å, degrees) of the conventional cell that the system leaves free.
+
+    Parameters
+    ----------
+    primitive
+        A primitive cell.
+    of
+        Its symmetry.
+    """
     found = Cell(of.conventional @ primitive.cell.array).cellpar()
     by_name = dict(zip(("a", "b", "c", *_ANGLES), map(float, found), strict=True))
     return {name: by_name[name] for name in FREE_PARAMETERS[of.system]}
 
 
 def parameter_unit(name: str) -> str:
-    """Give the unit of a lattice parameter."""
+    """Give the unit of a lattice parameter.
+
+    Parameters
+    ----------
+    name
+        Such as ``c`` or ``beta``.
+    """
     return "°" if name in _ANGLES else "Å"
 
 
 def conventional_cell(primitive: Atoms, of: Symmetry) -> Atoms:
-    """Build the conventional cell of a primitive one."""
+    """Build the conventional cell of a primitive one.
+
+    Parameters
+    ----------
+    primitive
+        A primitive cell.
+    of
+        Its symmetry.
+    """
     return make_supercell(primitive, of.conventional)
 
 
 def formula_units(symbols: Sequence[str]) -> int:
-    """Count the formula units among the atoms of a cell."""
+    """Count the formula units among the atoms of a cell.
+
+    Parameters
+    ----------
+    symbols
+        Of all atoms of the cell.
+    """
     return math.gcd(*Counter(symbols).values())
 
 

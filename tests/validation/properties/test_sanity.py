@@ -5,6 +5,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from matscipy.neighbours import neighbour_list
 
+from pescape.validation.config import ValidationConfig
 from pescape.validation.crystals import Crystal
 from pescape.validation.properties.soundness.sanity import CHECKS, SanityConfig, sanity
 
@@ -263,3 +264,24 @@ def test_two_crystals_give_dimers_of_all_their_elements(emt):
     assert set(result.curves) == {
         "dimer_AlAl", "dimer_AlCu", "dimer_CuCu", "crystal_fcc", "crystal_fcc_Al"
     }  # fmt: skip
+
+
+def test_files_may_call_it_physicality_as_before():
+    crystal = {"element": "Cu", "lattice": "fcc"}
+    with pytest.warns(FutureWarning, match="'physicality' is called 'sanity' now"):
+        config = ValidationConfig(
+            suite={"crystal": crystal, "without": ["physicality"]},
+            properties=[{"kind": "physicality", "phases": [crystal]}],
+            thresholds={"physicality.forces.deviation": 0.01},
+        )
+    assert "sanity" not in [one.title for one in config.suite.properties]
+    (own,) = config.properties
+    assert (own.kind, own.title) == ("sanity", "physicality")
+    assert list(config.limits()) == ["physicality.forces.deviation"]
+    (found,) = config.chosen(only=["physicality"])
+    assert found is own
+    suite = ValidationConfig(
+        suite={"crystal": crystal}, thresholds={"physicality.*.deviation": 0.01}
+    )
+    assert "sanity.forces.deviation" in suite.limits()
+    assert [one.title for one in suite.chosen(only=["physicality"])] == ["sanity"]

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from pescape.validation.compounds import Solid
 
 # A curve that leaves its fit by more than this (meV/atom) is not smooth.
-_ROUGH = 1.0
+_ROUGH_RMSE = 1.0
 # What ASE calls the forms.
-_FORMS = {"birch_murnaghan": "birchmurnaghan", "murnaghan": "murnaghan"}
+_EOS_FORMS = {"birch_murnaghan": "birchmurnaghan", "murnaghan": "murnaghan"}
 
 
 class LatticeConfig(PhasesConfig):
@@ -169,13 +169,13 @@ def eos(calculator: BaseCalculator, config: EosConfig) -> PropertyResult:
 
     def fitted(phase: Solid) -> PhaseValues:
         volumes, energies, relaxed = _curve(phase, calculator, config)
-        values = _fitted(phase.title, volumes, energies, _FORMS[config.form])
+        values = _fitted(phase.title, volumes, energies, _EOS_FORMS[config.form])
         off = values["rmse"].value
         return PhaseValues(
             relaxed,
             values,
             Curve(volumes, energies, "volume (Å³/atom)", "energy (eV/atom)"),
-            (f"{phase.title}: the curve is {off:.2g} meV/atom off its fit",) * (off > _ROUGH),
+            (f"{phase.title}: the curve is {off:.2g} meV/atom off its fit",) * (off > _ROUGH_RMSE),
         )
 
     return phases_result(config, fitted)

@@ -37,21 +37,21 @@ if TYPE_CHECKING:
 #: A `phonopy.Phonopy`, whose annotations let all of its results be None.
 Phonons: TypeAlias = Any
 # Å; a relaxed cell is less symmetric than its crystal by what the relaxation leaves.
-_SYMMETRIC = 1e-4
+_SYMMETRY_TOLERANCE = 1e-4
 # Hz.
 _THZ = 1e12
 # THz; interpolation between the wave vectors of a supercell leaves acoustic modes near Γ as
 # small numbers of either sign.
-_REAL = 0.05
+_ZERO_FREQUENCY = 0.05
 # Force constants across half the supercell that exceed this part of the largest between two atoms
 # say that the supercell is too small.
-_FAR = 0.02
+_FAR_FRACTION = 0.02
 # eV/Å²; what exact forces lack of invariance to translation is far less.
-_INVARIANT = 0.01
+_SUM_RULE_LIMIT = 0.01
 # Å; force constants of an atom with itself are at no distance.
-_ITSELF = 0.1
-_ALWAYS = ("lowest", "highest", "imaginary_fraction")
-_IF_STABLE = ("zero_point_energy", "vibrational_free_energy", "entropy", "heat_capacity")
+_SELF_DISTANCE = 0.1
+_NAMES = ("lowest", "highest", "imaginary_fraction")
+_STABLE_NAMES = ("zero_point_energy", "vibrational_free_energy", "entropy", "heat_capacity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ def force_constants(
         ),
         supercell_matrix=np.diag(repeat),
         primitive_matrix=np.eye(3),
-        symprec=_SYMMETRIC,
+        symprec=_SYMMETRY_TOLERANCE,
     )
     phonons.generate_displacements(distance=displacement, is_plusminus="auto")
     cells = [cell for cell in phonons.supercells_with_displacements if cell is not None]
@@ -194,15 +194,17 @@ class PhononsConfig(PropertyConfig):
     @property
     def value_names(self) -> tuple[str, ...]:
         """Names of the values it gives; thermal ones are left out of unstable crystals."""
-        return tuple(f"{phase.title}.{name}" for phase in self.phases for name in _names(phase))
+        return tuple(
+            f"{phase.title}.{name}" for phase in self.phases for name in _value_names(phase)
+        )
 
 
-def _names(phase: Solid) -> tuple[str, ...]:
+def _value_names(phase: Solid) -> tuple[str, ...]:
     primitive = phase.primitive()
     ends = [f"{point}.{end}" for point in _special(primitive) for end in ("lowest", "highest")]
     # Acoustic modes are zero at Γ whatever the potential.
     known = ("G.lowest", "G.highest") if len(primitive) == 1 else ("G.lowest",)
-    return (*(name for name in ends if name not in known), *_ALWAYS, *_IF_STABLE)
+    return (*(name for name in ends if name not in known), *_NAMES, *_STABLE_NAMES)
 
 
 def _special(primitive: Atoms) -> dict[str, Floats]:
@@ -262,7 +264,7 @@ def _analyzed(
     found.phonons.run_mesh(config.mesh)
     mesh = found.phonons.mesh
     frequencies, weights = np.array(mesh.frequencies), np.array(mesh.weights)
-    imaginary = float(weights @ (frequencies < -_REAL).mean(axis=1) / weights.sum())
+    imaginary = float(weights @ (frequencies < -_ZERO_FREQUENCY).mean(axis=1) / weights.sum())
     lowest = float(min(frequencies.min(), on_path.min()))
     numbers = {
         f"{point}.{end}": Value(float(choice(all_)), "THz")
@@ -270,13 +272,13 @@ def _analyzed(
         for end, choice in (("lowest", np.min), ("highest", np.max))
     }
     numbers |= {
-        "lowest": Value(lowest if lowest < -_REAL else 0.0, "THz"),
+        "lowest": Value(lowest if lowest < -_ZERO_FREQUENCY else 0.0, "THz"),
         "highest": Value(float(max(frequencies.max(), on_path.max())), "THz"),
         "imaginary_fraction": Value(imaginary),
     }
-    if lowest >= -_REAL:
+    if lowest >= -_ZERO_FREQUENCY:
         numbers |= _thermal(found.phonons, len(atoms), config.temperature)
-    numbers = {name: numbers[name] for name in _names(phase) if name in numbers}
+    numbers = {name: numbers[name] for name in _value_names(phase) if name in numbers}
     curves = bands | {
         "dos": _density(found.phonons, len(atoms)),
         "force_constants": _decay_curve(found),
@@ -330,13 +332,13 @@ def _decay_curve(found: ForceConstants) -> Curve:
     shells, members = np.unique(found.distances.round(2), return_inverse=True)
     largest = np.zeros(len(shells))
     np.maximum.at(largest, members.ravel(), found.norms)
-    others = shells > _ITSELF
+    others = shells > _SELF_DISTANCE
     return Curve(shells[others], largest[others], "distance (Å)", "force constants (eV/Å²)")
 
 
 def _thermal(of: Phonons, atoms: int, temperature: float) -> dict[str, Value]:
     """Give what a stable crystal owes to its vibrations, from the modes on the mesh."""
-    of.run_thermal_properties(temperatures=[temperature], cutoff_frequency=_REAL)
+    of.run_thermal_properties(temperatures=[temperature], cutoff_frequency=_ZERO_FREQUENCY)
     _, free, entropy, capacity = (
         float(column[0]) / atoms for column in of.thermal_properties.thermal_properties
     )
@@ -349,27 +351,27 @@ def _thermal(of: Phonons, atoms: int, temperature: float) -> dict[str, Value]:
         Value(entropy, "J/mol/K"),
         Value(capacity, "J/mol/K"),
     )
-    return dict(zip(_IF_STABLE, numbers, strict=True))
+    return dict(zip(_STABLE_NAMES, numbers, strict=True))
 
 
 def _warnings(
     found: ForceConstants, at_points: dict[str, Floats], lowest: float, imaginary: float
 ) -> list[str]:
     warnings = []
-    if lowest < -_REAL:
-        where = [name for name, some in at_points.items() if some.min() < -_REAL]
+    if lowest < -_ZERO_FREQUENCY:
+        where = [name for name, some in at_points.items() if some.min() < -_ZERO_FREQUENCY]
         warnings.append(
             f"dynamically unstable: {100.0 * imaginary:.2g} % of the modes are imaginary, down to "
             f"{lowest:.3g} THz" + (f"; at {', '.join(where)} among others" if where else "")
         )
-    if found.sum_rule > _INVARIANT:
+    if found.sum_rule > _SUM_RULE_LIMIT:
         warnings.append(
             f"forces on displaced atoms do not add up to zero: {found.sum_rule:.2g} eV/Å² have "
             "been taken off force constants"
         )
     edge = found.images / 2.0
-    far = found.norms[found.distances >= edge - _ITSELF].max(initial=0.0)
-    if far > _FAR * found.norms[found.distances > _ITSELF].max(initial=0.0):
+    far = found.norms[found.distances >= edge - _SELF_DISTANCE].max(initial=0.0)
+    if far > _FAR_FRACTION * found.norms[found.distances > _SELF_DISTANCE].max(initial=0.0):
         warnings.append(
             f"force constants are still {far:.2g} eV/Å² half a supercell away ({edge:.1f} Å): "
             "take a larger one"

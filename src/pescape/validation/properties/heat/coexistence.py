@@ -1,7 +1,4 @@
-"""Runs of LAMMPS in which crystals melt, whole or by half.
-
-Crystals heated until they melt, and cells that are half solid and half liquid.
-"""
+"""Runs of LAMMPS in which crystals melt, whole or by half."""
 
 from __future__ import annotations
 
@@ -22,22 +19,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from pescape.validation.lammps import LammpsModel
+    from pescape.validation.property import Floats
 
-    Floats = NDArray[np.float64]
 
-
+#: Lattices that common neighbors tell, by what LAMMPS calls them.
+LATTICES = {"fcc": 1, "hcp": 2, "bcc": 3}
+# K; heating begins here.
+_HEATING_FROM = 300.0
+# How much hotter than the crystal can be the half is made that has to melt.
+_MELTING_FACTOR = 1.5
+# Bonds of an atom of the solid, of those that join surroundings alike.
+_SOLID_BONDS = 7
+# Cells that grow by more than this do so into the vapour.
+_EXPANDED = 1.3
+# A crystal of which less than this is solid has melted.
+_MOLTEN = 0.5
 #: ps between samples.
-SAMPLE = 0.1
+_SAMPLE = 0.1
 # In units of the cube root of the volume per atom: what bonds are no longer than, the first shell
-# of hcp and fcc and the first two of bcc, a little wider for the heat; and what common neighbours
+# of hcp and fcc and the first two of bcc, a little wider for the heat; and what common neighbors
 # are looked for within, half-way between shells, of close-packed crystals and of bcc.
 _BOND, _CLOSE_PACKED, _BCC = 1.45, 1.3548, 1.5209
 # All in ps.
 _TIMES = {
-    "every": SAMPLE,
+    "every": _SAMPLE,
     "equilibrate": 1.5,
     "average": 1.5,
     "melt": 10.0,
@@ -63,7 +69,7 @@ thermo {every}
 thermo_style custom step temp pe vol lz c_solid
 """
 
-HEAT = """velocity all create {twice} {seed} mom yes rot no dist gaussian loop geom
+_HEAT = """velocity all create {twice} {seed} mom yes rot no dist gaussian loop geom
 fix move all npt temp {low} {high} {damping} {axes} 0 0 {pressure_damping}
 fix melted all halt {every} v_fraction < 0.1 error continue message no
 run {steps}
@@ -75,7 +81,7 @@ run {equilibrate}
 """
 
 # Across the interfaces the cell is free; along them it has the crystal's lattice parameters.
-PREPARE = (
+_PREPARE = (
     _CRYSTAL
     + """variable lx equal lx
 variable ly equal ly
@@ -106,8 +112,8 @@ write_data molten.data nocoeff
 """
 )
 
-# Crystal structures are told by positions averaged over a few vibrations.
-COEXIST = """velocity all create {temperature} {seed} mom yes rot no dist gaussian loop geom
+# Crystal structures are recognized by positions averaged over a few vibrations.
+_COEXIST = """velocity all create {temperature} {seed} mom yes rot no dist gaussian loop geom
 fix move all npt temp {temperature} {temperature} {damping} z 0 0 {pressure_damping}
 run {settle}
 fix molten all halt {every} v_fraction < 0.05 error continue message no
@@ -131,7 +137,7 @@ dump_modify end sort id
 run 0
 """
 
-FUSE = (
+_FUSE = (
     _CRYSTAL
     + """run {long_average}
 unfix move
@@ -176,7 +182,13 @@ class Dynamics:
     ranks: int = 1
 
     def steps(self, time: float) -> int:
-        """Count the steps of a time (ps), in tens."""
+        """Count the steps of a time, in tens.
+
+        Parameters
+        ----------
+        time
+            ps.
+        """
         return max(10, 10 * round(time / self.timestep / 10))
 
     def run(
@@ -217,20 +229,6 @@ class Dynamics:
         run_lammps(folder, text, ranks=self.ranks, what=folder.name)
 
 
-#: Lattices that common neighbours tell, by what LAMMPS calls them.
-LATTICES = {"fcc": 1, "hcp": 2, "bcc": 3}
-# K; heating begins here.
-_COLD = 300.0
-# How much hotter than the crystal can be the half is made that has to melt.
-_HOT = 1.5
-# Bonds of an atom of the solid, of those that join surroundings alike.
-_BONDS = 7
-# Cells that grow by more than this do so into the vapour.
-_EXPANDED = 1.3
-# A crystal of which less than this is solid has melted.
-_MOLTEN = 0.5
-
-
 @dataclass(frozen=True, eq=False)
 class Coexistence:
     """What a run with two interfaces has given.
@@ -248,7 +246,7 @@ class Coexistence:
     length
         Of the cell across the interfaces, Å, shape (n,).
     lattices
-        How many of the solid atoms at the end have neighbours that tell a lattice.
+        How many of the solid atoms at the end have neighbors that tell a lattice.
     end
         The cell at the end; solid atoms have tag 1.
     """
@@ -262,7 +260,7 @@ class Coexistence:
     end: Atoms
 
 
-def kept(path: Path, compute: Callable[[], Any]) -> Any:  # noqa: ANN401 (what JSON can hold)
+def _kept(path: Path, compute: Callable[[], Any]) -> Any:  # noqa: ANN401 (what JSON can hold)
     """Read what was computed before, or compute and keep it."""
     if not path.exists():
         write_json(path, compute())
@@ -301,14 +299,14 @@ def superheating_limit(
     """
 
     def compute() -> float:
-        steps = dynamics.steps((highest - _COLD) / rate)
+        steps = dynamics.steps((highest - _HEATING_FROM) / rate)
         dynamics.run(
             folder,
-            HEAT,
+            _HEAT,
             crystal,
-            low=_COLD,
+            low=_HEATING_FROM,
             high=highest,
-            twice=2.0 * _COLD,
+            twice=2.0 * _HEATING_FROM,
             steps=steps,
             seed=seed,
         )
@@ -316,9 +314,9 @@ def superheating_limit(
         molten = np.flatnonzero(found["c_solid"] < _MOLTEN)
         if not len(molten):
             raise PropertyError(f"the crystal did not melt up to {highest:g} K")
-        return float(_COLD + (highest - _COLD) * found["Step"][molten[0]] / steps)
+        return float(_HEATING_FROM + (highest - _HEATING_FROM) * found["Step"][molten[0]] / steps)
 
-    return float(kept(folder / "limit.json", compute))
+    return float(_kept(folder / "limit.json", compute))
 
 
 def prepared(
@@ -351,18 +349,18 @@ def prepared(
     def compute() -> float | None:
         dynamics.run(
             folder,
-            PREPARE,
+            _PREPARE,
             crystal,
             temperature=temperature,
             twice=2.0 * temperature,
-            hot=_HOT * hot,
+            hot=_MELTING_FACTOR * hot,
             seed=seed,
         )
         whole = float(thermo(folder, 1)["c_solid"].mean())
         left = float(thermo(folder, -1)["c_solid"][-1])
         return whole if whole > _MOLTEN and left > _MOLTEN / 4 * whole else None
 
-    found = kept(folder / "prepared.json", compute)
+    found = _kept(folder / "prepared.json", compute)
     return None if found is None else float(found)
 
 
@@ -406,7 +404,7 @@ def coexistence(
         steps = dynamics.steps(time)
         given = {"temperature": temperature, "steps": steps, "frozen": 0.95 * whole, "seed": seed}
         data = f"../{start.name}/molten.data"
-        dynamics.run(folder, COEXIST, crystal, data=data, **given)
+        dynamics.run(folder, _COEXIST, crystal, data=data, **given)
         found = thermo(folder, 1)
         if found["Lz"].max() > _EXPANDED * found["Lz"][0]:
             raise PropertyError(f"it evaporates at {temperature:.0f} K")
@@ -421,7 +419,7 @@ def coexistence(
         }
         return {"lattices": lattices} | {name: one.tolist() for name, one in series.items()}
 
-    found = kept(folder / "run.json", compute)
+    found = _kept(folder / "run.json", compute)
     lattices = found.pop("lattices")
     series = {name: np.array(one) for name, one in found.items()}
     end = read(folder / "end.json")
@@ -458,11 +456,11 @@ def fusion(
         steps = dynamics.steps(time)
         dynamics.run(
             folder,
-            FUSE,
+            _FUSE,
             crystal,
             temperature=temperature,
             twice=2.0 * temperature,
-            hot=_HOT * hot,
+            hot=_MELTING_FACTOR * hot,
             long_average=steps,
             seed=seed,
         )
@@ -471,7 +469,7 @@ def fusion(
         heat = (liquid["PotEng"].mean() - solid["PotEng"].mean()) / len(crystal)
         return [float(heat), float(liquid["Volume"].mean() / solid["Volume"].mean() - 1.0)]
 
-    heat, volume = kept(folder / "fusion.json", compute)
+    heat, volume = _kept(folder / "fusion.json", compute)
     return heat, volume
 
 
@@ -479,7 +477,7 @@ def _end(folder: Path, element: str) -> tuple[Atoms, dict[str, int]]:
     """Read the cell at the end of a run, and count the lattices of its solid."""
     end = read(folder / "end.dump", index=-1, format="lammps-dump-text", specorder=[element])
     assert isinstance(end, Atoms)
-    solid = end.get_array("c_bonds") >= _BONDS
+    solid = end.get_array("c_bonds") >= _SOLID_BONDS
     # Each of the two analyses knows lattices of its own.
     which = np.where(
         end.get_array("c_open") == LATTICES["bcc"], LATTICES["bcc"], end.get_array("c_close")

@@ -32,7 +32,7 @@ _AXES = {
 # Orthogonal cell of a hexagonal one.
 _ORTHOGONAL = [[1, 0, 0], [1, 2, 0], [0, 0, 1]]
 # The longest time step (fs), and the mass (u) below which steps get shorter.
-_LONGEST, _HEAVY = 2.0, 64.0
+_LONGEST_STEP, _HEAVY_MASS = 2.0, 64.0
 
 
 def _orthogonal(crystal: AnyCrystal) -> AnyCrystal:
@@ -121,7 +121,7 @@ def timestep_for(atoms: Atoms) -> float:
         Those that will move.
     """
     lightest = min(atomic_masses[number] for number in set(atoms.numbers))
-    return _LONGEST * min(1.0, float(lightest / _HEAVY) ** 0.5)
+    return _LONGEST_STEP * min(1.0, float(lightest / _HEAVY_MASS) ** 0.5)
 
 
 def _elements_of(atoms: Atoms) -> list[str]:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 # What of the cell has to be solid, and liquid, for its two interfaces not to feel each other.
 _SOLID, _LIQUID = 0.12, 0.15
 # Fewer samples than this tell no velocity.
-_FEWEST = 8
+_LEAST_SAMPLES = 8
 #: m/s in an Å/ps.
 _PER_ANGSTROM_PS = 100.0
 
@@ -95,7 +95,13 @@ class MeltingPoint:
     bracketed: bool
 
     def velocity(self, temperature: Floats) -> Floats:
-        """Of the interface by the straight line, m/s."""
+        """Of the interface by the straight line, m/s.
+
+        Parameters
+        ----------
+        temperature
+            K, of any shape.
+        """
         return self.slope * (temperature - self.temperature)
 
 
@@ -122,7 +128,7 @@ def interface_motion(time: Floats, solid: Floats, length: float, temperature: fl
     gone = np.flatnonzero((solid < _SOLID) | (solid > 1.0 - _LIQUID))
     end = int(gone[0]) if len(gone) else len(time)
     ended = "" if end == len(time) else "liquid" if solid[end] < 0.5 else "solid"
-    if end < _FEWEST:
+    if end < _LEAST_SAMPLES:
         return Motion(temperature, np.nan, 0.0, ended)
     rate = np.polyfit(time[:end], solid[:end], 1)[0]
     velocity = _PER_ANGSTROM_PS * rate * length / 2
@@ -180,7 +186,7 @@ _LINEAR = 2.0
 _ASPECT = 2.5
 # Atoms of the cells without interfaces, at most, and how long averages over them are, in units
 # of the time of runs with an interface.
-_FEW = 500
+_SMALL_CELL = 500
 _AVERAGED = 0.3
 
 
@@ -211,7 +217,17 @@ class Setting:
 
     @classmethod
     def of(cls, phase: Crystal, model: LammpsModel, config: MeltingConfig, folder: Path) -> Setting:
-        """Build the cells of a crystal."""
+        """Build the cells of a crystal.
+
+        Parameters
+        ----------
+        phase
+            The crystal, as guessed.
+        model
+            The potential.
+        config, folder
+            As the class holds them.
+        """
         primitive = phase.primitive()
         dynamics = Dynamics(
             model,
@@ -220,7 +236,7 @@ class Setting:
             1e-3 * (config.timestep or timestep_for(primitive)),
             config.ranks,
         )
-        small, _ = orthogonal_supercell(phase, min(_FEW, config.atoms))
+        small, _ = orthogonal_supercell(phase, min(_SMALL_CELL, config.atoms))
         long = _long_cell(phase, config.atoms)
         return cls(phase.title, dynamics, small, long, config, folder)
 
@@ -522,8 +538,8 @@ def _remarks(phase: Crystal, melted: Melted, config: MeltingConfig) -> list[str]
         )
     shares = _shares(melted.runs)
     if shares[phase.lattice] < _RETAINED:
-        told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
-        remarks.append(f"the crystal transformed; its atoms ended as {told}")
+        ended = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
+        remarks.append(f"the crystal transformed; its atoms ended as {ended}")
     unused = sum(np.isnan(motion.velocity) for motion in melted.motions)
     if unused:
         remarks.append(f"{unused} of {len(melted.motions)} runs were over too early to be used")

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _CELL_EVERY, _POSITIONS_EVERY = 10, 50
 # An atom is still at home as long as the mean of its positions is nearer than this share of the
 # nearest distance; hcp turns into bcc by moving its atoms a little farther.
-_HOME = 0.15
+_HOME_DISTANCE = 0.15
 #: The folder of the crystal at rest.
 _REST_FOLDER = "static"
 _STATIC = """fix cell all box/relax {cell} vmax 0.002
@@ -225,7 +225,7 @@ def _at_temperature(bath: Bath, temperature: float, config: ThermalConfig) -> _A
     # A short run is not quite as hot as asked for; to mend that, equipartition will do.
     energies = columns["Enthalpy"] / len(bath.atoms) - 3.0 * kB * (columns["Temp"] - temperature)
     msd, moved = _displacements(here, bath.atoms, edges.mean(axis=0))
-    home = _HOME * min(shortest_pairs(bath.crystal.primitive()).values())
+    home = _HOME_DISTANCE * min(shortest_pairs(bath.crystal.primitive()).values())
     return _Averages(
         temperature,
         {name: (float(series.mean()), block_error(series)) for name, series in lengths.items()},
@@ -266,7 +266,7 @@ def _displacements(folder: Path, atoms: Atoms, edges: Floats) -> tuple[float, Fl
 
 
 # Less of the crystal than this is a crystal that has changed.
-_WHOLE = 0.98
+_INTACT_FRACTION = 0.98
 
 
 class ThermalConfig(PropertyConfig):
@@ -355,12 +355,12 @@ def thermal(model: LammpsModel, config: ThermalConfig, folder: Path) -> Property
         f"{_label(one.temperature)}: only {100 * one.intact:.0f} % of the atoms are still at their "
         "sites: it is no longer the same crystal, and not part of the fits"
         for one in found
-        if one.intact < _WHOLE
+        if one.intact < _INTACT_FRACTION
     ]
     values: dict[str, Value] = {}
     for one in found:
         values |= {f"{_label(one.temperature)}.{k}": v for k, v in _numbers(one).items()}
-    whole = [one for one in found if one.intact >= _WHOLE]
+    whole = [one for one in found if one.intact >= _INTACT_FRACTION]
     if whole:
         values |= _fits(whole if len(whole) > 1 else [still, *whole])
     return config.result(values, curves=_curves([still, *found]), warnings=warnings)

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
 # The band straightens out at first without an image that climbs, down to this force, eV/Å.
-_COARSE = 0.1
+_COARSE_FMAX = 0.1
 # Dips between images that are shallower (eV) are noise.
-_DIP = 1e-3
+_DIP_DEPTH = 1e-3
 # Ends of a path between equivalent structures that differ by more than this (eV) are not.
-_DIFFERENT = 1e-3
+_END_DIFFERENCE = 1e-3
 # Atoms whose places at both ends are farther apart (Å) take part in the jump.
-_JUMPS = 0.1
+_JUMP_DISTANCE = 0.1
 
 
 class BandConfig(Strict):
@@ -88,10 +88,10 @@ class Path:
     def remarks(self) -> tuple[str, ...]:
         """Say what is odd about a path between structures that ought to be alike."""
         remarks = []
-        if abs(self.barrier - self.reverse) > _DIFFERENT:
+        if abs(self.barrier - self.reverse) > _END_DIFFERENCE:
             remarks.append(f"its ends differ by {self.barrier - self.reverse:.2g} eV")
         lowest = float(self.curve.y.min())
-        if lowest < min(0.0, self.barrier - self.reverse) - _DIP:
+        if lowest < min(0.0, self.barrier - self.reverse) - _DIP_DEPTH:
             remarks.append(f"it runs down to {-lowest:.2g} eV below its first image")
         return tuple(remarks)
 
@@ -128,7 +128,7 @@ def minimum_energy_path(
     band = NEB(images, k=config.spring, method="improvedtangent", allow_shared_calculator=True)
     band.interpolate(mic=wrapped)
     chance = np.random.default_rng(config.seed)
-    jumps = _distances(first, last) > _JUMPS
+    jumps = _distances(first, last) > _JUMP_DISTANCE
     for image in images[1:-1]:
         if min_distance:
             enforce_min_distance(image, min_distance)
@@ -143,7 +143,7 @@ def minimum_energy_path(
 
 def _converge(band: NEB, config: BandConfig, name: str) -> None:
     """Relax a band, at first without and then with an image that climbs."""
-    _relax(band, max(_COARSE, config.fmax), config.steps)
+    _relax(band, max(_COARSE_FMAX, config.fmax), config.steps)
     # No image climbs on a band that hangs between its ends: it would run to one of them.
     band.climb = _has_summit(band)
     left = _relax(band, config.fmax, config.steps)
@@ -198,7 +198,7 @@ def path_of(images: Sequence[Atoms]) -> Path:
 def _minima_between(energies: Floats) -> int:
     """Count the images of a path between its ends that are lower than both neighbours."""
     inner = energies[1:-1]
-    return int(((inner < energies[:-2] - _DIP) & (inner < energies[2:] - _DIP)).sum())
+    return int(((inner < energies[:-2] - _DIP_DEPTH) & (inner < energies[2:] - _DIP_DEPTH)).sum())
 
 
 def _path_lengths(images: Sequence[Atoms]) -> Floats:

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
 # Sites within this angle of a direction lie along it.
-_ALONG = np.cos(np.radians(1.0))
+_LEAST_COSINE = np.cos(np.radians(1.0))
 # Sites whose distances differ by less than this, Å, are equally far.
-_EQUAL = 1e-3
+_EQUAL_DISTANCE = 1e-3
 # Supercells are longer than this, Å, unless one is asked for.
-_LONG = 10.0
+_CELL_LENGTH = 10.0
 
 
 class FreeAtoms(Strict):
@@ -108,7 +108,7 @@ class VacancyHopConfig(PropertyConfig):
             The relaxed primitive cell.
         """
         # Of the guess, so that the cells of all potentials are equal.
-        repeat = self.repeat or repeat_to_length(self._unit, _LONG)
+        repeat = self.repeat or repeat_to_length(self._unit, _CELL_LENGTH)
         return self.crystal.conventional(relaxed).repeat(repeat)
 
     @property
@@ -137,22 +137,26 @@ class VacancyHopConfig(PropertyConfig):
         each = away[:, None] + images
         far = np.linalg.norm(each, axis=2)
         # Farther than its nearest image an atom would hop over another vacancy.
-        near = far < far.min(axis=1, keepdims=True) + _EQUAL
+        near = far < far.min(axis=1, keepdims=True) + _EQUAL_DISTANCE
         ways, hoppers = each[near], others[np.nonzero(near)[0]]
         if self.direction is not None:
             along = np.array(self.direction) @ self._unit.cell.array
             cosines = ways @ along / np.linalg.norm(along) / np.linalg.norm(ways, axis=1)
-            ways, hoppers = ways[cosines > _ALONG], hoppers[cosines > _ALONG]
+            ways, hoppers = ways[cosines > _LEAST_COSINE], hoppers[cosines > _LEAST_COSINE]
         lengths = np.linalg.norm(ways, axis=1)
         ordered = np.sort(lengths)
-        shells = ordered[np.append(True, np.diff(ordered) > _EQUAL)] if len(ordered) else ordered
+        shells = (
+            ordered[np.append(True, np.diff(ordered) > _EQUAL_DISTANCE)]
+            if len(ordered)
+            else ordered
+        )
         if self.neighbour > len(shells):
             where = "" if self.direction is None else f" along {list(self.direction)}"
             raise ValueError(
                 f"neighbour: there are {len(shells)} distances of {self.species} from the vacancy"
                 f"{where}, not {self.neighbour}: take a larger cell or another direction"
             )
-        chosen = np.flatnonzero(np.abs(lengths - shells[self.neighbour - 1]) < _EQUAL)
+        chosen = np.flatnonzero(np.abs(lengths - shells[self.neighbour - 1]) < _EQUAL_DISTANCE)
         # The same of those that are equally far, whatever the order of the atoms is.
         first = chosen[np.lexsort(-ways[chosen].round(3).T)[0]]
         return Hop(missing, int(hoppers[first]), -ways[first])
@@ -233,5 +237,5 @@ def _held(sites: Atoms, hop: Hop, free: FreeAtoms) -> list[int]:
     for end in (hop.missing, hop.hopper) if free.nearest else ():
         lengths = sites.get_distances(end, own, mic=True)
         farthest = np.sort(lengths)[: free.nearest][-1]
-        loose |= set(own[lengths < farthest + _EQUAL].tolist())
+        loose |= set(own[lengths < farthest + _EQUAL_DISTANCE].tolist())
     return [index for index in range(len(sites)) if index not in loose]

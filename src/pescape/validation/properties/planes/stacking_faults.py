@@ -50,7 +50,7 @@ _UNIT = "mJ/m²"
 #: Places that are nearer to each other along a period (fractions of it) are the same.
 _SAME_PLACE = 0.03
 # Where the search for a minimum of a map ends: fractions of its sides, and mJ/m².
-_PLACED, _FOUND = 5e-3, 0.2
+_PLACE_TOLERANCE, _ENERGY_TOLERANCE = 5e-3, 0.2
 # Decimals to which displacements (fractions of periods) are told apart.
 _DECIMALS = 6
 
@@ -453,8 +453,8 @@ def map_minima(energies: FaultEnergies, grid: Floats, depth: float) -> list[tupl
             method="Nelder-Mead",
             options={
                 "initial_simplex": np.array(start) + np.diag([0.0, *steps])[:, 1:] / 2.0,
-                "xatol": _PLACED,
-                "fatol": _FOUND,
+                "xatol": _PLACE_TOLERANCE,
+                "fatol": _ENERGY_TOLERANCE,
             },
         )
         place = _folded(energies, end.x)

@@ -78,7 +78,7 @@ class Timing:
 _BASELINE = "eam:Zr_mm.eam.fs"
 _ZIRCONIUM = Crystal(element="Zr", lattice="hcp")
 # Steps of the first run, which tells how many there shall be, and fewest of the others.
-_FIRST, _FEWEST = 5, 20
+_TRIAL_STEPS, _LEAST_STEPS = 5, 20
 _RUN = """timestep {timestep}
 velocity all create 300 1 loop geom
 fix move all nve
@@ -131,7 +131,10 @@ def cost(model: LammpsModel, config: CostConfig, folder: Path) -> PropertyResult
     metal = orthogonal_supercell(_ZIRCONIUM, config.atoms)[0]
     pairs = ((folder / "potential", model, own), (folder / "baseline", eam, metal))
     steps = [
-        max(_FEWEST, round(1e6 * config.seconds / (_timed(*pair, _FIRST).loop * len(pair[2]))))
+        max(
+            _LEAST_STEPS,
+            round(1e6 * config.seconds / (_timed(*pair, _TRIAL_STEPS).loop * len(pair[2]))),
+        )
         for pair in pairs
     ]
     rounds = np.array(

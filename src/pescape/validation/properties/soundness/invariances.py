@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 
 # About how many atoms a supercell has; displacements and strains of its atoms and edges.
-_ATOMS = 12
+_SUPERCELL_ATOMS = 12
 _STRAIN = 0.03
 # Radii of a random packing over half the nearest distance in the crystal, and how full it is:
 # neighbours are then no nearer than 0.8 of that distance.
-_HARD = 0.8
-_FULL = 0.4
+_HARD_RATIO = 0.8
+_FILLED_FRACTION = 0.4
 # Pairs of elements are looked for up to here in crystals, Å.
-_REACH = 8.0
+_PAIR_CUTOFF = 8.0
 
 
 class Energies:
@@ -115,7 +115,7 @@ def shortest_pairs(atoms: Atoms) -> dict[tuple[str, str], float]:
     atoms
         A cell of the crystal.
     """
-    first, second, distances = neighbor_list("ijd", atoms, _REACH)
+    first, second, distances = neighbor_list("ijd", atoms, _PAIR_CUTOFF)
     found: dict[tuple[str, str], float] = {}
     for order in np.argsort(distances)[::-1]:
         one, other = sorted((atoms.symbols[first[order]], atoms.symbols[second[order]]))
@@ -147,7 +147,7 @@ def disordered(
         Periodic, without calculators.
     """
     rng = np.random.default_rng(seed)
-    cells = max(1, round(_ATOMS / len(crystal)))
+    cells = max(1, round(_SUPERCELL_ATOMS / len(crystal)))
     perfect = crystal.repeat(most_compact(cells, crystal.cell.lengths()))
     small, cell, broken, cluster = (
         rattled(one, rng, rattle=rattle, strain=_STRAIN) for one in (crystal, *[perfect] * 3)
@@ -168,7 +168,12 @@ def _packed(perfect: Atoms, seed: int) -> Atoms:
     nearest = shortest_pairs(perfect)
     radii = {one: min(d for pair, d in nearest.items() if one in pair) / 2.0 for one in symbols}
     packed = random_packing(
-        perfect.cell.array, share, seed=seed, volume_fraction=_FULL, radii=radii, hard_ratio=_HARD
+        perfect.cell.array,
+        share,
+        seed=seed,
+        volume_fraction=_FILLED_FRACTION,
+        radii=radii,
+        hard_ratio=_HARD_RATIO,
     )
     packed.info.clear()
     return packed

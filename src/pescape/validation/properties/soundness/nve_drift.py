@@ -29,7 +29,7 @@ _EQUILIBRATION = 2.0  # ps
 # Steps between samples; averages that the drift is fitted to.
 _EVERY, _BLOCKS = 5, 10
 # Of drifts (meV/atom/ns) and orders of the integrator, what is worth a warning.
-_DRIFT, _ORDER = 1.0, 0.5
+_DRIFT_LIMIT, _ORDER_LIMIT = 1.0, 0.5
 _WARM = """timestep {timestep}
 velocity all create {twice} {seed} mom yes rot no dist gaussian loop geom
 fix move all nvt temp {temperature} {temperature} 0.1
@@ -111,9 +111,9 @@ def nve_drift(model: LammpsModel, config: NveDriftConfig, folder: Path) -> Prope
         raise PropertyError("the energy does not fluctuate: nothing moves")
     order = float(np.log2(coarse / fine))
     warnings = []
-    if abs(drift) > max(_DRIFT, 3.0 * error):
+    if abs(drift) > max(_DRIFT_LIMIT, 3.0 * error):
         warnings.append(f"the energy drifts by {drift:.2g} meV/atom/ns")
-    if abs(order - 2.0) > _ORDER:
+    if abs(order - 2.0) > _ORDER_LIMIT:
         warnings.append(
             f"the fluctuation of the energy goes with the time step to the power of {order:.1f}, "
             "not 2: forces are not smooth, or the time step is too long"

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
 # Supercells are longer than this, Å, unless one is asked for; neighbors are looked for up to half.
-_LENGTH = 10.0
+_CELL_LENGTH = 10.0
 # Digits (Å) to which distances between neighbors are told apart.
-_DIGITS = 5
+_DISTANCE_DIGITS = 5
 #: What each pair has, and its unit.
 _UNITS = {
     "distance": "Å",
@@ -109,7 +109,15 @@ class _Pair:
         return float(np.linalg.norm(self.way))
 
     def pushed(self, energies: Energies, distance: float) -> tuple[float, float]:
-        """Energy (eV) and its slope (eV/Å) at a distance (Å), the middle kept."""
+        """Energy (eV) and its slope (eV/Å) at a distance, the middle of the pair kept.
+
+        Parameters
+        ----------
+        energies
+            Of the potential.
+        distance
+            Å.
+        """
         axis = self.way / self.distance
         atoms = self.atoms.copy()
         shift = (self.distance - distance) / 2.0 * axis
@@ -149,7 +157,7 @@ def pair_push(calculator: BaseCalculator, config: PairPushConfig) -> PropertyRes
     crystal = config.crystal
     unit = crystal.conventional(crystal.primitive())
     relaxed = crystal.conventional(relaxed_crystal(crystal, calculator))
-    perfect = relaxed.repeat(config.repeat or repeat_to_length(unit, _LENGTH))
+    perfect = relaxed.repeat(config.repeat or repeat_to_length(unit, _CELL_LENGTH))
     perfect.set_constraint()
     energies = Energies(calculator)
     named = tuple(getattr(getattr(calculator, "potential", None), "species", None) or ())
@@ -186,7 +194,7 @@ def _placed(perfect: Atoms, elements: tuple[str, str]) -> _Pair:
     native = (symbols[first] == elements[0]) & (symbols[second] == elements[1])
     # Where the crystal lacks the pair, those are nearest that have one of its elements already.
     alike = (symbols[first] == elements[0]).astype(int) + (symbols[second] == elements[1])
-    keys = (second, first, -alike, lengths.round(_DIGITS))
+    keys = (second, first, -alike, lengths.round(_DISTANCE_DIGITS))
     order = np.lexsort(keys)
     order = order[first[order] != second[order]]
     if native.any():

@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 
     from ase.calculators.calculator import BaseCalculator
 
-_SAME = {"energy": "meV/atom", "force": "eV/Å"}
+_SAME_UNITS = {"energy": "meV/atom", "force": "eV/Å"}
 #: Each check with its numbers and their units.
 CHECKS: Mapping[str, Mapping[str, str]] = {
     "finite": {"count": ""},
     "forces": {"deviation": "eV/Å"},
     "stress": {"deviation": "GPa"},
-    **dict.fromkeys((*CHANGES, "repetition", "separation", "box"), _SAME),
+    **dict.fromkeys((*CHANGES, "repetition", "separation", "box"), _SAME_UNITS),
     "dimer_smoothness": {"energy": "meV", "force": "eV/Å"},
-    "crystal_smoothness": _SAME,
+    "crystal_smoothness": _SAME_UNITS,
     "dimer_repulsion": {"drop": "eV", "rise": "eV"},
     "crystal_repulsion": {"drop": "eV/atom", "rise": "eV/atom"},
 }
