@@ -12,12 +12,13 @@ from pescape.validation.crystals import Crystal
 from pescape.validation.properties.paths.bands import BandConfig, minimum_energy_path
 from pescape.validation.properties.paths.migration import (
     InterstitialMigrationConfig,
+    VacancyHopConfig,
     VacancyMigrationConfig,
     interstitial_migration,
+    vacancy_hop,
     vacancy_migration,
 )
 from pescape.validation.properties.paths.path_energies import PathEnergiesConfig, path_energies
-from pescape.validation.properties.paths.vacancy_hop import VacancyHopConfig, vacancy_hop
 from pescape.validation.property import PropertyError, snapshot
 
 HEIGHT, DIP, BEND, STIFFNESS, PERIOD = 0.5, 0.2, 0.4, 4.0, 3.0

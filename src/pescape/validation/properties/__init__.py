@@ -21,7 +21,6 @@ _FILES = (
     "soundness.pair_push",
     "defects.point_defects",
     "paths.migration",
-    "paths.vacancy_hop",
     "paths.path_energies",
     "crystal.phonons",
     "planes.surfaces",

@@ -278,7 +278,17 @@ def search(setting: Setting) -> Melted:
         There is no temperature near which the interface changes its direction.
     """
     config = setting.config
-    limit = _SUPERHEATING * config.guess if config.guess is not None else _limit(setting)
+    if config.guess is not None:
+        limit = _SUPERHEATING * config.guess
+    else:
+        limit = superheating_limit(
+            setting.dynamics,
+            setting.folder / f"{setting.name}_heated",
+            setting.small,
+            highest=config.highest,
+            rate=config.heating,
+            seed=_seed(config.seed),
+        )
     point, runs, precise = _narrowed(setting, limit)
     fused = fusion(
         setting.dynamics,
@@ -290,19 +300,6 @@ def search(setting: Setting) -> Melted:
         seed=_seed(config.seed),
     )
     return Melted(point, tuple(runs), tuple(map(_motion, runs)), fused, precise)
-
-
-def _limit(setting: Setting) -> float:
-    """Find where the crystal melts without an interface."""
-    config = setting.config
-    return superheating_limit(
-        setting.dynamics,
-        setting.folder / f"{setting.name}_heated",
-        setting.small,
-        highest=config.highest,
-        rate=config.heating,
-        seed=_seed(config.seed),
-    )
 
 
 def _narrowed(setting: Setting, limit: float) -> tuple[MeltingPoint, list[Coexistence], bool]:

@@ -19,7 +19,8 @@ from scipy.signal import find_peaks
 
 from pescape.validation.crystals import AnyCrystal, Repeat, relaxed_crystal, repeat_to_length
 from pescape.validation.properties.crystal.phases import for_each
-from pescape.validation.properties.soundness.invariances import Energies, Scan, Track, repulsion
+from pescape.validation.properties.soundness.invariances import Energies
+from pescape.validation.properties.soundness.scans import Scan, Track, repulsion
 from pescape.validation.property import (
     Curve,
     Floats,

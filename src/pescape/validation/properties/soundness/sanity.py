@@ -17,16 +17,14 @@ from pescape.validation.crystals import Crystals, check_titles
 from pescape.validation.properties.soundness.invariances import (
     CHANGES,
     Energies,
-    Track,
     box_deviation,
     change_deviation,
     disordered,
-    largest_jump,
     repetition_deviation,
-    repulsion,
     separation_deviation,
     shortest_pairs,
 )
+from pescape.validation.properties.soundness.scans import Track, largest_jump, repulsion
 from pescape.validation.property import (
     Curve,
     Floats,
