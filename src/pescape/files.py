@@ -12,8 +12,6 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -218,6 +216,8 @@ def sha256(*parts: bytes | str | ArrayLike) -> str:
     *parts
         Only their bytes in memory count, not shapes and types.
     """
+    import numpy as np  # here, to let files be written without it
+
     content = hashlib.sha256()
     for part in parts:
         if isinstance(part, (bytes, str)):

@@ -265,7 +265,7 @@ class _Executorlib(BoundedExecutor[_Job]):
             Cancel those that wait.
         """
         wait_for_jobs = wait and not self.detached
-        super().shutdown(wait_for_jobs, cancel_futures=cancel_futures or not wait)
+        self._close(wait=wait_for_jobs, cancel=cancel_futures or not wait)
         for future in [] if wait else list(self._running):
             self.kill(future)
         self._library.shutdown(wait=wait_for_jobs, cancel_futures=False)

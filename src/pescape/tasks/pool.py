@@ -90,36 +90,15 @@ class BoundedExecutor(Executor, Generic[AnyCall]):
         """Tidy up after a call and return its error; `done` is None if it was given up."""
         raise NotImplementedError
 
-    def kill(self, future: Future[Any]) -> None:
-        """End the process that works on a call; the call fails.
-
-        Parameters
-        ----------
-        future
-            Of the call.
-        """
-        raise NotImplementedError
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; wait for the others, or cancel those that have not begun.
-
-        Parameters
-        ----------
-        wait
-            Come back when there are no calls left.
-        cancel_futures
-            Cancel those that wait.
-        """
+    def _close(self, *, wait: bool, cancel: bool) -> None:
+        """Take no more calls; cancel those that have not begun, or wait for all."""
         with self._changed:
             self._closed = True
-            cancelled = list(self._waiting) if cancel_futures else []
-            if cancel_futures:
-                self._waiting.clear()
-        for call in cancelled:
-            call.future.cancel()
-            call.future.set_running_or_notify_cancel()
-        if wait:
-            with self._changed:
+            while cancel and self._waiting:
+                future = self._waiting.popleft().future
+                future.cancel()
+                future.set_running_or_notify_cancel()
+            if wait:
                 self._changed.wait_for(lambda: not self._waiting and not self._running)
 
     def _add(self, call: AnyCall) -> Future[Any]:
@@ -219,7 +198,7 @@ class WorkerPool(BoundedExecutor[Call]):
         cancel_futures
             Drop the calls that wait.
         """
-        super().shutdown(wait, cancel_futures=cancel_futures)
+        self._close(wait=wait, cancel=cancel_futures)
         if wait:
             with self._changed:
                 while self._idle:
@@ -229,7 +208,7 @@ class WorkerPool(BoundedExecutor[Call]):
 
     def end(self) -> None:
         """Kill the processes, with whatever they are doing."""
-        super().shutdown(wait=False, cancel_futures=True)
+        self._close(wait=False, cancel=True)
         for future in list(self._running):
             self.kill(future)
         self.shutdown()
