@@ -63,7 +63,13 @@ def load_config(path: Path | str, model: type[Model]) -> Model:
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
-    """Read a TOML file; what goes wrong is a ConfigError that names it."""
+    """Read a TOML file; what goes wrong is a ConfigError that names it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
     path = Path(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -155,7 +161,13 @@ def _known_keys(model: type, where: tuple[str | int, ...]) -> list[str]:
 
 
 def tag_of(model: type) -> str:
-    """Name a member of a union so that errors leave it out of the key."""
+    """Name a member of a union so that errors leave it out of the key.
+
+    Parameters
+    ----------
+    model
+        The member.
+    """
     return f"{model.__name__}()"
 
 

@@ -10,7 +10,11 @@ _INTERRUPTED = 130
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; errors that are the user's to mend are told in one line.
 
-    ``--debug``, anywhere before a ``--``, shows where an error came from.
+    Parameters
+    ----------
+    argv
+        The arguments; those of the process if None. ``--debug``, anywhere before a ``--``, shows
+        where an error came from.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments

@@ -110,7 +110,13 @@ def _descriptors(
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print the table of a comparison."""
+    """Print the table of a comparison.
+
+    Parameters
+    ----------
+    comparison
+        Of the diversity of several data sets.
+    """
     from pescape.cli.output import say, table
 
     rows = []

@@ -131,7 +131,15 @@ def _run_with_progress(
 
 
 def print_report(report: EnsembleReport, shown: Sequence[str]) -> None:
-    """Print some values, the tree and which members are the best."""
+    """Print some values, the tree and which members are the best.
+
+    Parameters
+    ----------
+    report
+        Of an ensemble.
+    shown
+        Names of the values.
+    """
     from pescape.cli.output import say, table, warn
     from pescape.ensemble.tree import tree_text
 

@@ -161,7 +161,13 @@ def _calculator(file: Path, species: str | None, threads: int) -> BaseCalculator
 
 
 def print_cross_errors(found: CrossEvaluation) -> None:
-    """Print MAE / RMSE of every model on every test set."""
+    """Print MAE / RMSE of every model on every test set.
+
+    Parameters
+    ----------
+    found
+        Errors by model and test set.
+    """
     from pescape.cli.output import table
 
     rows = []

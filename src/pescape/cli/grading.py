@@ -84,7 +84,13 @@ class _Report:
             self.told["out_of_range"] = []
 
     def take_note(self, atoms: Atoms) -> Atoms:
-        """Look at a graded configuration and hand it on."""
+        """Look at a graded configuration and hand it on.
+
+        Parameters
+        ----------
+        atoms
+            With its grades.
+        """
         from pescape.calculators.bpnn.descriptors import out_of_range
         from pescape.calculators.doptimality.explain import explain
 
@@ -109,7 +115,13 @@ class _Report:
         return atoms
 
     def show(self, worst: int) -> None:
-        """Print the worst of it."""
+        """Print the worst of it.
+
+        Parameters
+        ----------
+        worst
+            How many atoms, and how many configurations out of range.
+        """
         from pescape.cli.output import say, table, warn
 
         found = self.told.get("extrapolations", [])

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
 
 def print_rounds(rounds: Sequence[Round]) -> None:
-    """Print the table of rounds."""
+    """Print the table of rounds.
+
+    Parameters
+    ----------
+    rounds
+        Of a campaign, in order.
+    """
     columns = [
         "round",
         "level",
@@ -56,7 +62,13 @@ def print_rounds(rounds: Sequence[Round]) -> None:
 
 
 def print_levels(levels: Sequence[LevelSummary]) -> None:
-    """Print the table of levels, if any has settled."""
+    """Print the table of levels, if any has settled.
+
+    Parameters
+    ----------
+    levels
+        Settled so far.
+    """
     if not levels:
         return
     stages = list(dict.fromkeys(stage for one in levels for stage in one.labelled))
@@ -77,7 +89,13 @@ def print_levels(levels: Sequence[LevelSummary]) -> None:
 
 
 def print_status(folder: Path) -> None:
-    """Print where a campaign stands."""
+    """Print where a campaign stands.
+
+    Parameters
+    ----------
+    folder
+        Its output folder.
+    """
     from pescape.learning.records import read_status
 
     status = read_status(folder)
@@ -102,7 +120,19 @@ def _print_tasks(tasks: dict[str, KindSummary]) -> None:
 def describe(
     config: LearnConfig, folder: Path, base: Path, label_seconds: float | None = None
 ) -> None:
-    """Print the plan of a campaign and what a round would cost."""
+    """Print the plan of a campaign and what a round would cost.
+
+    Parameters
+    ----------
+    config
+        Of the campaign.
+    folder
+        Its output folder, whose finished labels say what one costs.
+    base
+        Folder of the configuration file.
+    label_seconds
+        Of one label, s; that of finished labels if None.
+    """
     from pescape.labelling import reference_from
     from pescape.learning.plan import costs_of, families_of, stages_of
     from pescape.structures import build_structures

@@ -31,7 +31,13 @@ console = Console()
 
 @contextlib.contextmanager
 def progress_bar(*, counted: bool = True) -> Iterator[Progress]:
-    """Give a progress display with what is done, how much and for how long."""
+    """Context manager: a progress display on the screen, removed on exit.
+
+    Parameters
+    ----------
+    counted
+        Show how many of how many are done.
+    """
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24)]
     if counted:
         columns.append(MofNCompleteColumn())
@@ -41,17 +47,39 @@ def progress_bar(*, counted: bool = True) -> Iterator[Progress]:
 
 
 def say(text: str) -> None:
-    """Print a line."""
+    """Print a line.
+
+    Parameters
+    ----------
+    text
+        With rich's markup.
+    """
     console.print(text, highlight=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """Print a line to take note of."""
+    """Print a warning.
+
+    Parameters
+    ----------
+    text
+        With rich's markup.
+    """
     console.print(f"[yellow]{text}[/]", highlight=False, soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; the first column to the left, numbers to the right."""
+    """Print a table.
+
+    Parameters
+    ----------
+    title
+        Above it.
+    columns
+        Their headings; the first is aligned to the left, the others to the right.
+    rows
+        Cells, formatted by `number`.
+    """
     shown = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for index, name in enumerate(columns):
         shown.add_column(name, justify="left" if index == 0 else "right")
@@ -61,7 +89,13 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 
 def number(value: object) -> str:
-    """Format a cell: four significant digits, nothing for None."""
+    """Format a cell of a table.
+
+    Parameters
+    ----------
+    value
+        Floats are shown with four significant digits, None as a dash.
+    """
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -70,7 +104,15 @@ def number(value: object) -> str:
 
 
 def errors_table(title: str, errors: Mapping[str, Errors]) -> None:
-    """Print errors of one or several data sets."""
+    """Print errors of one or several data sets.
+
+    Parameters
+    ----------
+    title
+        Above the table.
+    errors
+        By data set.
+    """
     rows = []
     for name, one in errors.items():
         rows.append(
@@ -101,13 +143,31 @@ def errors_table(title: str, errors: Mapping[str, Errors]) -> None:
 
 
 def save_json(path: Path, content: Mapping[str, Any], inputs: Sequence[Path] = ()) -> None:
-    """Write results for machines, with the program's version and the inputs' SHA-256."""
+    """Write results as JSON, with the version of pescape and the SHA-256 of the inputs.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        What JSON can hold.
+    inputs
+        Files the results were made from.
+    """
     files = {str(file): file_sha256(file) for file in inputs if file.is_file()}
     write_json(path, {**content, "inputs": files, "pescape": pescape.__version__})
 
 
 def named_files(given: Sequence[str], what: str = "data sets") -> list[tuple[str | None, Path]]:
-    """Split arguments NAME=FILE; the names are None where all are files without names."""
+    """Split arguments NAME=FILE.
+
+    Parameters
+    ----------
+    given
+        All with a name, or all without; their names are then None.
+    what
+        What the files are, for the error.
+    """
     named = [one.partition("=") for one in given]
     if len({bool(separator) for _, separator, _ in named}) > 1:
         raise DataError(f"give all {what} as NAME=FILE, or none of them")
@@ -118,6 +178,11 @@ def named_files(given: Sequence[str], what: str = "data sets") -> list[tuple[str
 
 def read_sets(given: Sequence[str]) -> tuple[dict[str, list[Atoms]], list[Path]]:
     """Read sets that are a file each, or the samplers of files given without names.
+
+    Parameters
+    ----------
+    given
+        Arguments NAME=FILE or FILE.
 
     Returns
     -------

@@ -251,7 +251,13 @@ def _exit(study: Study, *, strict: bool) -> None:
 
 
 def print_study(study: Study) -> None:
-    """Print values beside references, errors by group, and what failed or is beyond a threshold."""
+    """Print values beside references, errors by group, failures and violated thresholds.
+
+    Parameters
+    ----------
+    study
+        A finished validation.
+    """
     from pescape.cli.output import number, table, warn
     from pescape.validation.study import group_errors, violations
 
