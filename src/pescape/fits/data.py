@@ -69,7 +69,9 @@ def _read(path: Path, count: int, digest: str) -> LabelledData:
         frames = ase.io.read(path, f":{count}", format="extxyz")
     data = LabelledData(frames, path)
     if fingerprint(data.ids) != digest:
-        raise TaskError(f"{path}: is not what it was when the task was made")
+        raise TaskError(
+            f"{path}: is not what it was when the task was made: start again, which makes it whole"
+        )
     return data
 
 
