@@ -18,7 +18,15 @@ from pydantic import Field, PositiveFloat, ValidationInfo, model_validator
 from pescape.config import Strict
 from pescape.data.configurations import read_configurations
 from pescape.errors import DataError
-from pescape.validation import symmetry
+from pescape.validation.symmetry import (
+    COARSE,
+    FREE_PARAMETERS,
+    conventional_cell,
+    crystal_symmetry,
+    formula_units,
+    lattice_parameters,
+    standard_primitive,
+)
 
 if TYPE_CHECKING:
     from pescape.validation.symmetry import Symmetry
@@ -44,7 +52,7 @@ class Solid(Strict):
     @property
     def symmetry(self) -> Symmetry:
         """Of the guess, which relaxation keeps."""
-        return symmetry.symmetry(self.primitive())
+        return crystal_symmetry(self.primitive())
 
     @property
     def system(self) -> str:
@@ -59,7 +67,7 @@ class Solid(Strict):
     @property
     def parameter_names(self) -> tuple[str, ...]:
         """Lattice parameters of the conventional cell that its symmetry leaves free."""
-        return symmetry.FREE_PARAMETERS[self.system]
+        return FREE_PARAMETERS[self.system]
 
     @property
     def composition(self) -> dict[str, float]:
@@ -70,7 +78,7 @@ class Solid(Strict):
     @property
     def formula_units(self) -> int:
         """Formula units in the primitive cell."""
-        return symmetry.formula_units(self.primitive().get_chemical_symbols())
+        return formula_units(self.primitive().get_chemical_symbols())
 
     def parameters(self, atoms: Atoms) -> dict[str, float]:
         """Lattice parameters (Å, degrees) of the conventional cell of a relaxed primitive one.
@@ -80,7 +88,7 @@ class Solid(Strict):
         atoms
             The relaxed primitive cell.
         """
-        return symmetry.lattice_parameters(atoms, self.symmetry)
+        return lattice_parameters(atoms, self.symmetry)
 
     def conventional(self, relaxed: Atoms) -> Atoms:
         """Build the conventional cell of a relaxed primitive one.
@@ -90,7 +98,7 @@ class Solid(Strict):
         relaxed
             The relaxed primitive cell.
         """
-        return symmetry.conventional_cell(relaxed, self.symmetry)
+        return conventional_cell(relaxed, self.symmetry)
 
 
 @dataclass(frozen=True)
@@ -172,7 +180,7 @@ class Prototype(Solid):
             spacegroup=form.spacegroup,
             cellpar=[self.a, self.a, self.a * ratio, 90, 90, form.gamma],
         )
-        return symmetry.standard_primitive(built)
+        return standard_primitive(built)
 
 
 class Geometry(Strict):
@@ -194,7 +202,7 @@ class StructureFile(Solid):
     )
     name: str = Field(description="in names of values; the file's if unset")
     tolerance: PositiveFloat = Field(
-        symmetry.COARSE, description="distance within which positions are equivalent, Å"
+        COARSE, description="distance within which positions are equivalent, Å"
     )
     geometry: Geometry
 
@@ -231,7 +239,7 @@ class StructureFile(Solid):
             cell=self.geometry.cell,
             pbc=True,
         )
-        return symmetry.standard_primitive(atoms, self.tolerance)
+        return standard_primitive(atoms, self.tolerance)
 
 
 def _chosen(path: Path, index: int | None) -> Atoms:

@@ -96,7 +96,7 @@ def standard_primitive(atoms: Atoms, tolerance: float = COARSE) -> Atoms:
     return Atoms(numbers, scaled_positions=positions, cell=cell, pbc=True)
 
 
-def symmetry(primitive: Atoms, tolerance: float = _FINE) -> Symmetry:
+def crystal_symmetry(primitive: Atoms, tolerance: float = _FINE) -> Symmetry:
     """Find the symmetry of a primitive cell, as `standard_primitive` makes it.
 
     Parameters

@@ -17,7 +17,7 @@ from pescape.validation.property import (
     PropertyResult,
     Value,
 )
-from pescape.validation.symmetry import COARSE, symmetry
+from pescape.validation.symmetry import COARSE, crystal_symmetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -223,7 +223,7 @@ def _changed_symmetry(found: Mapping[str, PhaseValues], config: PhasesConfig) ->
     remarks = []
     for title, phase in found.items():
         guessed = config.by_title[title].symmetry
-        relaxed = symmetry(phase.relaxed, COARSE)
+        relaxed = crystal_symmetry(phase.relaxed, COARSE)
         if relaxed.number != guessed.number:
             remarks.append(f"{title} has turned from {guessed.symbol} into {relaxed.symbol}")
     return remarks
