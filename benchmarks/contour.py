@@ -32,7 +32,7 @@ from rich.progress import track
 from rich.table import Table
 
 from pescape.plugins.dynamics import ContourExploration
-from pescape.plugins.dynamics.contour.targets import Constant, PerAtomAbove, Ramp, Schedule
+from pescape.plugins.dynamics.contour.walk import Constant, PerAtomAbove, Ramp, Schedule
 from pescape.plugins.dynamics.guards import Guards
 
 if TYPE_CHECKING:

@@ -25,10 +25,10 @@ from rich.console import Console
 
 from pescape.labelling import reference_from
 from pescape.validation.crystals import Crystal
-from pescape.validation.lammps import LammpsModel, lammps_model, thermo
 from pescape.validation.properties.heat.coexistence import prepared
 from pescape.validation.properties.heat.dynamics import block_error
 from pescape.validation.properties.heat.melting import MeltingConfig, Setting, melting
+from pescape.validation.sources import LammpsModel, lammps_model, thermo
 
 if TYPE_CHECKING:
     from pescape.validation.property import PropertyResult

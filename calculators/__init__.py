@@ -6,13 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pescape.calculators.calculator import BPNN, MTP, PotentialCalculator
-    from pescape.calculators.committee import Committee
+    from pescape.calculators.calculator import BPNN, MTP, Committee, PotentialCalculator
     from pescape.calculators.potential import load
 
 _MODULES = {
     "BPNN": "calculator",
-    "Committee": "committee",
+    "Committee": "calculator",
     "MTP": "calculator",
     "PotentialCalculator": "calculator",
     "load": "potential",

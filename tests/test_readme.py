@@ -83,7 +83,7 @@ def test_its_commands_are_one_line_each(number):
 def test_the_commands_it_lists_exist():
     from typer.main import get_command
 
-    from pescape.cli.app import build_app
+    from pescape.cli import build_app
 
     known = set(get_command(build_app([])).commands)
     listed = set(re.findall(r"`pescape (\w+)", README.read_text()))

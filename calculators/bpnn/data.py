@@ -1,18 +1,384 @@
-"""What the files of a Behler-Parrinello potential hold, as immutable data."""
+"""The network of one element and all that surrounds it, as immutable data.
+
+What the files of a Behler-Parrinello potential hold, as immutable data.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pescape.calculators.checks import checked_elements
+import numpy as np
+
+from pescape.calculators.bpnn.symmetry import SymmetryFunction, kernel_row, typical_value
+from pescape.calculators.checks import checked_elements, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pescape.calculators.bpnn.network import ElementModel
+    from numpy.typing import NDArray
+
     from pescape.calculators.doptimality.active_set import ActiveSet
+
+    Floats = NDArray[np.float64]
+
+
+#: What is needed for each kind of scaling.
+KINDS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "range": ("minimum", "maximum"),
+    "range-centered": ("minimum", "maximum", "mean"),
+    "centered": ("mean",),
+    "sigma": ("mean", "sigma"),
+}
+STATISTICS = ("minimum", "maximum", "mean", "sigma")
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """The linear map of the D symmetry functions of an element.
+
+    With Δ = high - low the input of a network is
+
+    ==============  ==============================================
+    none            G
+    range           low + Δ (G - minimum) / (maximum - minimum)
+    range-centered  low + Δ (G - mean) / (maximum - minimum)
+    centered        G - mean
+    sigma           low + Δ (G - mean) / sigma
+    ==============  ==============================================
+
+    Parameters
+    ----------
+    kind
+        One of these.
+    low, high
+        The target range.
+    minimum, maximum, mean, sigma
+        What the training data had (D,); None where it is not known.
+    tolerance
+        Functions whose range is not larger stay as they are (Amp's rule, 1e-8); 0: none does.
+    """
+
+    kind: str = "none"
+    low: float = 0.0
+    high: float = 1.0
+    minimum: Floats | None = None
+    maximum: Floats | None = None
+    mean: Floats | None = None
+    sigma: Floats | None = None
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown scaling {self.kind!r}: it must be one of {', '.join(KINDS)}")
+        if not (np.isfinite([self.low, self.high]).all() and self.low != self.high):
+            raise ValueError(f"scaling to the range {self.low} to {self.high} is impossible")
+        for name in STATISTICS:
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, frozen(value, (-1,), f"{name} of the scaling"))
+        for name in KINDS[self.kind]:
+            self._column(name)
+        if len({len(v) for v in self._given()}) > 1:
+            raise ValueError("the statistics of a scaling differ in length")
+        self._check_widths()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    def _given(self) -> list[Floats]:
+        values = (getattr(self, name) for name in STATISTICS)
+        return [value for value in values if value is not None]
+
+    def _column(self, name: str) -> Floats:
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"scaling {self.kind!r} needs the {name} of all functions")
+        return cast("Floats", value)
+
+    def _check_widths(self) -> None:
+        width = self._width()
+        if width is None or self.tolerance > 0:
+            return
+        bad = np.flatnonzero(width <= 0)
+        if len(bad):
+            what = "sigma" if self.kind == "sigma" else "maximum - minimum"
+            raise ValueError(
+                f"symmetry function {bad[0] + 1} has {what} = {width[bad[0]]:g}: "
+                f"scaling {self.kind!r} divides by it"
+            )
+
+    @property
+    def size(self) -> int | None:
+        """Number of functions it is for; None: any number."""
+        given = self._given()
+        return len(given[0]) if given else None
+
+    def _width(self) -> Floats | None:
+        if self.kind in ("none", "centered"):
+            return None
+        if self.kind == "sigma":
+            return self._column("sigma")
+        return self._column("maximum") - self._column("minimum")
+
+    @property
+    def flat(self) -> NDArray[np.bool_]:
+        """Which functions (D,) stay as they are because their range is within the tolerance."""
+        width = self._width()
+        if width is None or self.tolerance == 0:
+            return np.zeros(self.size or 0, dtype=bool)
+        return ~(width > self.tolerance)
+
+    def coefficients(self, size: int) -> tuple[Floats, Floats]:
+        """Return scale and offset (D,), so that the input is ``scale * G + offset``.
+
+        Parameters
+        ----------
+        size
+            D, the number of functions.
+        """
+        if self.size not in (None, size):
+            raise ValueError(f"the scaling is for {self.size} functions, not {size}")
+        if self.kind == "none":
+            return np.ones(size), np.zeros(size)
+        origin = self._column("minimum" if self.kind == "range" else "mean")
+        width = self._width()
+        if width is None:
+            return np.ones(size), -origin
+        flat = self.flat
+        scale = (self.high - self.low) / np.where(flat, 1.0, width)
+        offset = self.low - scale * origin
+        return np.where(flat, 1.0, scale), np.where(flat, 0.0, offset)
+
+    def reordered(self, order: NDArray[np.int64]) -> Scaling:
+        """Return the scaling of the functions in another order.
+
+        Parameters
+        ----------
+        order
+            Indices of the functions in the new order, shape (D,).
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in STATISTICS:
+            if values[name] is not None:
+                values[name] = values[name][order]
+        return Scaling(**values)
+
+
+#: Number of each activation for the kernel.
+ACTIVATIONS = {
+    "linear": 0,
+    "tanh": 1,
+    "sigmoid": 2,  # 1 / (1 + exp(-x))
+    "softplus": 3,  # ln(1 + exp(x))
+    "relu": 4,
+    "gaussian": 5,  # exp(-x²/2)
+    "cosine": 6,
+    "exp": 7,  # exp(-x)
+    "harmonic": 8,  # x²
+    "reverse-sigmoid": 9,  # 1 - sigmoid
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer: activation(x @ weights + bias).
+
+    Parameters
+    ----------
+    inputs, outputs
+        Number of nodes before and in it.
+    activation
+        One of ``ACTIVATIONS``.
+    weights, bias
+        (inputs, outputs) and (outputs,); None when untrained.
+    """
+
+    inputs: int
+    outputs: int
+    activation: str
+    weights: Floats | None = None
+    bias: Floats | None = None
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"unknown activation {self.activation!r}: it must be one of "
+                f"{', '.join(ACTIVATIONS)}"
+            )
+        if self.inputs < 1 or self.outputs < 1:
+            raise ValueError(f"a layer of {self.inputs} x {self.outputs} nodes is impossible")
+        if (self.weights is None) != (self.bias is None):
+            raise ValueError("weights and bias belong together: give both or none")
+        if self.weights is not None and self.bias is not None:
+            shape = self.inputs, self.outputs
+            object.__setattr__(self, "weights", frozen(self.weights, shape, "weights"))
+            object.__setattr__(self, "bias", frozen(self.bias, shape[1:], "bias"))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    @classmethod
+    def of(cls, weights: Floats, bias: Floats, activation: str) -> Layer:
+        """Make a layer of the size of its weights.
+
+        Parameters
+        ----------
+        weights, bias
+            (inputs, outputs) and (outputs,).
+        activation
+            One of ``ACTIVATIONS``.
+        """
+        weights = np.asarray(weights, dtype=float)
+        if weights.ndim != 2:
+            raise ValueError(f"weights have shape {weights.shape}, not (inputs, outputs)")
+        return cls(weights.shape[0], weights.shape[1], activation, weights, bias)
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights and biases."""
+        return (self.inputs + 1) * self.outputs
+
+    @property
+    def trained(self) -> tuple[Floats, Floats]:
+        """Weights and bias, which must be there."""
+        if self.weights is None or self.bias is None:
+            raise ValueError("the network is untrained: it has no weights")
+        return self.weights, self.bias
+
+
+@dataclass(frozen=True, eq=False)
+class ElementModel:
+    """What gives the energy of an atom of one element: slope · network(x) + intercept + atom.
+
+    Parameters
+    ----------
+    functions
+        The D symmetry functions.
+    scaling
+        How they become inputs.
+    layers
+        From D inputs to one output; the last one is the output layer.
+    slope, intercept
+        eV.
+    atom_energy
+        eV; the energy of the isolated atom, which some programs keep apart.
+    """
+
+    functions: tuple[SymmetryFunction, ...]
+    layers: tuple[Layer, ...]
+    scaling: Scaling = field(default_factory=Scaling)
+    slope: float = 1.0
+    intercept: float = 0.0
+    atom_energy: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "functions", tuple(self.functions))
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.functions:
+            raise ValueError("there are no symmetry functions")
+        if not self.layers:
+            raise ValueError("the network has no layers")
+        size = len(self.functions)
+        for number, layer in enumerate(self.layers, start=1):
+            if layer.inputs != size:
+                raise ValueError(f"layer {number} has {layer.inputs} inputs, not {size}")
+            size = layer.outputs
+        if size != 1:
+            raise ValueError(f"the network has {size} outputs, not 1")
+        if len({layer.weights is None for layer in self.layers}) != 1:
+            raise ValueError("some layers are trained and some are not")
+        if self.scaling.size not in (None, len(self.functions)):
+            raise ValueError(
+                f"the scaling is for {self.scaling.size} symmetry functions, but there are "
+                f"{len(self.functions)}"
+            )
+        for name in ("slope", "intercept", "atom_energy"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be a finite number, not {getattr(self, name)}")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the network has weights."""
+        return self.layers[0].weights is not None
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Number of nodes of every hidden layer."""
+        return tuple(layer.outputs for layer in self.layers[:-1])
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights and biases."""
+        return sum(layer.parameter_count for layer in self.layers)
+
+    @property
+    def parameters(self) -> Floats:
+        """Weights (row by row) and biases of the layers, one after the other."""
+        return np.concatenate([part.ravel() for layer in self.layers for part in layer.trained])
+
+    def with_parameters(self, theta: Floats) -> ElementModel:
+        """Replace all weights and biases.
+
+        Parameters
+        ----------
+        theta
+            As in `parameters`.
+        """
+        layers, start = [], 0
+        for layer in self.layers:
+            part = theta[start : start + layer.parameter_count]
+            start += layer.parameter_count
+            table = part.reshape(layer.inputs + 1, layer.outputs)
+            layers.append(dataclasses.replace(layer, weights=table[:-1], bias=table[-1]))
+        return dataclasses.replace(self, layers=tuple(layers))
+
+    def randomized(self, rng: np.random.Generator) -> ElementModel:
+        """Draw weights and biases; where functions are not scaled, estimate their scale.
+
+        Parameters
+        ----------
+        rng
+            Source of randomness.
+        """
+        layers = []
+        for layer in self.layers:
+            spread = 1 / math.sqrt(layer.inputs)
+            weights = rng.normal(scale=spread, size=(layer.inputs, layer.outputs))
+            bias = rng.normal(scale=0.3, size=layer.outputs)
+            layers.append(dataclasses.replace(layer, weights=weights, bias=bias))
+        scaling = self.scaling
+        if scaling.kind == "none":
+            # The estimate has no floor in nature: an exponentially rare function stays small.
+            typical = np.maximum([typical_value(f) for f in self.functions], 1e-2)
+            scaling = Scaling("range", -1.0, 1.0, np.zeros(len(typical)), 2 * typical)
+        return dataclasses.replace(self, layers=tuple(layers), scaling=scaling)
+
+    def kernel_arguments(self, species: Sequence[str]) -> dict[str, Any]:
+        """Return what the kernel is made of for this element.
+
+        Parameters
+        ----------
+        species
+            The potential's elements.
+        """
+        scale, offset = self.scaling.coefficients(len(self.functions))
+        return {
+            "functions": np.array([kernel_row(f, species) for f in self.functions], dtype=float),
+            "scale": np.ascontiguousarray(scale),
+            "offset": np.ascontiguousarray(offset),
+            "layers": [(*layer.trained, ACTIVATIONS[layer.activation]) for layer in self.layers],
+            "slope": self.slope,
+            "intercept": self.intercept + self.atom_energy,
+        }
+
 
 #: Which parameters the rows of an active set are derivatives with respect to.
 ActiveParameters = Literal["output", "all"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pescape.calculators.bpnn.network import ElementModel, Layer
+from pescape.calculators.bpnn.data import ElementModel, Layer
 from pescape.calculators.bpnn.potential import BPNNPotential
 from pescape.calculators.neighbors import neighbors
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from ase.data import atomic_numbers
 
-from pescape.calculators.bpnn.data import BPNNData, checked_species
+from pescape.calculators.bpnn.data import BPNNData, ElementModel, Layer, checked_species
 from pescape.calculators.bpnn.formats import read_data, write_data
-from pescape.calculators.bpnn.network import ElementModel, Layer
 from pescape.calculators.bpnn.symmetry import SymmetryFunction, waters_rondinelli_functions
 from pescape.calculators.checks import element_names, types_among
 from pescape.calculators.doptimality.active_set import active_set_summary
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pescape._kernels import BPNNKernel
-    from pescape.calculators.bpnn.data import ActiveParameters
-    from pescape.calculators.bpnn.network import Scaling
+    from pescape.calculators.bpnn.data import ActiveParameters, Scaling
     from pescape.calculators.doptimality.active_set import ActiveSet
     from pescape.calculators.doptimality.design_matrix import Parameters
 

@@ -1,4 +1,12 @@
-"""Which risky configurations are worth a label, and the grades that say so."""
+"""Which neighborhoods were seen before, by distance in units of the extrapolation grade.
+
+A neighborhood is a point p = b A⁻¹; the distance of two is max |Δp|. Rotations, permutations and
+supercells of a configuration have the same points. What extrapolates has a component beyond one,
+and a counterpart of it must have nearly the same: few of the points of a data set, which an
+active set made of it keeps within one, come into question, and only those are compared.
+
+Which risky configurations are worth a label, and the grades that say so.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +21,9 @@ from pescape.calculators.doptimality.active_set import grades, select
 from pescape.calculators.doptimality.design_matrix import (
     PART_ATOMS,
     ROW_MEMORY,
+    DesignRows,
     site_gradient_blocks,
 )
-from pescape.calculators.doptimality.novelty import NoveltyFilter
 from pescape.errors import frame_name
 
 if TYPE_CHECKING:
@@ -31,9 +39,116 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+# By how many components points are sifted before they are compared in all.
+_SIEVES = 4
+# Numbers in the differences that are held at once.
+_AT_ONCE = 4_000_000
+
+
+class NoveltyFilter:
+    """Neighborhoods that are known, as points b A⁻¹ of one active set.
+
+    Made once for a data set, it serves any number of selections with the same potential.
+
+    Parameters
+    ----------
+    active_set
+        The A⁻¹ of the points.
+    distance
+        Points nearer to one another than this are the same; in grades.
+    """
+
+    def __init__(self, active_set: ActiveSet, distance: float) -> None:
+        if not distance >= 0.0:
+            raise ValueError(f"similarity {distance} is not a distance: 0 or more is")
+        self.active_set = active_set
+        self.distance = distance
+        self._chunks: list[NDArray[np.float32]] = []
+
+    @classmethod
+    def of(
+        cls,
+        potential: Potential,
+        configurations: Iterable[Atoms],
+        distance: float = 0.5,
+        *,
+        threads: int = 1,
+    ) -> NoveltyFilter:
+        """Make the filter of a data set, block by block; anything to iterate over will do.
+
+        Parameters
+        ----------
+        potential
+            With its active set.
+        configurations
+            The data set. Of its neighborhoods those are kept, in single precision, that
+            come near enough to grade one to be a counterpart of one that extrapolates.
+        distance
+            Points nearer to one another than this are the same; in grades.
+        threads
+            OpenMP threads.
+        """
+        active = potential.active_set
+        if active is None:
+            raise ValueError(f"{potential.source or 'the potential'} has no active set")
+        seen = cls(active, distance)
+        stream = DesignRows(
+            potential,
+            configurations,
+            active.mode,
+            weight_scaling=active.weight_scaling,
+            threads=threads,
+            memory=0,
+        )
+        for block in stream:
+            seen.add(block.rows @ active.inverse)
+        return seen
+
+    def __len__(self) -> int:
+        """Return how many points are kept."""
+        return sum(map(len, self._chunks))
+
+    def add(self, points: Floats) -> None:
+        """Add neighborhoods that are known.
+
+        Parameters
+        ----------
+        points
+            Shape (m, n).
+        """
+        near = points[np.abs(points).max(axis=1, initial=0.0) > 1.0 - self.distance]
+        if len(near):
+            self._chunks.append(near.astype(np.float32))
+
+    def contains(self, points: Floats) -> bool:
+        """Return whether each of some points that extrapolate has a counterpart.
+
+        Parameters
+        ----------
+        points
+            Shape (m, n).
+        """
+        return all(any(self._has(chunk, point) for chunk in self._chunks) for point in points)
+
+    def _has(self, chunk: NDArray[np.float32], point: Floats) -> bool:
+        """Whether a point is near one of a chunk, sifting by its largest components first."""
+        rows = np.arange(len(chunk))
+        for column in np.argsort(-np.abs(point))[:_SIEVES]:
+            rows = rows[np.abs(chunk[rows, column] - point[column]) < self.distance]
+            if not rows.size:
+                return False
+        step = max(_AT_ONCE // len(point), 1)
+        return any(
+            bool(
+                np.abs(chunk[rows[first : first + step]] - point).max(axis=1).min() < self.distance
+            )
+            for first in range(0, len(rows), step)
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class LabelSelection:
-    """What is labelled out of candidates, and why the rest is not.
+    """What is labeled out of candidates, and why the rest is not.
 
     Every candidate is either chosen or counted once, by the first reason in this order.
 
@@ -50,7 +165,7 @@ class LabelSelection:
     similar
         Candidates too similar to chosen ones.
     known
-        Candidates too similar to what was labelled before.
+        Candidates too similar to what was labeled before.
     configurations
         The chosen candidates themselves, in the order of `indices`.
     """
@@ -80,7 +195,7 @@ def select_for_labelling(
 
     Unphysical candidates go first. Of the rest, MaxVol takes those that enlarge the
     volume of the active set. They are gone through by falling grade, and those left out that
-    are similar to labelled data or to candidates already chosen.
+    are similar to labeled data or to candidates already chosen.
 
     Parameters
     ----------
@@ -94,7 +209,7 @@ def select_for_labelling(
     training
         The data the active set was chosen from.
     seen
-        All that was labelled before, if that is more than `training`.
+        All that was labeled before, if that is more than `training`.
     min_distance
         Candidates with atoms nearer than this (Å) are unphysical.
     similarity
@@ -103,7 +218,7 @@ def select_for_labelling(
         theirs whose row b differs by less than this in max |Δb A⁻¹|: in units of the grade.
         Rotations, permutations and supercells of a configuration are similar to it. What a
         grade of more than 1 + `similarity` sets apart has no counterpart in the data that
-        the active set was chosen from, only in data labelled since.
+        the active set was chosen from, only in data labeled since.
     threads
         OpenMP threads.
     memory
@@ -208,7 +323,7 @@ def grade_each(
     potential
         With its active set.
     configurations
-        Labelled or not; results are kept.
+        Labeled or not; results are kept.
     threads
         OpenMP threads.
 

@@ -1,1 +1,1 @@
-"""What fits of all potentials share: labelled data, the loss, errors, a minimiser."""
+"""What fits of all potentials share: labeled data, the loss, errors, a minimizer."""

@@ -135,7 +135,7 @@ def training_set(
     min_dist: float | None = None,
     chosen: range | None = None,
 ) -> TrainingSet:
-    """Check labelled configurations and put them into arrays.
+    """Check labeled configurations and put them into arrays.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def configuration_weights(
     Parameters
     ----------
     configurations
-        Labelled data.
+        Labeled data.
     given
         Takes the place of what the configurations say, ``info["fit_weight"]``, by default 1.
     """

@@ -1,4 +1,4 @@
-"""Errors of potentials on labelled data, in the measures that papers compare.
+"""Errors of potentials on labeled data, in the measures that papers compare.
 
 `evaluate` is about one potential and one data set; `cross_evaluate` about models trained on data
 sets of different methods, on each other's test sets, after M. J. Waters and J. M. Rondinelli,
@@ -55,7 +55,7 @@ class Differences:
     force_errors
         Prediction minus label, eV/Å, shape (n, 3).
     angles
-        Between predicted and labelled force, degrees, shape (n,); NaN where one of them has no
+        Between predicted and labeled force, degrees, shape (n,); NaN where one of them has no
         direction worth comparing.
     stress_errors
         Prediction minus label of the configurations with a stress, GPa, shape (s, 6).
@@ -117,7 +117,7 @@ def differences(
 def compare(
     potential: Potential, configurations: Sequence[Atoms], *, threads: int = 1
 ) -> Differences:
-    """Compute what a potential predicts of labelled configurations, minus the labels.
+    """Compute what a potential predicts of labeled configurations, minus the labels.
 
     Parameters
     ----------
@@ -147,10 +147,10 @@ class Errors:
     force_max
         Largest error vector, eV/Å.
     force_angle
-        Mean angle between predicted and labelled forces longer than 0.05 eV/Å, degrees;
+        Mean angle between predicted and labeled forces longer than 0.05 eV/Å, degrees;
         None if there are none.
     stress_mae, stress_rmse
-        Of the six components, GPa; None without labelled stresses.
+        Of the six components, GPa; None without labeled stresses.
     """
 
     configurations: int
@@ -166,7 +166,7 @@ class Errors:
 
 
 def evaluate(potential: Potential, configurations: Sequence[Atoms], *, threads: int = 1) -> Errors:
-    """Compute the errors of a potential on labelled configurations.
+    """Compute the errors of a potential on labeled configurations.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ class CrossErrors:
     force_mae, force_rmse
         Of the Cartesian components, eV/Å.
     angle_mae, angle_rmse
-        Between predicted and labelled force of each atom, degrees, where both are longer
+        Between predicted and labeled force of each atom, degrees, where both are longer
         than 0.05 eV/Å; None if none are.
     angle_atoms
         How many atoms these are.
@@ -315,7 +315,7 @@ def cross_evaluate(
         By name: ASE calculators, or files of potentials (moment tensor potentials or
         Behler-Parrinello networks).
     tests
-        By name: labelled configurations. Energies are compared with the labels' free
+        By name: labeled configurations. Energies are compared with the labels' free
         energies if all of them have one, since forces are their derivatives.
     training
         By the name of a model: what it was trained on, for comparison; no part of "all".

@@ -66,7 +66,7 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Residuals:
-    """Predicted minus labelled: energies (C,) eV, forces (n, 3) eV/Å, virials (C, 6) eV."""
+    """Predicted minus labeled: energies (C,) eV, forces (n, 3) eV/Å, virials (C, 6) eV."""
 
     energies: Floats
     forces: Floats

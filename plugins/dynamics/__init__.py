@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pescape.plugins.dynamics.contour.exploration import ContourExploration
-    from pescape.plugins.dynamics.md.nvt_ramp import NVTRamp
+    from pescape.plugins.dynamics.nvt_ramp import NVTRamp
     from pescape.plugins.dynamics.saddle.dimer import Dimer
     from pescape.plugins.dynamics.saddle.rotation import SaddleFilter
 
 _MODULES = {
     "ContourExploration": "contour.exploration",
     "Dimer": "saddle.dimer",
-    "NVTRamp": "md.nvt_ramp",
+    "NVTRamp": "nvt_ramp",
     "SaddleFilter": "saddle.rotation",
 }
 

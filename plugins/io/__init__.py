@@ -2,7 +2,7 @@
 
 from ase.utils.plugins import ExternalIOFormat
 
-# No extension is claimed: ``.cfg`` is AtomEye's in ASE. Reading recognises the first line;
+# No extension is claimed: ``.cfg`` is AtomEye's in ASE. Reading recognizes the first line;
 # writing takes ``format="mlip-cfg"``.
 mlip_cfg_format = ExternalIOFormat(
     desc="MLIP configurations",

@@ -218,7 +218,7 @@ def violations(
     energy: float | None = None,
     atom_energies: Mapping[str, float] | None = None,
 ) -> list[str]:
-    """Say in which ways a labelled structure goes beyond the limits.
+    """Say in which ways a labeled structure goes beyond the limits.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def beyond(
     energy: float | None,
     atom_energies: Mapping[str, float],
 ) -> list[str]:
-    """Say in which ways a labelled structure goes beyond two numbers; None lifts a limit.
+    """Say in which ways a labeled structure goes beyond two numbers; None lifts a limit.
 
     Parameters
     ----------

@@ -312,6 +312,6 @@ def _primitive_indices(
     """Find the indices of the same plane in the primitive cell, (3,)."""
     conventional = host.atoms().cell.array if host.lattice not in HEXAGONAL else primitive.cell
     normal = np.linalg.solve(np.asarray(conventional), np.array(indices, dtype=float))
-    # Centred cells give halves.
+    # Centered cells give halves.
     plane = np.round(2.0 * primitive.cell.array @ normal).astype(int)
     return plane // np.gcd.reduce(plane)

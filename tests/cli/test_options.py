@@ -4,15 +4,19 @@ import json
 import re
 
 import pytest
-from click.utils import strip_ansi
 
 from pescape.calculators.mtp.fit import FitSettings
-from pescape.cli.app import COMMANDS
+from pescape.cli import COMMANDS
 from pescape.cli.options import ConfigFile
 from pescape.config import Strict
 from pescape.errors import ConfigError
 
 from .conftest import run
+
+
+def strip_ansi(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
 
 STRUCTURES = """
 seed = 1

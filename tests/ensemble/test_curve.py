@@ -16,7 +16,7 @@ from pescape.ensemble.learning_curve import (
 )
 from pescape.figures.learning import draw_learning_curve
 from pescape.files import read_lines
-from pescape.fits.starts import MTPStart
+from pescape.fits.task import MTPStart
 from pescape.labelling import label, reference_from
 from pescape.plugins.structures import crystal
 from pescape.tasks.store import TaskStore

@@ -13,14 +13,21 @@ import pytest
 
 from pescape.cli import main
 from pescape.config import load_config, validate
-from pescape.ensemble.config import EnsembleConfig, EnsembleRunConfig
-from pescape.ensemble.members import member_seeds
-from pescape.ensemble.results import Member, read_report, report_of
+from pescape.ensemble.results import (
+    Member,
+    count_satisfied,
+    decision_tree,
+    read_report,
+    report_of,
+    tree_text,
+)
 from pescape.ensemble.run import (
+    EnsembleConfig,
+    EnsembleRunConfig,
     ensemble_of_files,
     ensemble_progress,
+    member_seeds,
 )
-from pescape.ensemble.tree import count_satisfied, decision_tree, tree_text
 from pescape.errors import ConfigError, TaskError
 from pescape.files import read_lines
 from pescape.labelling import label, reference_from

@@ -8,7 +8,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape.errors import DataError, TaskError
 from pescape.files import extend_file
-from pescape.fits.data import LabelledData, identified
+from pescape.fits.task import LabelledData, identified
 
 
 def frames(count, seed=0):

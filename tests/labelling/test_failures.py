@@ -11,7 +11,7 @@ import pytest
 from ase.build import bulk
 from typer.testing import CliRunner
 
-from pescape.cli.app import build_app
+from pescape.cli import build_app
 from pescape.data.configurations import read_configurations, write_configurations
 from pescape.errors import ConfigError, PescapeError, TaskError
 from pescape.labelling import LabelError, LabelFailure, label, reference_from

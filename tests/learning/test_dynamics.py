@@ -6,7 +6,7 @@ import pytest
 
 from pescape.calculators.mtp import MTPotential
 from pescape.errors import TaskError
-from pescape.learning.dynamics import MDRun, run_dynamics
+from pescape.learning.exploration import MDRun, run_dynamics
 from pescape.learning.outcomes import MDOutcome, lost_start_of, risky_frames, snapshots_of
 from pescape.plugins.structures import crystal, shortest_distance
 

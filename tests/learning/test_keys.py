@@ -7,11 +7,9 @@ import pytest
 from ase import Atoms
 
 from pescape.fits.config import FitConfig, PotentialConfig
-from pescape.fits.data import LabelledData
-from pescape.fits.task import Fitted, fit_task
+from pescape.fits.task import Fitted, LabelledData, fit_task
 from pescape.learning.config import GuardConfig
-from pescape.learning.dynamics import MDRun, dynamics_task
-from pescape.learning.exploration import ExplorationRun, exploration_task
+from pescape.learning.exploration import ExplorationRun, MDRun, dynamics_task, exploration_task
 from pescape.learning.outcomes import select_task
 from pescape.sampling.config import ContourConfig, DimerConfig
 

@@ -3,8 +3,7 @@ import pytest
 from ase import Atoms
 
 from pescape.calculators.doptimality.active_set import build_active_set
-from pescape.calculators.doptimality.novelty import NoveltyFilter
-from pescape.calculators.doptimality.select import graded, select_for_labelling
+from pescape.calculators.doptimality.select import NoveltyFilter, graded, select_for_labelling
 from pescape.calculators.mtp import MTPotential
 from pescape.plugins.structures import crystal
 from tests.conftest import strained_and_rattled

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pescape.cli.app import build_app
+from pescape.cli import build_app
 from pescape.errors import ConfigError, DataError, TaskError
 from pescape.report import write_report
 from pescape.report.verdict import scores, totals

@@ -1,6 +1,6 @@
 import pytest
 
-from pescape.report.text import breakable, duration, flattened, heading, number, short, signed
+from pescape.report.page import breakable, duration, flattened, heading, number, short, signed
 
 
 def test_numbers_have_the_digits_that_matter():

@@ -14,7 +14,7 @@ from pescape.figures.sampling import draw_diversity
 from pescape.sampling.diversity import measure_diversity
 from pescape.sampling.diversity.axes import moment_descriptors
 from pescape.sampling.diversity.data import InfoKeys, equal_call_masks, sampled_sets
-from pescape.sampling.diversity.results import DiversitySettings
+from pescape.sampling.diversity.measure import DiversitySettings
 
 KEYS = InfoKeys("run", ("start",), "calls", "seed", "reference")
 

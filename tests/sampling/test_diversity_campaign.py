@@ -4,7 +4,7 @@ from pescape.data.configurations import read_configurations
 from pescape.sampling.diversity import measure_diversity
 from pescape.sampling.diversity.axes import waters_rondinelli_descriptors
 from pescape.sampling.diversity.data import sampled_sets
-from pescape.sampling.diversity.results import KINDS, DiversitySettings
+from pescape.sampling.diversity.measure import KINDS, DiversitySettings
 
 
 def test_images_of_campaigns_know_all_that_a_comparison_needs(tmp_path, tiny, write, run):

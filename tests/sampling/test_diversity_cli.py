@@ -9,7 +9,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
-from pescape.cli.app import build_app
+from pescape.cli import build_app
 from pescape.data.configurations import write_configurations
 from pescape.errors import DataError
 from pescape.sampling.diversity.axes import waters_rondinelli_descriptors

@@ -5,7 +5,7 @@ import pytest
 from pescape.cli import main
 from pescape.config import load_config
 from pescape.sampling import SampleConfig
-from pescape.sampling.plan import is_test, make_plan
+from pescape.sampling.config import is_test, make_plan
 from pescape.sampling.trajectory import read_images
 
 # A reference that fails at its 8th evaluation for as long as a file is there.

@@ -6,9 +6,8 @@ from ase.io import write
 
 from pescape.config import Strict, load_config
 from pescape.errors import ConfigError
-from pescape.validation.compounds import Prototype, StructureFile
+from pescape.validation.compounds import FREE_PARAMETERS, Prototype, StructureFile
 from pescape.validation.crystals import Crystal, Crystals, relaxed_crystal
-from pescape.validation.symmetry import FREE_PARAMETERS
 
 
 class Phases(Strict):

@@ -1,6 +1,5 @@
 from pescape.calculators.mtp import MTPotential
-from pescape.validation.lammps import lammps_model
-from pescape.validation.sources import PotentialFile
+from pescape.validation.sources import PotentialFile, lammps_model
 
 
 def test_a_potential_that_names_no_elements_is_named_for_lammps(tmp_path):

@@ -214,7 +214,7 @@ def features(
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """Neighbour lists sorted by neighbor, and the sums over images that they make."""
+    """Neighbor lists sorted by neighbor, and the sums over images that they make."""
 
     geometry: tuple[NDArray[Any], ...]
     offsets: Integers

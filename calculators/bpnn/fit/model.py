@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from pescape.calculators.bpnn.data import ElementModel
     from pescape.calculators.bpnn.fit.features import Features, Layout, Tables
-    from pescape.calculators.bpnn.network import ElementModel
     from pescape.calculators.bpnn.potential import BPNNPotential
     from pescape.calculators.fit.data import TrainingSet
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from pescape.calculators.bpnn.data import Scaling
 from pescape.calculators.bpnn.fit.features import CacheSettings, Features, features
 from pescape.calculators.bpnn.fit.least_squares import Scales
 from pescape.calculators.bpnn.fit.model import Batch, batches
-from pescape.calculators.bpnn.network import Scaling
 from pescape.calculators.fit.data import (
     TrainingSet,
     configuration_weights,

@@ -16,9 +16,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from pescape.calculators.bpnn.data import BPNNData
+from pescape.calculators.bpnn.data import BPNNData, ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.formats.common import Format, shortened, text_reader
-from pescape.calculators.bpnn.network import ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction
 
 _MAX_SIZE = 50_000_000  # characters

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import atomic_numbers
 
-from pescape.calculators.bpnn.data import BPNNData, Normalization, Units, checked_species
+from pescape.calculators.bpnn.data import (
+    STATISTICS,
+    BPNNData,
+    ElementModel,
+    Layer,
+    Normalization,
+    Scaling,
+    Units,
+    checked_species,
+)
 from pescape.calculators.bpnn.formats.common import Format, Lines, decoded, shortened
 from pescape.calculators.bpnn.formats.n2p2_input import (
     ACTIVATIONS,
@@ -26,7 +35,6 @@ from pescape.calculators.bpnn.formats.n2p2_input import (
     sorting_key,
 )
 from pescape.calculators.bpnn.formats.n2p2_writing import SCALING, weights_name, write_folder
-from pescape.calculators.bpnn.network import STATISTICS, ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction
 
 if TYPE_CHECKING:

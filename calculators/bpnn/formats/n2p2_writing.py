@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import atomic_numbers
 
+from pescape.calculators.bpnn.data import Layer, Scaling
 from pescape.calculators.bpnn.formats.n2p2_input import (
     ACTIVATIONS,
     SETTINGS,
@@ -27,7 +28,6 @@ from pescape.calculators.bpnn.formats.n2p2_input import (
     function_line,
     sorting_key,
 )
-from pescape.calculators.bpnn.network import Layer, Scaling
 from pescape.calculators.bpnn.symmetry import CUTOFFS, Cutoff, SymmetryFunction
 from pescape.files import write_bytes
 
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pescape.calculators.bpnn.data import BPNNData, Units
-    from pescape.calculators.bpnn.network import ElementModel
+    from pescape.calculators.bpnn.data import BPNNData, ElementModel, Units
 
     Floats = NDArray[np.float64]
 

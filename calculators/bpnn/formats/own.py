@@ -36,9 +36,16 @@ import ase.io
 import numpy as np
 
 from pescape._kernels import parse_bpnn
-from pescape.calculators.bpnn.data import BPNNData, Normalization, Units
+from pescape.calculators.bpnn.data import (
+    STATISTICS,
+    BPNNData,
+    ElementModel,
+    Layer,
+    Normalization,
+    Scaling,
+    Units,
+)
 from pescape.calculators.bpnn.formats.common import Format, text_reader
-from pescape.calculators.bpnn.network import STATISTICS, ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.symmetry import SymmetryFunction, angular_numbers, from_kernel_row
 from pescape.calculators.doptimality.active_set import ActiveSet
 from pescape.calculators.doptimality.maxvol import UNSET

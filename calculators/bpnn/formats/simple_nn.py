@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.calculators.bpnn.data import BPNNData, checked_species
+from pescape.calculators.bpnn.data import BPNNData, ElementModel, Layer, Scaling, checked_species
 from pescape.calculators.bpnn.formats.common import Format, Lines, shortened, text_reader
-from pescape.calculators.bpnn.network import ElementModel, Layer, Scaling
 from pescape.calculators.bpnn.symmetry import Cutoff, SymmetryFunction
 
 if TYPE_CHECKING:

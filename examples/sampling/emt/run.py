@@ -17,8 +17,8 @@ from ase import Atoms
 from pescape.calculators.fit.errors import cross_evaluate
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp
-from pescape.cli.diversity import print_comparison
 from pescape.cli.evaluation import print_cross_errors
+from pescape.cli.sampling import print_comparison
 from pescape.config import load_config
 from pescape.data.configurations import read_configurations, species_of
 from pescape.figures.evaluation import draw_cross_evaluation
@@ -28,7 +28,7 @@ from pescape.sampling import SampleConfig, sample
 from pescape.sampling.diversity import measure_diversity
 from pescape.sampling.diversity.axes import moment_descriptors, waters_rondinelli_descriptors
 from pescape.sampling.diversity.data import sampled_sets
-from pescape.sampling.diversity.results import Diversity, DiversitySettings
+from pescape.sampling.diversity.measure import Diversity, DiversitySettings
 
 HERE = Path(__file__).parent
 SAMPLERS = ("md", "contour", "dimer")

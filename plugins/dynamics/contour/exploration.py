@@ -12,8 +12,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from pescape.plugins.dynamics.contour.targets import EnergyTarget, as_target
-from pescape.plugins.dynamics.contour.walk import ContourState, ContourWalk, WalkSettings
+from pescape.plugins.dynamics.contour.walk import (
+    ContourState,
+    ContourWalk,
+    EnergyTarget,
+    WalkSettings,
+    as_target,
+)
 from pescape.plugins.dynamics.guards import Guards
 from pescape.plugins.dynamics.runs import GuardedDynamics, generator
 from pescape.plugins.dynamics.surface import FreeSpace, Sample, Surface

@@ -55,7 +55,7 @@ def evaluate(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="OpenMP threads.")] = 1,
 ) -> None:
-    """Errors of a potential on labelled configurations.
+    """Errors of a potential on labeled configurations.
 
     Mean absolute (MAE) and root mean square (RMSE) errors: energies per atom, Cartesian
     components of forces, components of stress, and the mean angle between forces.

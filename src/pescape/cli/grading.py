@@ -41,10 +41,10 @@ def grade(
 ) -> None:
     """Extrapolation grades: up to 1 a potential interpolates, above 2.1 it is risky.
 
-    The output holds each atom's grade as `extrapolation_grades` (neighbourhood mode) and
+    The output holds each atom's grade as `extrapolation_grades` (neighborhood mode) and
     the largest as `extrapolation_grade`. Configurations are read and written some at a time, so
     that files may be larger than memory. With `--explain` the worst atoms are printed with their
-    neighbours, the row of the active set in whose direction they extrapolate and the parameter
+    neighbors, the row of the active set in whose direction they extrapolate and the parameter
     that says most in it; with `--json` those of every risky configuration are written.
 
     Example: `pescape grade zr.almtp candidates.xyz -o graded.xyz --explain`

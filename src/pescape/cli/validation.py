@@ -1,13 +1,16 @@
-"""What ``pescape validate --list-properties`` shows: every kind of property and its keys.
+"""``pescape report``.
+
+What ``pescape validate --list-properties`` shows: every kind of property and its keys.
 
 ``pescape validate``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
-from pathlib import Path  # noqa: TC003 (typer reads annotations)
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +26,58 @@ if TYPE_CHECKING:
     from pescape.validation.config import ValidationConfig
     from pescape.validation.study import ReferenceData, Row, Study
     from pescape.validation.study_run import ValidationPlan
+
+
+def report(
+    study: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder that pescape validate has written.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder to write to, instead of DIR.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Instead of the study's.")] = None,
+    ensemble: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Tell about this output of pescape ensemble too."),
+    ] = None,
+    campaign: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Tell about this output of pescape learn too."),
+    ] = None,
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            "--learning-curve",
+            metavar="DIR",
+            help="Tell about this output of pescape learning-curve too.",
+        ),
+    ] = None,
+) -> None:
+    """Make the report of a validation again, from its study.json alone.
+
+    Leaves report.html, one page that needs no other file and no network; its figures as PNG and
+    SVG (figures/); the structures (structures/); and all numbers (values.csv, values.json).
+
+    Example: `pescape report results --title "Three potentials of Zr" --ensemble ensemble`
+    """
+    from pescape.cli.output import progress_bar, say
+    from pescape.report import write_report
+    from pescape.validation.study_run import read_study
+
+    found = read_study(study)
+    if title is not None:
+        found = dataclasses.replace(found, title=title)
+    with progress_bar() as bar:
+        shown = bar.add_task("report", total=None, note="")
+        page = write_report(
+            found,
+            study if output is None else output,
+            ensemble=ensemble,
+            campaign=campaign,
+            curve=curve,
+            on_finished=lambda done, parts: bar.update(shown, completed=done, total=parts),
+        )
+    say(f"{page}")
 
 
 #: Keys that all properties have.

@@ -10,8 +10,7 @@ import numpy as np
 
 from pescape.calculators import load
 from pescape.calculators.fit.errors import evaluate
-from pescape.fits.data import LabelledData, identified
-from pescape.fits.task import Fitted, fit_task
+from pescape.fits.task import Fitted, LabelledData, fit_task, identified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from pescape.fits.starts import AnySettings, FitStart
+    from pescape.fits.task import AnySettings, FitStart
     from pescape.tasks.store import Task, TaskStore
 
 # The smallest part of the data is this many times smaller than the whole, by default.
@@ -119,9 +118,9 @@ def learning_curve(
     Parameters
     ----------
     training
-        Labelled configurations.
+        Labeled configurations.
     test
-        Labelled configurations that nothing is fitted to.
+        Labeled configurations that nothing is fitted to.
     starts
         One for each level.
     settings
@@ -196,7 +195,7 @@ def nested_parts(
     Parameters
     ----------
     training
-        Labelled configurations.
+        Labeled configurations.
     sizes
         Of the parts; None for all of the data, half of it, and so on.
     seed

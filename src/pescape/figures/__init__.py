@@ -5,7 +5,6 @@ that equal results leave equal files.
 """
 
 from pescape.figures.curves import drawings_of
-from pescape.figures.scene import Scene, Series, scene_of
-from pescape.figures.style import FIGURES, Drawing
+from pescape.figures.style import FIGURES, Drawing, Scene, Series, scene_of
 
 __all__ = ["FIGURES", "Drawing", "Scene", "Series", "drawings_of", "scene_of"]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pescape.figures.scene import Scene
+    from pescape.figures.style import Scene
     from pescape.validation.study import GroupError, Row, Study
 
 # Width of a group of bars, in units of the distance between groups.

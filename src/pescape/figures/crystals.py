@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from pescape.figures.scene import Scene, Series
+    from pescape.figures.style import Scene, Series
     from pescape.validation.property import Curve
 
     Floats = NDArray[np.float64]

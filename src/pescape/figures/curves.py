@@ -1,4 +1,7 @@
-"""Figures that any property can have: its curves, and its functions of two variables as maps."""
+"""Figures that any property can have: its curves, and its functions of two variables as maps.
+
+Figures that tell whether a potential is sound: pair curves, sanity checks, cost.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pescape.figures.bars import draw_values
+from pescape.figures.bars import draw_bars, draw_values
 from pescape.figures.style import (
     GRAY,
+    GREEN,
+    RED,
     Drawing,
     legend,
     panels,
     panels_size,
     plain,
+    plain_logarithm,
     sentence,
     stem,
 )
@@ -25,9 +31,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pescape.figures.scene import Scene
+    from pescape.figures.style import Scene
+    from pescape.validation.property import Curve
 
     Drawer = Callable[[Scene], list[Drawing]]
+
 
 # Curves of more points are lines without markers.
 _MAX_MARKERS = 40
@@ -201,3 +209,144 @@ def _draw_map(figure: Figure, scene: Scene, name: str) -> None:
         panel.set_ylabel(plain(grid.y_label))
     if image is not None:
         figure.colorbar(image, ax=axes, label=plain(found[0][1].z_label), shrink=0.85)
+
+
+# Names of the values of the cost, and the label of the axis.
+_TIME, _BASELINE, _PARAMETERS = "microseconds", "baseline", "parameters"
+_TIME_LABEL = "CPU time (µs/atom/step)"
+
+
+def draw_pairs(scene: Scene) -> list[Drawing]:
+    """Draw the energy of two atoms against their distance, figure 4 of Luo et al.
+
+    Each pair has a panel that shows the well rather than the wall.
+
+    Parameters
+    ----------
+    scene
+        The property.
+    """
+    names = scene.curve_names
+    return [
+        Drawing(
+            stem(scene.title, "curves"),
+            f"Energy of two atoms in vacuum against their distance: {', '.join(names)}",
+            panels_size(len(names), height=3.0),
+            functools.partial(_draw_pairs, scene=scene),
+        )
+    ]
+
+
+def _draw_pairs(figure: Figure, scene: Scene) -> None:
+    names = scene.curve_names
+    axes = panels(figure, len(names))
+    for panel, name in zip(axes, names, strict=True):
+        draw_panel(panel, scene, name)
+        panel.axhline(0.0, color=GRAY, lw=0.8, zorder=0)
+        depth = max(_depth(curve) for _, curve in scene.curves(name)) or 1.0
+        panel.set_ylim(-1.2 * depth, 2.0 * depth)
+        panel.set_title(plain(name.replace("_", "–")))
+    legend(figure, axes, scene.labels)
+
+
+def _depth(curve: Curve) -> float:
+    """Depth of the deepest well, be there a hole behind the wall or not; 0 without any."""
+    inner = curve.y[1:-1]
+    wells = inner[(inner < curve.y[:-2]) & (inner <= curve.y[2:])]
+    return max(0.0, -float(wells.min())) if len(wells) else 0.0
+
+
+def draw_cost(scene: Scene) -> list[Drawing]:
+    """Draw CPU times on logarithmic axes against parameters, figure 3 of Luo et al.
+
+    Beside them stands what an embedded-atom potential takes on the same machine.
+
+    Parameters
+    ----------
+    scene
+        The property.
+    """
+    if not any(_PARAMETERS in one.result.values for one in scene.series):
+        return draw_bars(scene, {_TIME: "potential", _BASELINE: "eam/fs"}, what=_TIME_LABEL)
+    return [
+        Drawing(
+            stem(scene.title, "parameters"),
+            f"{_TIME_LABEL} of molecular dynamics on one core against the number of parameters; "
+            "the dashed line is an embedded-atom potential on the same machine",
+            (5.2, 3.6),
+            functools.partial(_draw_cost, scene=scene),
+        )
+    ]
+
+
+def _draw_cost(figure: Figure, scene: Scene) -> None:
+    axes = figure.subplots()
+    points = []
+    for one in scene.series:
+        time, parameters = one.value(_TIME), one.value(_PARAMETERS)
+        if time is not None and parameters is not None:
+            points.append((parameters, time))
+            axes.plot(parameters, time, "o", ms=7, color=one.style.color)
+            label = plain(one.name, 24)
+            axes.annotate(label, (parameters, time), xytext=(6, -9), textcoords="offset points")
+    axes.plot(*zip(*sorted(points), strict=True), color=GRAY, lw=1.0, zorder=0)
+    baselines = [value for one in scene.series if (value := one.value(_BASELINE)) is not None]
+    if baselines:
+        level = float(np.median(baselines))
+        axes.axhline(level, color=GRAY, ls="--", lw=1.2)
+        axes.annotate(
+            "eam/fs",
+            (1.0, level),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    least, most = min(x for x, _ in points), max(x for x, _ in points)
+    axes.set_xlim(least / 1.8, 3.0 * most)  # room for names on the right
+    axes.margins(y=0.2)
+    for axis in (axes.xaxis, axes.yaxis):
+        plain_logarithm(axis, (1.0, 2.0, 5.0))
+    axes.set_xlabel("parameters")
+    axes.set_ylabel(_TIME_LABEL)
+
+
+def draw_checks(scene: Scene) -> list[Drawing]:
+    """Draw a field for each check of each potential, and the scans behind them.
+
+    Parameters
+    ----------
+    scene
+        The property.
+    """
+    names = [name.removesuffix(".passed") for name in scene.units if name.endswith(".passed")]
+    if not names:
+        return []
+    size = (2.4 + 1.1 * len(scene.series), 1.0 + 0.24 * len(names))
+    table = Drawing(
+        stem(scene.title, "checks"),
+        "Checks that each potential has passed (green, ✓) or not (red, ✗)",
+        size,
+        functools.partial(_draw_checks, scene=scene, names=names),
+    )
+    # Scans reach from wells of some eV to walls of hundreds, or holes of thousands.
+    return [table, *draw_curves(scene, scale="symlog")]
+
+
+def _draw_checks(figure: Figure, scene: Scene, names: Sequence[str]) -> None:
+    axes = figure.subplots()
+    for x, one in enumerate(scene.series):
+        for y, name in enumerate(names):
+            passed = one.value(f"{name}.passed")
+            color = GRAY if passed is None else GREEN if passed > 0.5 else RED
+            mark = "–" if passed is None else "✓" if passed > 0.5 else "✗"
+            axes.barh(y, 0.94, 0.88, left=x - 0.47, color=color)
+            axes.text(x, y, mark, ha="center", va="center", color="white", fontweight="bold")
+    axes.set_yticks(range(len(names)), [plain(name.replace("_", " ")) for name in names])
+    axes.set_xticks(range(len(scene.series)), [plain(one.name, 14) for one in scene.series])
+    axes.set_xlim(-0.5, len(scene.series) - 0.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from pescape.ensemble.results import Spread
-    from pescape.ensemble.tree import Branch
+    from pescape.ensemble.results import Branch, Spread
 
     Floats = NDArray[np.float64]
 

@@ -290,7 +290,7 @@ def _draw_errors(axes: Axes, history: Sequence[Mapping[str, float]], key: str, t
 
 
 def _draw_parities(panels: Sequence[Axes], found: Mapping[str, Differences]) -> None:
-    """Draw predicted against labelled energies and forces in two panels."""
+    """Draw predicted against labeled energies and forces in two panels."""
     energies = {name: (one.energies, one.energy_errors / 1000.0) for name, one in found.items()}
     forces = {name: (one.forces.ravel(), one.force_errors.ravel()) for name, one in found.items()}
     _draw_parity(panels[0], energies, "Energy (eV/atom)")

@@ -181,7 +181,7 @@ def draw_levels(
 ) -> None:
     """Draw how data set and errors go with the number of parameters.
 
-    The counterpart of figure 2 of Luo et al.: configurations labelled up to each level, by
+    The counterpart of figure 2 of Luo et al.: configurations labeled up to each level, by
     the stage that asked for them, and the errors of the level's potential.
 
     Parameters
@@ -214,7 +214,7 @@ def draw_levels(
 
 
 def _draw_labels(axes: Axes, levels: Sequence[LevelSummary]) -> None:
-    """Stack what each stage has had labelled up to each level."""
+    """Stack what each stage has had labeled up to each level."""
     axes.set_title("Configurations in the data set, by the stage that asked for them")
     stages = list(dict.fromkeys(stage for one in levels for stage in one.labelled))
     colors = (GRAY, *COLORS)

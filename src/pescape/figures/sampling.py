@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pescape.plugins.structures.limits import EnergyForceLimits, PairLimits
     from pescape.sampling.diversity.axes import ElementAxes
-    from pescape.sampling.diversity.results import Comparison, Diversity
+    from pescape.sampling.diversity.measure import Comparison, Diversity
     from pescape.sampling.sets import Limits, TrajectoryImages
 
 

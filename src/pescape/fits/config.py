@@ -32,11 +32,11 @@ from pescape.calculators.mtp.fit.settings import (
 )
 from pescape.config import Strict, tag_of
 from pescape.errors import ConfigError
-from pescape.fits.starts import BPNNStart, MTPStart
+from pescape.fits.task import BPNNStart, MTPStart
 
 if TYPE_CHECKING:
     from pescape.calculators.bpnn.fit.settings import FitSettings as BPNNFitSettings
-    from pescape.fits.starts import AnySettings, FitStart
+    from pescape.fits.task import AnySettings, FitStart
 
 _Nodes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 

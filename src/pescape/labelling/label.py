@@ -239,7 +239,7 @@ def _label(
 
 
 def read_label(folder: Path) -> Atoms | LabelFailure:
-    """Read the result of a finished task: the labelled configuration, or why there is none.
+    """Read the result of a finished task: the labeled configuration, or why there is none.
 
     Parameters
     ----------
@@ -328,7 +328,7 @@ def label_all(
     ConfigError
         A program, a file or an element's data set is missing; nothing has been computed.
     TaskError
-        Not one configuration could be labelled.
+        Not one configuration could be labeled.
     """
     reference.check({symbol for frame in frames for symbol in frame.symbols})
     tasks = []

@@ -15,8 +15,7 @@ import numpy as np
 from pescape.calculators import load
 from pescape.calculators.fit.errors import evaluate
 from pescape.files import append_line, atomic, close_line, extend_file, read_lines
-from pescape.fits.data import LabelledData
-from pescape.fits.task import Fitted, fit_task
+from pescape.fits.task import Fitted, LabelledData, fit_task
 from pescape.labelling.evaluation import LabelFailure
 from pescape.labelling.label import discard_failed_labels, label_task, read_label
 from pescape.learning.records import Round, summary_of, write_levels, write_rounds
@@ -72,7 +71,7 @@ class Campaign:
     training
         The data set.
     tests
-        Labelled snapshots of safe MD, by stage.
+        Labeled snapshots of safe MD, by stage.
     last
         The potential of the last fit.
     rounds, levels
@@ -141,7 +140,7 @@ class Campaign:
         Returns
         -------
         list of tuple
-            The folder of each label, and the labelled configuration.
+            The folder of each label, and the labeled configuration.
         """
         tasks = [
             label_task(frame, self.reference, origin)
@@ -169,7 +168,7 @@ class Campaign:
         return LabelledData(self.training, self.folder / _TRAINING_FILE)
 
     def extend_training(self, added: Sequence[Atoms]) -> None:
-        """Add labelled configurations to the data set and its file.
+        """Add labeled configurations to the data set and its file.
 
         Parameters
         ----------
@@ -207,7 +206,7 @@ def add_labels(
     Returns
     -------
     list of Atoms
-        The labelled ones, without those that the reference failed on.
+        The labeled ones, without those that the reference failed on.
     """
     provenance = [
         {

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from pescape.config import Strict
-from pescape.ensemble.config import EnsembleConfig  # noqa: TC001 (pydantic reads it)
+from pescape.ensemble.run import EnsembleConfig  # noqa: TC001 (pydantic reads it)
 from pescape.fits.config import FitConfig, PotentialConfig, PotentialTable, WithFit
 from pescape.labelling import ReferenceConfig  # noqa: TC001 (pydantic reads it)
 from pescape.sampling.config import Explorer  # noqa: TC001

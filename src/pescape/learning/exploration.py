@@ -1,7 +1,12 @@
-"""Contour exploration and saddle searches under guard, as tasks that take the place of MD."""
+"""Molecular dynamics in LAMMPS under guard, as a task.
+
+Contour exploration and saddle searches under guard, as tasks that take the place of MD.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,11 +14,21 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.io.lammpsdata import write_lammps_data
 
 from pescape.calculators import PotentialCalculator, load
+from pescape.calculators.potential import potential_kind
 from pescape.data.configurations import configuration_id
+from pescape.errors import TaskError
 from pescape.files import fingerprint
-from pescape.learning.outcomes import RISKY_FILE, SNAPSHOTS_FILE, MDOutcome
+from pescape.lammps_style.launcher import run_script
+from pescape.learning.outcomes import (
+    RISKY_FILE,
+    SNAPSHOTS_FILE,
+    START_FILE,
+    MDOutcome,
+    risky_frames,
+)
 from pescape.sampling.config import ContourConfig, DimerConfig, RelaxationConfig
 from pescape.sampling.recording import CallsSpentError
 from pescape.sampling.trajectory import evolve, relax
@@ -23,6 +38,184 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pescape.fits.task import Fitted
+    from pescape.lammps_style.launcher import LammpsRun
+
+
+_MD = task_kind("md")
+_INPUT = """\
+units           metal
+atom_style      atomic
+boundary        p p p
+box             tilt large
+read_data       start.data
+pair_style      {style}
+pair_coeff      * * "{potential}" {elements}
+timestep        {timestep:.6g}
+neigh_modify    every 1 delay 0 check yes
+variable        T equal {temperature:.6g}
+velocity        all create $T {velocity_seed} mom yes dist gaussian
+fix             move all nve
+fix             bath all langevin $T $T {damping:.6g} {bath_seed} zero yes
+fix             guard all extrapolation {every} select {select} break {stop} &
+                file risky.xyz halt soft
+thermo          {thermo}
+thermo_style    custom step temp pe press f_guard f_guard[1] f_guard[2]
+dump            shots all custom {between} snapshots.dump id type x y z
+dump_modify     shots sort id first no format float %.8f
+run             {steps}
+print           "pescape: step $(step) grade $(f_guard[1]:%.10g) saved $(f_guard[2]:%.0f)"
+"""
+
+# What LAMMPS says when the atoms have flown apart: an outcome, not a fault of ours.
+_EXPLODED = re.compile(
+    r"lost atoms|of 0 atoms|non-numeric|not finite|\bnan\b|out of range|too far|missing",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class MDRun:
+    """One MD run under guard; the names of the fields are part of the task's key.
+
+    Parameters
+    ----------
+    name
+        Of its crystal, for people.
+    temperature
+        K.
+    steps, timestep, damping
+        Number; ps; ps.
+    every, select, stop
+        Of ``fix extrapolation``.
+    snapshots
+        How many to keep.
+    elements
+        The potential's species, in the order of the atom types.
+    seed
+        Of velocities and thermostat.
+    ranks
+        MPI ranks; the thermostat's random numbers depend on them.
+    """
+
+    name: str
+    temperature: float
+    steps: int
+    timestep: float
+    damping: float
+    every: int
+    select: float
+    stop: float
+    snapshots: int
+    elements: tuple[str, ...]
+    seed: int
+    ranks: int = 1
+
+
+def dynamics_task(run: MDRun, start: Atoms, potential: Fitted) -> Task:
+    """Make the task of an MD run.
+
+    Parameters
+    ----------
+    run
+        Its settings.
+    start
+        Where it begins.
+    potential
+        What drives and guards it; its file holds an active set.
+    """
+    key = fingerprint(dataclasses.asdict(run), configuration_id(start), potential.digest)
+    arguments = run, start, str(potential.path)
+    return Task(_MD, key, run_dynamics, arguments, cores=run.ranks)
+
+
+def run_dynamics(folder: Path, run: MDRun, start: Atoms, potential: str) -> None:
+    """Run MD in a folder: what an ``md`` task does.
+
+    Leaves the input, the log, ``risky.xyz`` if anything was risky, ``snapshots.xyz`` and
+    ``outcome.json``.
+
+    Parameters
+    ----------
+    folder
+        An empty one.
+    run
+        The settings.
+    start
+        Where it begins.
+    potential
+        Path of a potential with its active set.
+
+    Raises
+    ------
+    TaskError
+        LAMMPS failed for another reason than that the atoms flew apart.
+    """
+    write_lammps_data(
+        folder / START_FILE,
+        start,
+        specorder=list(run.elements),
+        masses=True,
+        atom_style="atomic",
+        units="metal",
+    )
+    finished = run_script(folder, "in.md", _input(run, potential), run.ranks)
+    outcome = _outcome(run, folder, finished)
+    _keep_snapshots(folder, run)
+    outcome.write(folder)
+
+
+def _input(run: MDRun, potential: str) -> str:
+    velocity_seed, bath_seed = np.random.SeedSequence(run.seed).generate_state(2) % 900_000_000 + 1
+    return _INPUT.format(
+        style=potential_kind(potential),
+        potential=potential,
+        elements=" ".join(run.elements),
+        timestep=run.timestep,
+        temperature=run.temperature,
+        velocity_seed=velocity_seed,
+        bath_seed=bath_seed,
+        damping=run.damping,
+        every=run.every,
+        select=run.select,
+        stop=run.stop,
+        thermo=max(run.steps // 10, 1),
+        between=max(run.steps // max(run.snapshots, 1), 1),
+        steps=run.steps,
+    )
+
+
+def _outcome(run: MDRun, folder: Path, finished: LammpsRun) -> MDOutcome:
+    line = re.search(r"^pescape: step (\d+) grade (\S+) saved (\d+)", finished.log, re.MULTILINE)
+    if finished.code == 0 and line:
+        steps = int(line[1])
+        status = "finished" if steps >= run.steps else "halted"
+        return MDOutcome(status, steps, float(line[2]), int(line[3]))
+    message = finished.message
+    if finished.code <= 0 or not _EXPLODED.search(message):
+        raise TaskError(
+            f"LAMMPS failed ({run.name}, {run.temperature:g} K, exit code {finished.code}): "
+            f"{message or 'without a message'}"
+        )
+    frames = risky_frames(folder)
+    return MDOutcome(
+        status="exploded",
+        steps=int(frames[-1].info["step"]) if frames else 0,
+        largest_grade=max((float(f.info["max_grade"]) for f in frames), default=0.0),
+        saved=len(frames),
+        message=message,
+    )
+
+
+def _keep_snapshots(folder: Path, run: MDRun) -> None:
+    """Rewrite LAMMPS' dump as extxyz."""
+    dump = folder / "snapshots.dump"
+    frames: list[Atoms] = []
+    if dump.exists() and dump.stat().st_size:
+        elements = list(run.elements)
+        frames = list(ase.io.read(dump, ":", format="lammps-dump-text", specorder=elements))
+    if run.snapshots and len(frames) > 1:  # the first is where the run started
+        ase.io.write(folder / SNAPSHOTS_FILE, frames[1:], format="extxyz")
+    dump.unlink(missing_ok=True)
 
 
 _EXPLORE = task_kind("explore")

@@ -2,7 +2,7 @@
 
 Levels contain stages and stages contain rounds. A round runs every start of its stage at every
 temperature under guard; it ends, perhaps early, when something risky was met, has what is
-worth it labelled and fits again. A stage is settled when every run has met nothing risky with
+worth it labeled and fits again. A stage is settled when every run has met nothing risky with
 the same potential; a level, when all its stages are.
 
 The loop is a function of its configuration: everything that takes time is a task whose
@@ -36,8 +36,7 @@ from pescape.learning.campaign import (
     fit_to_data,
     publish,
 )
-from pescape.learning.dynamics import MDRun, dynamics_task
-from pescape.learning.exploration import ExplorationRun, exploration_task
+from pescape.learning.exploration import ExplorationRun, MDRun, dynamics_task, exploration_task
 from pescape.learning.outcomes import (
     MDOutcome,
     lost_start_of,

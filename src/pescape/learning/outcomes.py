@@ -1,4 +1,4 @@
-"""What a run under guard leaves in its folder, and which of its configurations are labelled."""
+"""What a run under guard leaves in its folder, and which of its configurations are labeled."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pescape.fits.data import LabelledData
-    from pescape.fits.task import Fitted
+    from pescape.fits.task import Fitted, LabelledData
     from pescape.learning.config import GuardConfig
 
 _SELECT = task_kind("select")

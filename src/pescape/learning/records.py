@@ -37,13 +37,13 @@ class Round:
     risky
         Configurations the guard saved.
     unphysical, redundant, similar, known
-        Risky configurations that were not labelled, and why; see `LabelSelection`.
-    labelled, failed
+        Risky configurations that were not labeled, and why; see `LabelSelection`.
+    labeled, failed
         Configurations added to the data set, and those the reference failed on.
     largest_grade
         Met in the MD.
     surprise_energy, surprise_force
-        Root mean square errors of the old potential on the newly labelled configurations,
+        Root mean square errors of the old potential on the newly labeled configurations,
         meV/atom and eV/Å: what the guard protected the MD from.
     configurations
         Size of the data set after the round.
@@ -122,7 +122,7 @@ class LevelSummary:
         Of the potential.
     rounds, runs
         That it took.
-    labelled
+    labeled
         Configurations that it added to the data set, by stage; those of the initial data set
         under ``"initial"``.
     configurations

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from pescape.ensemble.learning_curve import LearningCurve
-from pescape.ensemble.results import Spread, read_report
-from pescape.ensemble.tree import Branch
+from pescape.ensemble.results import Branch, Spread, read_report
 from pescape.errors import DataError, TaskError
 from pescape.figures import FIGURES, drawings_of, scene_of
 from pescape.figures.bars import overview
@@ -19,8 +18,7 @@ from pescape.figures.ensemble import draw_histograms, draw_tree
 from pescape.figures.learning import draw_learning_curve, draw_levels, draw_rounds
 from pescape.files import write_json, write_text
 from pescape.learning.records import read_levels, read_rounds
-from pescape.report.page import Extra, Picture, Table, picture, rendered, section_of
-from pescape.report.text import number
+from pescape.report.page import Extra, Picture, Table, number, picture, rendered, section_of
 from pescape.validation.property import PROPERTIES, current_name
 from pescape.validation.study import group_errors, grouped_rows, write_values
 from pescape.validation.study_run import write_structures

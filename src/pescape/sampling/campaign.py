@@ -19,7 +19,7 @@ from pescape.data.configurations import write_configurations
 from pescape.figures.sampling import draw_limits, draw_sample
 from pescape.figures.style import figure_file
 from pescape.files import write_json, write_text
-from pescape.sampling.plan import Plan, PlannedTrajectory, make_plan
+from pescape.sampling.config import Plan, PlannedTrajectory, make_plan
 from pescape.sampling.sets import (
     LIMITS_FILE,
     Limits,

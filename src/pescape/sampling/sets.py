@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.labelling import Reference
-    from pescape.sampling.config import LimitsConfig
-    from pescape.sampling.plan import PlannedTrajectory
+    from pescape.sampling.config import LimitsConfig, PlannedTrajectory
 
 
 _LIMITS = task_kind("limits")
@@ -276,7 +275,7 @@ def gather(
     folder
         Of its result; None where there is none.
     reference
-        That labelled the images.
+        That labeled the images.
     limits
         Beyond which images are rejected.
     keep_relaxation

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from pescape.data.configurations import configuration_id
 from pescape.files import fingerprint, write_json, write_text
-from pescape.plugins.dynamics.contour.targets import PerAtomAbove, Ramp
+from pescape.plugins.dynamics.contour.walk import PerAtomAbove, Ramp
 from pescape.plugins.dynamics.guards import StopReason
 from pescape.plugins.dynamics.surface import consistent_energy
 from pescape.sampling.recording import (

@@ -39,7 +39,7 @@ def minimised(
     steps: int,
     what: str,
 ) -> int:
-    """Minimise the energy of a structure, in place.
+    """Minimize the energy of a structure, in place.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def minimised(
     fmax
         Largest force that may be left, eV/Å.
     steps
-        Most optimiser steps.
+        Most optimizer steps.
     what
         Names the structure in errors.
 
@@ -246,7 +246,7 @@ def relaxed_crystal(
     fmax
         Largest force (eV/Å) and virial per atom (eV) that may be left.
     steps
-        Most optimiser steps.
+        Most optimizer steps.
     volume
         Keep to this, Å³/atom, and relax the rest.
     start

@@ -18,8 +18,8 @@ from pydantic import Field
 from pescape.errors import TaskError
 from pescape.files import fingerprint, write_json
 from pescape.tasks.store import Task, task_kind
-from pescape.validation.lammps import lammps_model
 from pescape.validation.property import PROPERTIES, PropertyResult, Stored
+from pescape.validation.sources import lammps_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,8 +18,8 @@ from pescape.calculators.bpnn import (
     SymmetryFunction,
     waters_rondinelli_functions,
 )
+from pescape.calculators.bpnn.data import ACTIVATIONS
 from pescape.calculators.bpnn.descriptors import SymmetryFunctions
-from pescape.calculators.bpnn.network import ACTIVATIONS
 from pescape.calculators.bpnn.symmetry import CUTOFFS, KINDS, NEIGHBORS, WINDOWS
 from pescape.calculators.doptimality.active_set import ActiveSet, grades
 from pescape.calculators.neighbors import neighbors

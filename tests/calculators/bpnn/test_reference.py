@@ -6,7 +6,7 @@ import pytest
 from ase import Atoms
 
 from pescape.calculators.bpnn import BPNNPotential, Cutoff, SymmetryFunction
-from pescape.calculators.bpnn.network import ACTIVATIONS
+from pescape.calculators.bpnn.data import ACTIVATIONS
 from pescape.calculators.bpnn.symmetry import CUTOFFS, KINDS, NEIGHBORS, WINDOWS
 
 

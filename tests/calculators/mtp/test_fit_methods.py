@@ -18,9 +18,9 @@ from pescape.calculators.mtp.fit import (
     solve_linear,
     training_set,
 )
+from pescape.calculators.mtp.fit.fit import level_of, level_schedule
 from pescape.calculators.mtp.fit.problem import Problem, linear_columns, radial_columns, rows
 from pescape.calculators.mtp.fit.steps import projection_cycle
-from pescape.calculators.mtp.levels import level_of, level_schedule
 
 WEIGHTS = Weights(1.0, 0.02, 0.003)
 QUICK = FitSettings(iterations=20, cycle=10, rung_iterations=10, starts=1, start_iterations=2)

@@ -10,7 +10,7 @@ from ase.calculators.morse import MorsePotential
 from ase.constraints import FixCartesian
 
 from pescape.plugins.dynamics import ContourExploration
-from pescape.plugins.dynamics.contour.targets import PerAtomAbove, Ramp, Schedule
+from pescape.plugins.dynamics.contour.walk import PerAtomAbove, Ramp, Schedule
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pescape.plugins.dynamics.contour.step import LocalModel, find_angle
-from pescape.plugins.dynamics.contour.targets import (
+from pescape.plugins.dynamics.contour.walk import (
     Constant,
     PerAtomAbove,
     Ramp,

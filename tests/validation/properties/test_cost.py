@@ -5,7 +5,6 @@ import pytest
 from pescape.calculators.mtp import MTPotential
 from pescape.labelling import reference_from
 from pescape.validation import PotentialFile
-from pescape.validation.lammps import lammps_model
 from pescape.validation.properties.soundness.cost import (
     CostConfig,
     Timing,
@@ -13,6 +12,7 @@ from pescape.validation.properties.soundness.cost import (
     parameter_count,
     processor,
 )
+from pescape.validation.sources import lammps_model
 
 OUTPUT = """Loop time of 0.1 on 1 procs for 10 steps with 100 atoms
 99.8% CPU use with 1 MPI tasks x 1 OpenMP threads

@@ -6,11 +6,11 @@ from pescape.labelling import reference_from
 from pescape.plugins.structures import shortest_distance
 from pescape.validation import PropertyError, PropertyResult
 from pescape.validation.crystals import Crystal
-from pescape.validation.lammps import LammpsModel, lammps_model
 from pescape.validation.properties.heat import coexistence
 from pescape.validation.properties.heat import coexistence as melting_runs
 from pescape.validation.properties.heat import melting as melting_search
 from pescape.validation.properties.heat.melting import MeltingConfig, Setting, melting
+from pescape.validation.sources import LammpsModel, lammps_model
 
 COPPER = Crystal(element="Cu", lattice="fcc")
 CONFIG = MeltingConfig(phases=[COPPER], atoms=500, time=4.5, rounds=1, guess=1300.0, precision=1.0)

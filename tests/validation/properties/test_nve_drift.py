@@ -4,12 +4,12 @@ from ase.units import kB
 
 from pescape.labelling import reference_from
 from pescape.validation.crystals import Crystal
-from pescape.validation.lammps import lammps_model
 from pescape.validation.properties.soundness.nve_drift import (
     NveDriftConfig,
     conservation,
     nve_drift,
 )
+from pescape.validation.sources import lammps_model
 
 from .test_thermal import COPPER, frequencies
 

@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from pescape.labelling import reference_from
 from pescape.validation import PropertyError
 from pescape.validation.crystals import Crystal
-from pescape.validation.lammps import lammps_model
 from pescape.validation.properties.heat.dynamics import (
     lattice_parameters,
     orthogonal_supercell,
     timestep_for,
 )
 from pescape.validation.properties.heat.thermal import ThermalConfig, thermal
+from pescape.validation.sources import lammps_model
 
 COPPER = "eam:Cu_mishin1.eam.alloy"
 

@@ -3,12 +3,12 @@
 from pescape.figures.sampling import draw_diversity
 from pescape.sampling.diversity.axes import moment_descriptors, waters_rondinelli_descriptors
 from pescape.sampling.diversity.data import InfoKeys, SampledSet, equal_call_masks, sampled_sets
-from pescape.sampling.diversity.measure import measure_diversity
-from pescape.sampling.diversity.results import (
+from pescape.sampling.diversity.measure import (
     Comparison,
     Diversity,
     DiversitySettings,
     SetDiversity,
+    measure_diversity,
 )
 
 __all__ = [

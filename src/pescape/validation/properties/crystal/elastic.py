@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
-    from pescape.validation.symmetry import Symmetry
+    from pescape.validation.compounds import Symmetry
 
 _ORTHORHOMBIC = ("C11", "C22", "C33", "C12", "C13", "C23", "C44", "C55", "C66")
 #: Constants that are neither zero by symmetry nor equal to others, with C66 of hexagonal crystals,

@@ -13,6 +13,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from pescape.figures.crystals import draw_eos, draw_lattice
 from pescape.plugins.structures.limits import energy_of_atom
+from pescape.validation.compounds import parameter_unit
 from pescape.validation.crystals import relaxed_crystal
 from pescape.validation.properties.crystal.phases import PhasesConfig, PhaseValues, phases_result
 from pescape.validation.property import (
@@ -24,7 +25,6 @@ from pescape.validation.property import (
     register_property,
     snapshot,
 )
-from pescape.validation.symmetry import parameter_unit
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from pescape.validation.compounds import value_name
+from pescape.validation.compounds import COARSE, crystal_symmetry, value_name
 from pescape.validation.crystals import Crystals, check_titles
 from pescape.validation.property import (
     Curve,
@@ -17,7 +17,6 @@ from pescape.validation.property import (
     PropertyResult,
     Value,
 )
-from pescape.validation.symmetry import COARSE, crystal_symmetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

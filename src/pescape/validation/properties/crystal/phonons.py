@@ -67,7 +67,7 @@ class ForceConstants:
     images
         Least distance of an atom from its images in the supercell, Å.
     sum_rule
-        Largest sum of force constants over all neighbours of an atom, before it was made to
+        Largest sum of force constants over all neighbors of an atom, before it was made to
         vanish, eV/Å².
     distances, norms
         Shape (n,): of all pairs of an atom of the primitive cell and one of the supercell, how far

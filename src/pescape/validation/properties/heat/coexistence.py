@@ -11,16 +11,16 @@ from ase import Atoms
 from ase.io import read, write
 
 from pescape.files import write_json
-from pescape.validation.lammps import run_lammps, thermo
 from pescape.validation.properties.heat.dynamics import start, write_start
 from pescape.validation.property import PropertyError
+from pescape.validation.sources import run_lammps, thermo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pescape.validation.lammps import LammpsModel
     from pescape.validation.property import Floats
+    from pescape.validation.sources import LammpsModel
 
 
 #: Lattices that common neighbors tell, by what LAMMPS calls them.

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.validation.compounds import Solid
-    from pescape.validation.lammps import LammpsModel
     from pescape.validation.property import Floats
+    from pescape.validation.sources import LammpsModel
 
-#: How a barostat, or a minimiser of the cell, keeps the symmetry.
+#: How a barostat, or a minimizer of the cell, keeps the symmetry.
 _AXES = {
     "cubic": "iso {0}",
     "hexagonal": "x {0} y {0} z {0} couple xy",

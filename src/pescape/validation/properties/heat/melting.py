@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from pescape.validation.lammps import LammpsModel
+    from pescape.validation.sources import LammpsModel
 
 
 # What of the cell has to be solid, and liquid, for its two interfaces not to feel each other.

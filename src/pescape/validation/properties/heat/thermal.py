@@ -10,7 +10,6 @@ from ase.units import kB
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from pescape.files import write_text
-from pescape.validation.lammps import run_lammps, thermo
 from pescape.validation.properties.heat.dynamics import (
     OrthogonalCrystal,
     block_error,
@@ -31,6 +30,7 @@ from pescape.validation.property import (
     Value,
     register_property,
 )
+from pescape.validation.sources import run_lammps, thermo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from pescape.validation.compounds import Solid
-    from pescape.validation.lammps import LammpsModel
+    from pescape.validation.sources import LammpsModel
 
 # Steps between samples of the cell and of the positions.
 _CELL_EVERY, _POSITIONS_EVERY = 10, 50

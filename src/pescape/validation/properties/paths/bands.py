@@ -68,7 +68,7 @@ class Path:
     barrier, reverse
         Height of the saddle above the first and the last image, eV.
     minima
-        Images between the ends that are lower than both neighbours.
+        Images between the ends that are lower than both neighbors.
     curve
         Energy above the first image against the length of the path.
     """
@@ -196,7 +196,7 @@ def path_of(images: Sequence[Atoms]) -> Path:
 
 
 def _minima_between(energies: Floats) -> int:
-    """Count the images of a path between its ends that are lower than both neighbours."""
+    """Count the images of a path between its ends that are lower than both neighbors."""
     inner = energies[1:-1]
     return int(((inner < energies[:-2] - _DIP_DEPTH) & (inner < energies[2:] - _DIP_DEPTH)).sum())
 

@@ -90,7 +90,7 @@ class VacancyMigrationConfig(DefectConfig):
 
 @register_property(VacancyMigrationConfig, heading="Migration of the vacancy")
 def vacancy_migration(calculator: BaseCalculator, config: VacancyMigrationConfig) -> PropertyResult:
-    """Compute barriers of jumps to neighbouring sites.
+    """Compute barriers of jumps to neighboring sites.
 
     Parameters
     ----------

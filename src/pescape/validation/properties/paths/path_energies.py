@@ -76,7 +76,7 @@ def path_energies(calculator: BaseCalculator, config: PathEnergiesConfig) -> Pro
     -------
     PropertyResult
         eV: ``barrier`` and ``reverse``, the height of the highest image above the first and the
-        last; ``minima``, images between the ends that are lower than both neighbours. Where the
+        last; ``minima``, images between the ends that are lower than both neighbors. Where the
         file has energies, ``barrier_difference`` and ``rms_difference`` (all images but the first,
         from which both curves are counted) from those.
     """

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from pescape.figures.soundness import draw_cost
+from pescape.figures.curves import draw_cost
 from pescape.labelling import reference_from
 from pescape.lammps_style.launcher import LOG_FILE
 from pescape.validation.crystals import Crystal
-from pescape.validation.lammps import LammpsModel, lammps_model, run_lammps
 from pescape.validation.properties.heat.dynamics import (
     OrthogonalCrystal,
     orthogonal_supercell,
@@ -24,6 +23,7 @@ from pescape.validation.properties.heat.dynamics import (
     write_start,
 )
 from pescape.validation.property import PropertyConfig, PropertyResult, Value, register_property
+from pescape.validation.sources import LammpsModel, lammps_model, run_lammps
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -38,7 +38,7 @@ class Timing:
     loop
         Wall time of the MD loop.
     pair, neigh
-        What of it the pair style and the neighbour lists take.
+        What of it the pair style and the neighbor lists take.
     cpu
         CPU time of the MD loop, all ranks together.
     """

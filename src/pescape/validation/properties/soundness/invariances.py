@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SUPERCELL_ATOMS = 12
 _STRAIN = 0.03
 # Radii of a random packing over half the nearest distance in the crystal, and how full it is:
-# neighbours are then no nearer than 0.8 of that distance.
+# neighbors are then no nearer than 0.8 of that distance.
 _HARD_RATIO = 0.8
 _FILLED_FRACTION = 0.4
 # Pairs of elements are looked for up to here in crystals, Å.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from pescape.validation.lammps import thermo
 from pescape.validation.properties.heat.dynamics import OrthogonalCrystal, start
 from pescape.validation.properties.heat.thermal import Bath, at_rest
 from pescape.validation.property import (
@@ -19,11 +18,12 @@ from pescape.validation.property import (
     Value,
     register_property,
 )
+from pescape.validation.sources import thermo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pescape.validation.lammps import LammpsModel
+    from pescape.validation.sources import LammpsModel
 
 _EQUILIBRATION = 2.0  # ps
 # Steps between samples; averages that the drift is fitted to.

@@ -12,7 +12,7 @@ from ase.data import atomic_numbers, covalent_radii
 from pydantic import Field, PositiveFloat, model_validator
 from scipy.signal import find_peaks
 
-from pescape.figures.soundness import draw_pairs
+from pescape.figures.curves import draw_pairs
 from pescape.plugins.structures.limits import bond_of_pair, energy_of_atom, pair_in_box
 from pescape.plugins.structures.pair_scan import PairCurve, scan_pair_curve
 from pescape.validation.properties.crystal.phases import for_each

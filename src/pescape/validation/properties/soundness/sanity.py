@@ -12,7 +12,7 @@ from ase import Atoms
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from pescape.config import Strict
-from pescape.figures.soundness import draw_checks
+from pescape.figures.curves import draw_checks
 from pescape.validation.crystals import Crystals, check_titles
 from pescape.validation.properties.soundness.invariances import (
     CHANGES,

@@ -126,7 +126,7 @@ def largest_jump(line: Line, scan: Scan) -> Jump:
 
 
 def _out_of_line(change: Floats) -> Floats:
-    """Tell how much the change in each interval differs from that in its neighbours."""
+    """Tell how much the change in each interval differs from that in its neighbors."""
     padded = np.pad(change, 1, mode="edge")
     before, after = padded[:-2], padded[2:]
     scale = np.abs(before) + np.abs(after) + _NEGLIGIBLE_CHANGE

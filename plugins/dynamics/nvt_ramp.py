@@ -8,17 +8,17 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 from ase import units
 
-from pescape.plugins.dynamics.contour.targets import Ramp
+from pescape.plugins.dynamics.contour.walk import Ramp
 from pescape.plugins.dynamics.guards import GuardKeeper, Guards, LimitBroken, Violation
-from pescape.plugins.dynamics.md.thermostats import (
+from pescape.plugins.dynamics.runs import CheckpointError, GuardedDynamics, generator
+from pescape.plugins.dynamics.surface import FreeSpace, Sample, Surface
+from pescape.plugins.dynamics.thermostats import (
     FreeMotion,
     LangevinBath,
     Motion,
     NoseHooverChain,
     Thermostat,
 )
-from pescape.plugins.dynamics.runs import CheckpointError, GuardedDynamics, generator
-from pescape.plugins.dynamics.surface import FreeSpace, Sample, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable

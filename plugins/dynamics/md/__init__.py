@@ -1,1 +1,0 @@
-"""Molecular dynamics that explores: temperature ramps and their thermostats."""
