@@ -185,6 +185,7 @@ def test_tables_have_a_line_for_each_member_and_each_value(whole):
     assert [row["name"] for row in values] == [one["name"] for one in report["values"]]
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_goes_on_and_ends_the_same(inputs, whole, tmp_path):
     undisturbed, _ = whole
     total = len(index(undisturbed))

@@ -63,6 +63,7 @@ def test_the_tables_of_the_paper_are_computed_under_the_names_of_its_numbers():
     assert set(published) <= set(known_values(config.properties))
 
 
+@pytest.mark.slow
 def test_samplers_get_data_sets_of_equal_size(example, tmp_path):
     config = example.small(load_config(HERE / "sample.toml", SampleConfig))
     toy = ReferenceConfig(

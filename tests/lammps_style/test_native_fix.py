@@ -290,6 +290,7 @@ def test_triclinic_cells_come_back_as_they_were(lammps, potentials):
     np.testing.assert_allclose(saved.arrays["extrapolation_grades"], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_langevin_melting_halts_cleanly_on_any_number_of_ranks(lammps, potentials, hot_copper):
     potentials.metal()
     hot_copper(600)
@@ -319,6 +320,7 @@ run 300
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("potentials", "select", "halt"),
     [("mtp", 1.5, 2.0), ("bpnn", 1.1, 1.4)],

@@ -337,6 +337,7 @@ run 160
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("potentials", "setting", "shape"),
     [
@@ -381,6 +382,7 @@ run 2000
 """
 
 
+@pytest.mark.slow
 @both_styles
 def test_energy_is_conserved_over_a_picosecond(lammps, potentials, hot_copper):
     text = NVE.format(style=potentials.style, file=potentials.metal())

@@ -125,6 +125,7 @@ def test_labels_are_those_of_the_reference(whole):
         np.testing.assert_allclose(again.get_forces(), frame.get_forces(), atol=2e-8)
 
 
+@pytest.mark.slow
 def test_a_campaign_killed_again_and_again_ends_with_the_same_result(whole, tmp_path, tiny):
     undisturbed, _ = whole
     config, folder = tmp_path / "learn.toml", tmp_path / "out"

@@ -136,6 +136,7 @@ def test_equal_sets_have_ratio_one_and_other_seeds_of_one_law_have_it_within_err
     assert abs(found.ratio - 1.0) < 3.0 * found.error
 
 
+@pytest.mark.slow
 def test_bootstrap_over_trajectories_covers_the_truth_where_one_over_images_would_not():
     rng = np.random.default_rng(7)
     covered, narrow = 0, 0

@@ -1,5 +1,7 @@
 """The samplers of a campaign, compared."""
 
+import pytest
+
 from pescape.data.configurations import read_configurations
 from pescape.sampling.diversity import measure_diversity
 from pescape.sampling.diversity.axes import waters_rondinelli_descriptors
@@ -7,6 +9,7 @@ from pescape.sampling.diversity.data import sampled_sets
 from pescape.sampling.diversity.measure import KINDS, DiversitySettings
 
 
+@pytest.mark.slow
 def test_images_of_campaigns_know_all_that_a_comparison_needs(tmp_path, tiny, write, run):
     text = tiny + (
         '[[structures]]\nbuilder = "packing"\nboxes = [6.0]\ncomposition = { Cu = 1.0 }\n'

@@ -37,6 +37,7 @@ def sets(folder):
     return [(folder / "sampled" / name).read_bytes() for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "kind", "message"),
     [

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import ase.io
+import pytest
 
 SETS = ("starts.xyz", "train.xyz", "test.xyz", "rejected.xyz")
 
@@ -20,6 +21,7 @@ def command(config, *options):
     )
 
 
+@pytest.mark.slow
 def test_a_campaign_killed_within_each_sampler_ends_with_the_same_sets(
     whole, tmp_path, tiny, write, run
 ):

@@ -61,6 +61,7 @@ def table_1():
     return [atoms for table in tables for atoms in table.build()]
 
 
+@pytest.mark.slow
 def test_table_1_of_luo_et_al_is_built_as_it_stands(table_1):
     small = {
         "deformed": {2: 32, 4: 39 + 98},

@@ -297,6 +297,7 @@ def test_tasks_lost_before_they_began_count_no_attempt(tmp_path):
         store.run([Task("t", "no", write, ("x",))], Losing(1000))
 
 
+@pytest.mark.slow
 def test_thousands_of_tasks_are_brought_to_the_executor_in_portions(tmp_path):
     waiting, most = set(), 0
 

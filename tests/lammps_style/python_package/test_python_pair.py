@@ -73,6 +73,7 @@ def test_agrees_with_the_kernel_in_any_cell(embedded, potentials, ranks):
         assert result.virial == pytest.approx(virials.sum(axis=0), rel=1e-10, abs=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("name", ["Mo_L08", "ZrO_L16_random", "Mo_L08_nbh"])
 def test_agrees_with_other_programs(embedded, shared, name, ranks):
@@ -96,6 +97,7 @@ def test_agrees_with_other_programs(embedded, shared, name, ranks):
             assert result.grade == pytest.approx(max(wanted["grades_per_atom"]), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_files_of_amp_are_read_as_they_are(embedded, shared, ranks):
     folder = shared / "reference" / "amp"
@@ -109,6 +111,7 @@ def test_files_of_amp_are_read_as_they_are(embedded, shared, ranks):
         assert result.forces == pytest.approx(np.array(wanted["amp_forces"]), abs=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("potentials", ["bpnn"], indirect=True)
 def test_folders_of_n2p2_are_read_as_they_are(embedded, potentials, ranks):
@@ -141,6 +144,7 @@ run 0
 """
 
 
+@pytest.mark.slow
 def test_pressure_is_the_slope_of_the_energy(embedded, potentials, hot_copper):
     hot_copper(600.0)
     potentials.metal("metal.almtp")

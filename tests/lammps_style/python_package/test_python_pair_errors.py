@@ -63,6 +63,7 @@ def test_forces_that_are_no_numbers_stop_the_run(fails):
     )
 
 
+@pytest.mark.slow
 def test_lost_atoms_stop_the_run(embedded, potentials, hot_copper):
     hot_copper(600.0)
     potentials.metal("metal.almtp")
@@ -72,6 +73,7 @@ def test_lost_atoms_stop_the_run(embedded, potentials, hot_copper):
     assert "ERROR" in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "message"),
     [
@@ -90,11 +92,13 @@ def test_pair_coeff_before_the_potential_is_refused(fails):
     fails(SETUP + early, "pair_coeff comes too early", ranks=1)
 
 
+@pytest.mark.slow
 def test_an_unknown_element_is_refused(fails):
     wrong = "pair_coeff * * pescape.lammps_style.MTP Zr\n"
     fails(SETUP + "{potential}" + wrong, "element Zr is not in metal.almtp, which is for Cu")
 
 
+@pytest.mark.slow
 def test_missing_ghosts_are_refused(embedded, potentials, hot_copper):
     hot_copper(600.0)
     potentials.metal("metal.almtp")
@@ -108,6 +112,7 @@ def test_missing_ghosts_are_refused(embedded, potentials, hot_copper):
     embedded.ok(usual + "neighbor 3.0 bin\ncomm_modify cutoff 8.0\nrun 0", 2)
 
 
+@pytest.mark.slow
 def test_potential_files_are_checked(fails, tmp_path):
     usual = SETUP + "{potential}python pescape input 2 SELF other.mtp format ps exists\n"
     fails(usual + "python pescape invoke", "cannot read potential file other.mtp: No such file")
@@ -116,6 +121,7 @@ def test_potential_files_are_checked(fails, tmp_path):
     fails(usual + "python pescape invoke", "other.mtp")
 
 
+@pytest.mark.slow
 def test_the_class_has_to_be_that_of_the_file(fails):
     lines = "python pescape input 2 SELF metal.almtp format ps exists\npython pescape invoke\n"
     wrong = "pair_style python 0.1\npair_coeff * * pescape.lammps_style.BPNN Cu\n"
@@ -159,6 +165,7 @@ def test_wrong_words_of_the_guard_are_refused(fails, words, message):
     fails(SETUP + "{potential}" + lines, message, ranks=1)
 
 
+@pytest.mark.slow
 def test_virials_per_atom_are_not_taken_for_zero(embedded, potentials, hot_copper):
     hot_copper(600.0)
     potentials.metal("metal.almtp")

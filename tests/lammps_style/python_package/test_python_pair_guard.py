@@ -86,6 +86,7 @@ def test_a_risky_configuration_can_be_read_and_halts_the_run(run, tmp_path):
     assert last.info["step"] == done.steps(0)
 
 
+@pytest.mark.slow
 def test_halt_continue_ends_only_one_run(run):
     done = run("5 select none break 1.4 halt continue", ranks=2)
     assert done.code == 0, done.output
@@ -94,6 +95,7 @@ def test_halt_continue_ends_only_one_run(run):
     assert "after the second run" in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_halt_hard_is_an_error_on_all_ranks(run, tmp_path, ranks):
     done = run("5 select 1.2 break 1.4 halt hard", ranks)
@@ -103,6 +105,7 @@ def test_halt_hard_is_an_error_on_all_ranks(run, tmp_path, ranks):
     assert read(tmp_path / "risky.xyz").info["max_grade"] > 1.4
 
 
+@pytest.mark.slow
 def test_the_start_of_a_run_is_checked_and_saved_once(run, tmp_path):
     done = run("200 select 0.1 break none", ranks=2)
     steps = [frame.info["step"] for frame in read(tmp_path / "risky.xyz", index=":")]
@@ -110,6 +113,7 @@ def test_the_start_of_a_run_is_checked_and_saved_once(run, tmp_path):
     assert steps == [0, 200]
 
 
+@pytest.mark.slow
 def test_append_goes_on_after_whole_frames(run, tmp_path):
     (tmp_path / "risky.xyz").write_text("1\nstep=-1\nCu 0 0 0\n108\nstep=5 cut sh")
     run("200 select 0.1 break none append yes")
@@ -120,6 +124,7 @@ def test_append_goes_on_after_whole_frames(run, tmp_path):
     assert [frame.info["step"] for frame in frames] == [0, 200]
 
 
+@pytest.mark.slow
 def test_grades_count_every_atom_once_whatever_the_number_of_ranks(run, tmp_path):
     run("50 select 0.1 break none file one.xyz", ranks=1)
     run("50 select 0.1 break none file four.xyz", ranks=4)

@@ -54,6 +54,7 @@ def test_dynamics_are_those_of_the_native_style(run, lammps, potentials, ranks):
         assert done.thermo(column) == pytest.approx(wanted[column], rel=1e-9, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_energy_is_conserved_through_many_neighbor_lists(run):
     done = run("neighbor 0.3 bin\ntimestep 0.001\nvelocity all scale 3000\nrun 1000", ranks=2)
     total = done.thermo("TotEng") / 108
@@ -62,6 +63,7 @@ def test_energy_is_conserved_through_many_neighbor_lists(run):
     assert int(builds.group(1)) > 5
 
 
+@pytest.mark.slow
 def test_runs_follow_one_another(run):
     straight = run("run 40").thermo("PotEng")[-1]
     done = run("run 20\nrun 0\nrun 10\nrun 10 pre no", ranks=2)
@@ -69,6 +71,7 @@ def test_runs_follow_one_another(run):
     assert done.thermo("PotEng", 1)[0] == done.thermo("PotEng", 0)[-1]
 
 
+@pytest.mark.slow
 def test_a_minimizer_finds_the_crystal(run, embedded):
     done = run("velocity all set 0 0 0\nmin_style cg\nminimize 0 1e-6 500 2000", ranks=2)
     perfect = bulk("Cu", cubic=True, a=3.65) * 3
@@ -76,6 +79,7 @@ def test_a_minimizer_finds_the_crystal(run, embedded):
     assert done.thermo("PotEng")[-1] == pytest.approx(crystal, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_box_may_change(run, lammps):
     commands = "unfix nve\nfix npt all npt temp 600 600 0.1 tri 0 0 1.0\nrun 50"
     box = "change_box all triclinic\n"
@@ -85,6 +89,7 @@ def test_the_box_may_change(run, lammps):
     assert done.thermo("Press") == pytest.approx(wanted["Press"], rel=1e-8)
 
 
+@pytest.mark.slow
 def test_another_potential_takes_over(run, embedded, potentials):
     potentials.metal("other.almtp", level=10)
     other = embedded.handover("other.almtp", ["Cu"])
@@ -96,6 +101,7 @@ def test_another_potential_takes_over(run, embedded, potentials):
     assert "leaked" not in done.output
 
 
+@pytest.mark.slow
 def test_atoms_of_null_types_are_left_to_others(embedded, potentials):
     potential = potentials.read(potentials.alloy("alloy.mtp"))
     atoms = bulk("Cu", cubic=True, a=3.65) * 3
@@ -115,6 +121,7 @@ def test_atoms_of_null_types_are_left_to_others(embedded, potentials):
     assert done.thermo("PotEng")[0] == pytest.approx(energies.sum(), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_elements_of_unnamed_files_go_by_appearance(embedded, potentials):
     alloy = potentials.read(potentials.alloy("alloy.mtp"))
     text = (potentials.folder / "alloy.mtp").read_text()

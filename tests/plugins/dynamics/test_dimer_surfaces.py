@@ -206,6 +206,7 @@ def test_search_along_the_softest_mode_of_the_adatom(hollow, on_hollow, source, 
     assert dimer.calls < 100
 
 
+@pytest.mark.slow
 def test_heptamer_saddles():
     path = Path(__file__).resolve().parents[3] / "benchmarks/heptamer.py"
     spec = importlib.util.spec_from_file_location("heptamer", path)

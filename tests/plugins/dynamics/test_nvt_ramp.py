@@ -44,6 +44,7 @@ def ramp(atoms, temperatures=(300, 600), **kwargs):
     return NVTRamp(atoms, temperatures, **(settings | kwargs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("thermostat", THERMOSTATS)
 @pytest.mark.parametrize("fixed", [False, True])
 def test_temperature_and_its_spread_are_those_of_the_canonical_ensemble(thermostat, fixed):

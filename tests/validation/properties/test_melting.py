@@ -48,6 +48,7 @@ def started(monkeypatch):
     return names
 
 
+@pytest.mark.slow
 def test_copper_melts_where_its_potential_is_known_to(melted):
     # 1327 K: Y. Mishin, M. J. Mehl, D. A. Papaconstantopoulos, A. F. Voter, J. D. Kress,
     # Phys. Rev. B 63, 224106 (2001), by the moving interface; so small a cell tells it roughly.
@@ -62,6 +63,7 @@ def test_copper_melts_where_its_potential_is_known_to(melted):
     assert values["fcc.retained"] > 0.9
 
 
+@pytest.mark.slow
 def test_solid_grows_far_below_and_melts_far_above(melted):
     velocities = melted.curves["fcc.velocity"]
     order = np.argsort(velocities.x)
@@ -74,6 +76,7 @@ def test_solid_grows_far_below_and_melts_far_above(melted):
     assert energies[0].y.mean() < energies[1].y.mean()
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_interface_tells_solid_from_liquid(melted):
     (end,) = PropertyResult.from_json(melted.to_json()).structures
     assert end.info["name"] == "fcc_coexistence"
@@ -87,10 +90,12 @@ def test_the_picture_of_the_interface_tells_solid_from_liquid(melted):
     )
 
 
+@pytest.mark.slow
 def test_errors_larger_than_wanted_are_told(melted):
     assert "fcc: the standard error is above 1 K after 1 rounds" in melted.warnings
 
 
+@pytest.mark.slow
 def test_runs_that_have_ended_are_not_run_again(model, folder, melted, started):
     again = melting(model, CONFIG, folder)
     assert started == []

@@ -31,6 +31,7 @@ def test_a_drift_is_told_from_a_fluctuation():
     assert fluctuation == pytest.approx(0.3 / 2**0.5, rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_energy_fluctuates_as_the_integrator_has_it(tmp_path):
     # Velocity Verlet conserves the energy of an oscillator with k (1 - (omega dt)²/4) for k, so
     # that the true one moves along with (omega dt)²/4 of the potential energy of every mode. That

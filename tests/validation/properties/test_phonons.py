@@ -114,6 +114,7 @@ def test_force_constants_are_central_differences_of_forces(zr):
         )
 
 
+@pytest.mark.slow
 def test_imaginary_frequencies_of_bcc_are_curvatures_of_the_energy(zr):
     # The transverse mode at N moves (110) planes against each other along [1-10].
     config = PhononsConfig(phases=[BCC])

@@ -237,6 +237,7 @@ def test_without_stress_the_rest_is_checked():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_step_with_which_emt_ends_is_seen(emt):
     # ASE's EMT cuts its switching function off where that is 1e-4, which leaves a small step.
     config = SanityConfig(phases=[Crystal(element="Cu", lattice="fcc")], spacing=0.1)
@@ -257,6 +258,7 @@ def test_the_zr_potential_is_sound(zr, zirconium):
     assert result.values["passed"].value == len(CHECKS)
 
 
+@pytest.mark.slow
 def test_two_crystals_give_dimers_of_all_their_elements(emt):
     crystals = [Crystal(element=element, lattice="fcc") for element in ("Cu", "Al")]
     crystals[1] = crystals[1].model_copy(update={"name": "fcc_Al"})

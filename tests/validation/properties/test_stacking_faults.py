@@ -78,6 +78,7 @@ def of_zr(zr):
     return config, stacking_fault(zr, config)
 
 
+@pytest.mark.slow
 def test_faults_of_the_zr_potential_are_those_published(of_zr):
     # Clouet, Phys. Rev. B 86, 144104 (2012): 198 mJ/m² on the basal plane, and 135 mJ/m² on the
     # prismatic one, beside 1/6[1-210] by about 0.14 [0001]; quoted without the paper at hand.
@@ -93,6 +94,7 @@ def test_faults_of_the_zr_potential_are_those_published(of_zr):
     assert found["prismatic.stable_y"] == pytest.approx(0.14, abs=0.01)
 
 
+@pytest.mark.slow
 def test_minima_that_dft_does_not_find_are_told_and_so_are_those_that_lack(of_zr):
     # Clouet 2012, as Luo et al. tell: along [1-100] of the basal plane the EAM has a spurious
     # minimum; on the prismatic plane it has none at 1/6[1-210], where DFT has one.
@@ -109,6 +111,7 @@ def test_minima_that_dft_does_not_find_are_told_and_so_are_those_that_lack(of_zr
     assert "prismatic.1m210: no minimum at fault" in result.warnings
 
 
+@pytest.mark.slow
 def test_lines_are_cuts_of_maps(of_zr):
     _, result = of_zr
     for plane, sides in (("basal", ("1m210", "1m100")), ("prismatic", ("1m210", "0001"))):

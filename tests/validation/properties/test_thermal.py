@@ -84,6 +84,7 @@ def harmonic():
     return a, middle, kB * softening / (modulus * volume * 108)
 
 
+@pytest.mark.slow
 def test_a_cold_crystal_expands_as_its_phonons_soften(heated, harmonic):
     # Quasi-harmonic, classical: B V dV/V = kB T times the sum of all Grüneisen parameters.
     values = heated[0].values
@@ -96,6 +97,7 @@ def test_a_cold_crystal_expands_as_its_phonons_soften(heated, harmonic):
     assert values["80K.volume"].value == pytest.approx(values["80K.a"].value ** 3 / 4, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_atoms_of_a_cold_crystal_move_as_far_as_equipartition_has_it(heated, harmonic):
     values = heated[0].values
     _, omega, _ = harmonic
@@ -106,6 +108,7 @@ def test_atoms_of_a_cold_crystal_move_as_far_as_equipartition_has_it(heated, har
     assert values["heat_capacity"].value == pytest.approx(3.0, abs=0.03)
 
 
+@pytest.mark.slow
 def test_values_are_those_announced(heated):
     result, config, _ = heated
     assert set(result.values) == set(config.value_names)
@@ -115,6 +118,7 @@ def test_values_are_those_announced(heated):
     assert set(result.curves) == {"a", "volume", "energy", "msd"}
 
 
+@pytest.mark.slow
 def test_runs_that_are_there_are_not_run_again(heated):
     result, config, folder = heated
     nothing = dataclasses.replace(model_of(COPPER, folder), file="no such file")
