@@ -1,6 +1,6 @@
-"""The ASE calculator of any potential, with neighbor lists that last while atoms move a little.
+"""ASE calculators of potentials: of any one, and of several as a committee.
 
-Several calculators as one: their mean, and how far they disagree.
+Neighbor lists last while atoms move a little.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The network of one element and all that surrounds it, as immutable data.
-
-What the files of a Behler-Parrinello potential hold, as immutable data.
-"""
+"""What a Behler-Parrinello potential holds, as immutable data: networks, scalings, functions."""
 
 from __future__ import annotations
 

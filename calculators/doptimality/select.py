@@ -1,11 +1,10 @@
-"""Which neighborhoods were seen before, by distance in units of the extrapolation grade.
+"""Which risky configurations are worth a label, and the grades that say so.
 
-A neighborhood is a point p = b A⁻¹; the distance of two is max |Δp|. Rotations, permutations and
-supercells of a configuration have the same points. What extrapolates has a component beyond one,
-and a counterpart of it must have nearly the same: few of the points of a data set, which an
-active set made of it keeps within one, come into question, and only those are compared.
-
-Which risky configurations are worth a label, and the grades that say so.
+What was labeled before is known by its neighborhoods: one is a point p = b A⁻¹, and the distance of
+two is max |Δp|, in units of the extrapolation grade. Rotations, permutations and supercells of a
+configuration have the same points. What extrapolates has a component beyond one, and a counterpart
+of it must have nearly the same: few of the points of a data set, which an active set made of it
+keeps within one, come into question, and only those are compared.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Reading of MLIP's ``.cfg`` files, and the names that reading and writing agree on.
-
-MLIP's ``.cfg`` files for ``ase.io``: ``ase.io.read("train.cfg", species=["Zr", "O"])``.
+"""MLIP's ``.cfg`` files for ``ase.io``: ``ase.io.read("train.cfg", species=["Zr", "O"])``.
 
 A ``.cfg`` file numbers its species and names no elements. The element of every species is taken
 from the keyword ``species`` or, in files written here, from a ``Feature`` line. Whatever else

@@ -1,6 +1,6 @@
-"""Start a potential of a higher level from what a lower one has learned.
+"""Fit a moment tensor potential: random starts, a schedule of levels, linear solves and BFGS.
 
-Fit a moment tensor potential: random starts, a schedule of levels, linear solves and BFGS.
+A potential of a higher level starts from what a lower one has learned.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Targets to follow by step: energies, or temperatures, that stay, ramp or keep to a schedule.
+"""A walk on an energy contour, step after step, without anything of how a run looks outside.
 
-A walk on an energy contour, step after step, without anything of how a run looks outside.
+Its targets by step are energies or temperatures that stay, ramp or keep to a schedule.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""``pescape learning-curve``.
-
-``pescape ensemble``.
-"""
+"""``pescape ensemble`` and ``pescape learning-curve``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``pescape diversity``.
-
-``pescape sample``.
-"""
+"""``pescape sample`` and ``pescape diversity``."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""``pescape report``.
-
-What ``pescape validate --list-properties`` shows: every kind of property and its keys.
-
-``pescape validate``.
-"""
+"""``pescape validate`` and ``pescape report``."""
 
 from __future__ import annotations
 

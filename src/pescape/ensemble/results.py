@@ -1,7 +1,4 @@
-"""Which members of an ensemble satisfy which predicates, and which of them together.
-
-What the members of an ensemble predict, how that is summed up, and the files that say so.
-"""
+"""What members of an ensemble predict, the tree of which satisfy what, and the files that say so."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Settings of ensembles, as tables of TOML files.
-
-The members of an ensemble: their seeds, their fits and their errors.
-
-Ensembles: potentials fitted to the same data from different seeds, and what they predict.
+"""Ensembles: potentials fitted to the same data from different seeds, and what they predict.
 
 What no configuration of the data set fixes, such as a migration barrier, differs from fit to
 fit. An ensemble shows how much, and which of its members get which property right.

@@ -1,7 +1,4 @@
-"""Figures that any property can have: its curves, and its functions of two variables as maps.
-
-Figures that tell whether a potential is sound: pair curves, sanity checks, cost.
-"""
+"""Figures that any property can have: curves, maps of two variables, checks and their numbers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""How figures look, and how they become files: colors, markers, panels, legends, PNG and SVG.
+"""How figures look, how they become files, and the data of one property that they show.
 
 matplotlib is imported when the first figure is drawn, so that importing this costs nothing.
-
-One property by every potential and reference of a study: what the figures of it show.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
-"""Labeled configurations that tasks share through a file instead of carrying them along.
-
-What is fitted, and how: moment tensor potentials and Behler-Parrinello networks.
-
-Fitting a potential and choosing its active set, as a task whose result is kept.
+"""Fitting a potential and choosing its active set, as a task whose result is kept.
 
 The key of the task is made of all that the fit depends on, under names that never change, so
-that a campaign begun by an earlier version of pescape finds its fits again.
+that a campaign begun by an earlier version of pescape finds its fits again. Tasks share labeled
+configurations through a file instead of carrying them along.
 """
 
 from __future__ import annotations

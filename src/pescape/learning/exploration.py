@@ -1,7 +1,4 @@
-"""Molecular dynamics in LAMMPS under guard, as a task.
-
-Contour exploration and saddle searches under guard, as tasks that take the place of MD.
-"""
+"""Exploration under guard, as tasks: MD in LAMMPS, contour exploration and saddle searches in ASE."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How pages write names, numbers and settings.
-
-What the page shows, made of a study: texts and numbers, ready for the template.
-"""
+"""What the page shows, made of a study: texts and numbers, ready for the template."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The configuration of ``pescape sample``.
-
-What a campaign is going to do: which starts, which trajectories, which of them are tests.
-"""
+"""The configuration of ``pescape sample``, and its plan: which starts, trajectories and tests."""
 
 from __future__ import annotations
 

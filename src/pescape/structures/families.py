@@ -1,9 +1,8 @@
-"""Families of structures to start from: crystals, strained ones, defects, surfaces, faults.
+"""Families of structures to start from, and the ``[[structures]]`` tables of all generators.
 
-They are what Luo et al. start molecular dynamics from (their table 1), for any element and
-lattice parameters.
-
-The ``[[structures]]`` tables: unions of all registered generators, told apart by their key.
+Crystals, strained ones, defects, surfaces and faults are what Luo et al. start molecular dynamics
+from (their table 1), for any element and lattice parameters. A table is a union of all registered
+generators, told apart by its key.
 """
 
 from __future__ import annotations

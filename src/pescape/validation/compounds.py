@@ -1,7 +1,4 @@
-"""Symmetry of crystals: standard cells, lattice parameters, formula units.
-
-Crystals of any composition: prototypes by formula, and structures from files.
-"""
+"""Crystals of any composition: prototypes by formula, structures from files, and their symmetry."""
 
 from __future__ import annotations
 

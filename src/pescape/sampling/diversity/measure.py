@@ -1,6 +1,4 @@
-"""Settings and results of comparisons of diversity.
-
-How diverse the atomic environments of data sets are, beside each other.
+"""How diverse the atomic environments of data sets are, beside each other.
 
 The measure is that of Waters and Rondinelli [1]_: for each element the descriptors of the
 atoms of all data sets together are scaled and turned to their joint principal axes; the
