@@ -1,4 +1,4 @@
-"""What members of an ensemble predict, the tree of which satisfy what, and the files that say so."""
+"""What members of an ensemble predict, who satisfies what, and the files of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exploration under guard, as tasks: MD in LAMMPS, contour exploration and saddle searches in ASE."""
+"""Exploration under guard, as tasks: MD in LAMMPS, contours and saddle searches in ASE."""
 
 from __future__ import annotations
 

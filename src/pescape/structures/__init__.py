@@ -2,7 +2,7 @@
 
 from pescape.structures.base import BuiltStructure, build_all, build_structures
 from pescape.structures.chance import Range
-from pescape.structures.families import Recipe, StartConfig, StructuresConfig
+from pescape.structures.tables import Recipe, StartConfig, StructuresConfig
 
 __all__ = [
     "BuiltStructure",

@@ -1,31 +1,26 @@
-"""Families of structures to start from, and the ``[[structures]]`` tables of all generators.
+"""Families of structures to start from: crystals, strained ones, defects, surfaces, faults.
 
-Crystals, strained ones, defects, surfaces and faults are what Luo et al. start molecular dynamics
-from (their table 1), for any element and lattice parameters. A table is a union of all registered
-generators, told apart by its key.
+They are what Luo et al. start molecular dynamics from (their table 1), for any element and
+lattice parameters.
 """
 
 from __future__ import annotations
 
 import math
-import operator
-from functools import partial, reduce
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ase.data import atomic_numbers
 from pydantic import (
     BeforeValidator,
-    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    Tag,
 )
 from typing_extensions import override
 
-from pescape.config import Strict, tag_of
 from pescape.plugins.structures import (
     LOW_INDEX_PLANES,
     SLIP_PLANES,
@@ -46,10 +41,8 @@ from pescape.plugins.structures import (
     vacancy,
 )
 from pescape.structures.base import (
-    GENERATORS,
     BulkFamily,
     Family,
-    Generator,
     Repeat,
     Repeats,
     named_structures,
@@ -360,60 +353,3 @@ class FilesStart(Family):
     def plans(self, folder: Path) -> list[Plan]:
         read = [atoms for name in self.files for atoms in named_structures(folder / name)]
         return [partial(_scaled, atoms) for atoms in read]
-
-
-# A module of further generators is imported here: its models register themselves.
-
-_FAMILY = "family()"
-
-
-def _tag(given: Any, key: str, default: str) -> str | None:  # noqa: ANN401 (whatever the file holds)
-    """Name the model that a table asks for; None of an unknown one."""
-    name = given.get(key, default) if isinstance(given, dict) else getattr(given, key)
-    # A list or a table in its place has no hash.
-    known = GENERATORS[key].get(name) if isinstance(name, str) else None
-    return None if known is None else tag_of(known)
-
-
-def _family_tag(given: Any) -> str | None:  # noqa: ANN401
-    """Name the model of a family; crystals are the default."""
-    return _tag(given, "family", "crystal")
-
-
-def _generator_tag(given: Any) -> str | None:  # noqa: ANN401
-    """Name the model of any generator; rattled crystals are the default."""
-    if isinstance(given, Family):
-        return _FAMILY
-    if isinstance(given, dict) and "family" in given and "builder" not in given:
-        return _FAMILY
-    return _tag(given, "builder", "rattled")
-
-
-if TYPE_CHECKING:
-    #: Type of a field that holds any family, and of one that holds any generator.
-    StartConfig = Family
-    Recipe = Generator
-else:
-
-    def _union(key, tag, message, others=()):  # noqa: ANN001, ANN202 (no types, but their union)
-        tagged = [Annotated[one, Tag(tag_of(one))] for one in GENERATORS[key].values()]
-        discriminator = Discriminator(tag, custom_error_type=key, custom_error_message=message)
-        return Annotated[reduce(operator.or_, [*tagged, *others]), discriminator]
-
-    StartConfig = _union(
-        "family", _family_tag, f"family has to be one of {', '.join(GENERATORS['family'])}"
-    )
-    *_first, _last = (repr(name) for name in GENERATORS["builder"])
-    Recipe = _union(
-        "builder",
-        _generator_tag,
-        f"builder has to be {', '.join(_first)} or {_last}",
-        [Annotated[StartConfig, Tag(_FAMILY)]],
-    )
-
-
-class StructuresConfig(Strict):
-    """The configuration of ``pescape structures``."""
-
-    seed: int = 0
-    structures: Annotated[tuple[Recipe, ...], Field(min_length=1)]
