@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
-from pescape.config import Strict, tag_of
-
 # A module of further generators is imported here: its models register themselves.
 import pescape.structures.chance
-import pescape.structures.families
+import pescape.structures.families  # noqa: F401
+from pescape.config import Strict, tag_of
 from pescape.structures.base import GENERATORS, Family, Generator
 
 _FAMILY = "family()"

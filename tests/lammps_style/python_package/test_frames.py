@@ -7,7 +7,7 @@ import pytest
 from ase import units
 from ase.io import read
 
-from pescape.lammps_style.python import frames
+from pescape.lammps_style.python import guard as frames
 from pescape.lammps_style.python.clib import Box
 
 
