@@ -61,7 +61,11 @@ def test_defaults_are_those_of_the_paper(load):
             "pairs goes with multiple or file",
         ),
         ('calculator = "calc.py:counted"', "", "give exactly one of eam = 'FILE', a table"),
-        ('lattice = "fcc"', 'builder = "file"', "'rattled', 'polymorph', 'packing' or 'files'"),
+        (
+            'lattice = "fcc"',
+            'builder = "file"',
+            "'rattled', 'polymorph', 'packing', 'files' or 'solid_solution'",
+        ),
     ],
 )
 def test_mistakes_are_named_with_what_is_allowed(load, old, new, message):

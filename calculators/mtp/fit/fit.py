@@ -178,12 +178,6 @@ def fit_mtp(
     if not potential.species:
         raise ValueError("the potential names no elements: give it with_species([...])")
     shard = DataShard.of(configurations, potential.species, potential.cutoff, ranks)
-    if potential.repulsion is not None:
-        blocks = tuple(
-            (number, without_repulsion(potential, data, settings.threads)[1])
-            for number, data in shard.blocks
-        )
-        shard = dataclasses.replace(shard, blocks=blocks)
     fit = _Fit(potential, shard, settings, ranks, on_progress or (lambda _: None))
     if ranks.rank:
         return fit.result(None, "")
@@ -300,7 +294,12 @@ class _Fit:
         report: Callable[[Progress], None],
     ) -> None:
         self.settings, self.ranks, self.report = settings, ranks, report
-        self.repulsion, self.shard = potential.repulsion, shard
+        self.repulsion, self.labels = potential.repulsion, shard
+        blocks = tuple(
+            (number, without_repulsion(potential, data, settings.threads)[1])
+            for number, data in shard.blocks
+        )
+        self.shard = dataclasses.replace(shard, blocks=blocks)
         bare = potential.with_active_set(None).with_repulsion(self.repulsion, added=False)
         # Levels are untrained but for the first, which may be where the fit starts.
         scheduled = settings.ladder and not bare.is_trained
@@ -329,9 +328,9 @@ class _Fit:
             save(state)
         return self._fitted(state)
 
-    def _problem(self, potential: MTPotential) -> Problem:
-        settings = self.settings
-        return Problem(potential, self.shard, settings.weights, settings.threads, self.ranks)
+    def _problem(self, potential: MTPotential, shard: DataShard | None = None) -> Problem:
+        settings, shard = self.settings, shard or self.shard
+        return Problem(potential, shard, settings.weights, settings.threads, self.ranks)
 
     def _potential(self, state: _State) -> MTPotential:
         return self.levels[state.stage].with_parameters(state.theta)
@@ -416,10 +415,10 @@ class _Fit:
         return _State(state.stage, theta, loss, made, tuple(history))
 
     def _fitted(self, state: _State) -> FitResult:
-        potential = self._potential(state)
+        potential = self._potential(state).with_repulsion(self.repulsion)
         return FitResult(
-            potential=potential.with_repulsion(self.repulsion),
-            differences=self._problem(potential).differences(state.theta),
+            potential=potential,
+            differences=self._problem(potential, self.labels).differences(state.theta),
             loss=state.loss,
             history=state.history,
             iterations=len(state.history),
