@@ -25,7 +25,7 @@ def frames(count, seed=0):
 
 
 def test_pickled_data_is_the_name_of_its_file(tmp_path):
-    data = LabelledData(frames(50), tmp_path / "train.pickle")
+    data = LabelledData(frames(50), tmp_path / "train.traj")
     pickled = pickle.dumps(data)
     assert len(pickled) < 500
     with data.on_disk():

@@ -148,7 +148,7 @@ def learning_curve(
     if not test:
         raise ValueError("a learning curve needs configurations to test potentials on")
     parts = [
-        LabelledData(frames, checkpoints / f"training-{len(frames)}.pickle")
+        LabelledData(frames, checkpoints / f"training-{len(frames)}.traj")
         for frames in nested_parts(training, sizes, seed)
     ]
     checkpoints.mkdir(parents=True, exist_ok=True)

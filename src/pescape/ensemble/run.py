@@ -175,7 +175,7 @@ def member_tasks(
     tuple
         The tasks, and the data that has to be on disk while they run.
     """
-    data = LabelledData([identified(atoms) for atoms in training], folder / "training.pickle")
+    data = LabelledData([identified(atoms) for atoms in training], folder / "training.traj")
     tasks = [
         fit_task(
             potential_start,
@@ -271,7 +271,7 @@ def member_errors(
     """
     found: list[dict[str, Any]] = [{"training": fit.summary["errors"]} for fit in fits]
     if test:
-        data = LabelledData([identified(atoms) for atoms in test], folder / "test.pickle")
+        data = LabelledData([identified(atoms) for atoms in test], folder / "test.traj")
         keys = [fingerprint(fit.path.read_bytes(), data.ids) for fit in fits]
         tasks = [
             Task(_ERRORS, key, _evaluate, (fit.path, data))

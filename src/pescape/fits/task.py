@@ -10,11 +10,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import pickle
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import ase.io
 import numpy as np
@@ -52,7 +51,7 @@ class LabelledData:
     frames
         Configurations with labels, ``info["configuration_id"]`` and ``info["reference_id"]``.
     path
-        extxyz, or ``.pickle`` for what `on_disk` writes.
+        extxyz, or ``.traj`` for what `on_disk` writes: a trajectory of ASE keeps every digit.
     """
 
     def __init__(self, frames: Sequence[Atoms], path: Path) -> None:
@@ -70,7 +69,7 @@ class LabelledData:
     def on_disk(self) -> Iterator[None]:
         """Context manager: the file is there in the block, digit by digit, and gone after it."""
         with atomic(self.path) as path:
-            path.write_bytes(pickle.dumps(self.frames))
+            ase.io.write(path, self.frames, format="traj")
         try:
             yield
         finally:
@@ -83,10 +82,8 @@ class LabelledData:
 
 def _read(path: Path, count: int, digest: str) -> LabelledData:
     """Read the data that was pickled by name."""
-    if path.suffix == ".pickle":
-        frames = pickle.loads(path.read_bytes())  # noqa: S301 (of our own making)
-    else:
-        frames = ase.io.read(path, f":{count}", format="extxyz")
+    data_format = "traj" if path.suffix == ".traj" else "extxyz"
+    frames = cast("list[Atoms]", ase.io.read(path, f":{count}", format=data_format))
     data = LabelledData(frames, path)
     if fingerprint(data.ids) != digest:
         raise TaskError(
