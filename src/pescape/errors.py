@@ -44,6 +44,21 @@ def frame_name(atoms: Atoms, otherwise: int | str) -> str:
     return str(atoms.info.get(SOURCE, unnamed))
 
 
+def nearest(given: str, known: Iterable[str], cutoff: float) -> str | None:
+    """Find the known name that is most like another one, if any is like it.
+
+    Parameters
+    ----------
+    given
+        The other name.
+    known
+        Names to find it among.
+    cutoff
+        Similarity, 0 to 1, from which a name counts (`difflib.get_close_matches`).
+    """
+    return next(iter(difflib.get_close_matches(given, list(known), n=1, cutoff=cutoff)), None)
+
+
 def did_you_mean(given: str, known: Iterable[str], *, cutoff: float = 0.5, most: int = 40) -> str:
     """Give the end of a sentence about an unknown name: the nearest known one, or all of them.
 
@@ -54,7 +69,7 @@ def did_you_mean(given: str, known: Iterable[str], *, cutoff: float = 0.5, most:
     known
         Names that would have been right.
     cutoff
-        Similarity, 0 to 1, from which a name counts as near (`difflib.get_close_matches`).
+        As of `nearest`.
     most
         Of more names than this none is listed.
 
@@ -64,7 +79,7 @@ def did_you_mean(given: str, known: Iterable[str], *, cutoff: float = 0.5, most:
         ``"did you mean 'x'?"``, ``"known here: x, y"``, or nothing.
     """
     names = list(known)
-    near = difflib.get_close_matches(given, names, n=1, cutoff=cutoff)
-    if near:
-        return f"did you mean {near[0]!r}?"
+    near = nearest(given, names, cutoff)
+    if near is not None:
+        return f"did you mean {near!r}?"
     return f"known here: {', '.join(names) or 'none'}" if len(names) <= most else ""

@@ -6,7 +6,6 @@ References may be files of known values: TOML or JSON tables of numbers that oth
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from dataclasses import dataclass
 from importlib import resources
@@ -17,7 +16,7 @@ from pydantic import Field, field_validator
 
 from pescape.calculators.potential import load
 from pescape.config import Strict, load_config, read_toml, validate
-from pescape.errors import ConfigError, DataError, did_you_mean
+from pescape.errors import ConfigError, DataError, did_you_mean, nearest
 from pescape.labelling import reference_from
 from pescape.validation.sources import PotentialFile
 from pescape.validation.study import KnownValue, ReferenceData
@@ -115,14 +114,12 @@ class KnownValues:
             )
         unknown = [name for name in self.content.values if name not in names]
         if len(unknown) == len(self.content.values):
-            near = _nearest(unknown[0], names, 0.0)
+            near = nearest(unknown[0], names, 0.0)
             raise ConfigError(
                 f"{self.path}: none of its values is computed here; the nearest to "
                 f"{unknown[0]!r} is {near!r}"
             )
-        slips = {
-            name: near for name in unknown if (near := _nearest(name, names, _SLIP_SIMILARITY))
-        }
+        slips = {name: near for name in unknown if (near := nearest(name, names, _SLIP_SIMILARITY))}
         warnings = [
             f"{self.name}: {name!r} is no value of these properties; did you mean {near!r}?"
             for name, near in slips.items()
@@ -157,10 +154,6 @@ class KnownValues:
             for name, entry in self.content.values.items()
         }
         return ReferenceData(self.name, self.content.source, known)
-
-
-def _nearest(name: str, known: Sequence[str], cutoff: float) -> str | None:
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), None)
 
 
 def read_values(path: Path | str, name: str | None = None) -> KnownValues:
