@@ -172,13 +172,11 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     """Make the option of a field: its description, its default, its type as typer knows types."""
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     kind, listed = _shown_type(field.annotation)
-    settings = {key: extra[key] for key in ("metavar", "rich_help_panel") if key in extra}
-    if listed is not None:
-        settings.setdefault("metavar", listed)
+    metavar = str(extra["metavar"]) if "metavar" in extra else listed
     default = None if field.is_required() else field.get_default(call_default_factory=True)
     if isinstance(default, tuple) and listed is not None:
         default = ",".join(map(str, default))
-    info = typer.Option(help=_sentence(field.description or ""), **settings)  # type: ignore[arg-type]
+    info = typer.Option(help=_sentence(field.description or ""), metavar=metavar)
     if default is None and typing.get_origin(kind) not in (Union, types.UnionType):
         return _keyword(name, Annotated[kind, info])
     return _keyword(name, Annotated[kind, info], default)

@@ -16,6 +16,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     Tag,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -310,7 +311,40 @@ MemberTable = Annotated[
 # Learning curves ---------------------------------------------------------------------------
 
 
-class CurveConfig(Strict):
+_MODELS: dict[str, tuple[type[MemberConfig | NetworkMemberConfig], type[AnyFit]]] = {
+    "mtp": (MemberConfig, FitConfig),
+    "bpnn": (NetworkMemberConfig, NetworkFitConfig),
+}
+# Keys of the tables that are options of curves.
+_CURVE_KEYS = (
+    *("cutoff", "min_dist", "radial_basis_size", "hidden", "radial", "angular"),
+    *("energy_weight", "force_weight", "stress_weight", "iterations", "starts", "zbl"),
+    *("validation", "threads"),
+)
+
+
+def _optional(name: str) -> tuple[Any, Any]:
+    """Take a key of the tables as a field that may be unset, of all kinds that have it."""
+    found = {
+        kind: model.model_fields[name]
+        for kind, models in _MODELS.items()
+        for model in models
+        if name in model.model_fields
+    }
+    texts = {
+        kind: f"{one.description}{'' if one.default is None else f'; {one.default} if unset'}"
+        for kind, one in found.items()
+    }
+    same = len(found) == len(_MODELS) and len(set(texts.values())) == 1
+    shown = texts["mtp"] if same else "; ".join(f"{text} ({kind})" for kind, text in texts.items())
+    field = next(iter(found.values()))
+    bounds: Any = (
+        Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    )
+    return bounds | None, Field(None, description=shown, json_schema_extra=field.json_schema_extra)
+
+
+class _Curve(Strict):
     """Potentials, and the parts of a data set they are fitted to.
 
     What is unset is as in the tables ``potential`` and ``fit``; what does not belong to the kind
@@ -324,40 +358,6 @@ class CurveConfig(Strict):
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = Field(
         (8, 12, 16), description="of moment tensor potentials"
     )
-    cutoff: PositiveFloat | None = Field(None, description="Å; 5 if unset")
-    min_dist: PositiveFloat | None = Field(None, description="mtp: Å; 2 if unset")
-    radial_basis_size: PositiveInt | None = Field(
-        None, description="mtp: Chebyshev polynomials; 8 if unset"
-    )
-    hidden: _Nodes | None = Field(
-        None, description="bpnn: nodes of the hidden layers; 8,8 if unset"
-    )
-    radial: PositiveInt | None = Field(
-        None, description="bpnn: G2 functions for each neighbor element; 8 if unset"
-    )
-    angular: int | None = Field(
-        None, description="bpnn: G5 functions for each pair of elements; 16 if unset"
-    )
-    energy_weight: float | None = Field(
-        None, description="of energies in the loss; 10 (bpnn: 3) if unset"
-    )
-    force_weight: float | None = Field(None, description="of forces in the loss; 0.01 if unset")
-    stress_weight: float | None = Field(
-        None, description="of virials in the loss; 0.0001 (bpnn: 0.001) if unset"
-    )
-    iterations: PositiveInt | None = Field(
-        None, description="at most, on the last level (bpnn: of each stage); 1000 if unset"
-    )
-    starts: PositiveInt | None = Field(None, description="mtp: random starts; 4 if unset")
-    zbl: tuple[float, float] | None = Field(
-        None,
-        description="mtp: Å; where a short-range repulsion is switched off, e.g. 0.8 1.8",
-        json_schema_extra={"metavar": "INNER OUTER"},
-    )
-    validation: float | None = Field(
-        None, description="bpnn: fraction of the data that says when to stop; 0.1 if unset"
-    )
-    threads: PositiveInt = Field(1, description="OpenMP threads")
     sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = Field(
         None, description="of the parts; all, half, … a sixteenth if unset"
     )
@@ -379,11 +379,8 @@ class CurveConfig(Strict):
         ConfigError
             An option is of the other kind of potential.
         """
-        not_of_tables = {"kind", "levels", "sizes", "species"}
-        given = {k: v for k, v in dict(self).items() if v is not None and k not in not_of_tables}
-        models: tuple[type[MemberConfig | NetworkMemberConfig], type[AnyFit]]
-        is_mtp = self.kind == "mtp"
-        models = (MemberConfig, FitConfig) if is_mtp else (NetworkMemberConfig, NetworkFitConfig)
+        given = {k: v for k in _CURVE_KEYS if (v := getattr(self, k)) is not None}
+        models = _MODELS[self.kind]
         strangers = [k for k in given if not any(k in model.model_fields for model in models)]
         if strangers:
             option = strangers[0].replace("_", "-")
@@ -395,5 +392,14 @@ class CurveConfig(Strict):
         named = {"kind": self.kind, "species": self.species or species}
         potential = models[0].model_validate(named | potential_values)
         fit = models[1].model_validate(fit_values)
-        starts = [potential.start(level, fit) for level in (self.levels if is_mtp else (1,))]
-        return list(starts), potential.settings(fit, seed)
+        levels = self.levels if self.kind == "mtp" else (1,)
+        return [potential.start(level, fit) for level in levels], potential.settings(fit, seed)
+
+
+if TYPE_CHECKING:
+    #: Settings of ``pescape learning-curve``.
+    CurveConfig = _Curve
+else:
+    CurveConfig = create_model(
+        "CurveConfig", __base__=_Curve, **{name: _optional(name) for name in _CURVE_KEYS}
+    )
