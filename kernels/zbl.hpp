@@ -14,7 +14,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "elementary.hpp"
+#include "math.hpp"
 #include "simd.hpp"
 
 namespace pescape {

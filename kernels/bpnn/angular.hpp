@@ -3,8 +3,8 @@
 // Four stages per group of functions that share exponentials and powers:
 //   collect      pairs of neighbours within reach (triplets.hpp)
 //   add_angular  the exponentials, the powers and their products' sums: a small matrix product
-//   pull         from the products' adjoints to those of distances and angle, per triplet
-//   scatter      to the two neighbours of each triplet (both in angular_pull.hpp)
+//   backward     from the products' adjoints to those of distances and angle, per triplet
+//   scatter      to the two neighbours of each triplet (both in angular_backward.hpp)
 #pragma once
 
 #include "bpnn/triplets.hpp"
@@ -133,7 +133,7 @@ void add_products_of(int powers, const double* weight, const double* const* eta,
 
 }  // namespace detail
 
-/// Adds the group's functions to `functions`; the triplets keep what `pull_angular` needs.
+/// Adds the group's functions to `functions`; the triplets keep what `backward_angular` needs.
 inline void add_angular(const Neighborhood& hood, const AngularGroup& group,
                         const CutoffFunction& cutoff, Triplets& triplets, AngularScratch& work,
                         double* functions) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "bpnn/model.hpp"
-#include "elementary.hpp"
+#include "math.hpp"
 
 namespace pescape::bpnn {
 

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "bpnn/angular_pull.hpp"
+#include "bpnn/angular_backward.hpp"
 #include "bpnn/neighborhood.hpp"
 #include "bpnn/network.hpp"
 #include "bpnn/plan.hpp"
@@ -53,7 +53,7 @@ inline double site_energy(const ElementPlan& element, Workspace& work) {
 }
 
 /// The energy's gradient with respect to the neighbours, left in work.gradient.
-inline void pull(const ElementPlan& element, Workspace& work) {
+inline void backward(const ElementPlan& element, Workspace& work) {
   const std::vector<double>& by_input = work.network.backward(element.layers);
   work.adjoints.resize(element.functions());
   for (int k = 0; k < element.functions(); ++k)
@@ -61,10 +61,10 @@ inline void pull(const ElementPlan& element, Workspace& work) {
   work.gradient.clear(work.hood.r2.size());
   for (const RadialGroup& group : element.radial)
     for (const RadialGroup::Term& term : group.terms)
-      pull_radial(work.hood, group, term, work.adjoints[term.function], work.gradient);
+      backward_radial(work.hood, group, term, work.adjoints[term.function], work.gradient);
   for (std::size_t g = 0; g < element.angular.size(); ++g)
-    pull_angular(work.hood, element.angular[g], work.triplets[g], work.adjoints.data(),
-                 work.angular, work.gradient);
+    backward_angular(work.hood, element.angular[g], work.triplets[g], work.adjoints.data(),
+                     work.angular, work.gradient);
 }
 
 /// Calls f(k, gx, gy, gz) for each neighbour.
@@ -95,7 +95,7 @@ void evaluate_one(const Plan& plan, Workspace& work, int i, const List& list, Si
   const ElementPlan& element = plan.element(list.species(i));
   describe(plan, element, work, i, list);
   sink.site_energy(i, site_energy(element, work));
-  pull(element, work);
+  backward(element, work);
   const Neighborhood& hood = work.hood;
   for_each_gradient(hood, work.gradient, [&](int k, double gx, double gy, double gz) {
     sink.pair(i, hood.index[k], hood.x[k], hood.y[k], hood.z[k], gx, gy, gz);
@@ -144,7 +144,7 @@ template <class F>
 void for_each_derivative(const ElementPlan& element, Workspace& work, JacobianScratch& scratch,
                          F&& f) {
   const Neighborhood& hood = work.hood;
-  const auto hand_over = [&](int function) {
+  const auto scatter = [&](int function) {
     detail::for_each_gradient(hood, work.gradient, [&](int k, double gx, double gy, double gz) {
       const double g[3] = {gx, gy, gz};
       f(function, k, g);
@@ -153,15 +153,15 @@ void for_each_derivative(const ElementPlan& element, Workspace& work, JacobianSc
   for (const RadialGroup& group : element.radial)
     for (const RadialGroup::Term& term : group.terms) {
       work.gradient.clear(hood.r2.size());
-      pull_radial(hood, group, term, 1.0, work.gradient);
-      hand_over(term.function);
+      backward_radial(hood, group, term, 1.0, work.gradient);
+      scatter(term.function);
     }
   for (std::size_t g = 0; g < element.angular.size(); ++g) {
     const TripletDerivatives room = scratch.room_for(work.triplets[g]);
     for (const AngularGroup::Term& term : element.angular[g].terms) {
       work.gradient.clear(hood.r2.size());
-      pull_term(hood, element.angular[g], term, work.triplets[g], room, work.gradient);
-      hand_over(term.function);
+      backward_term(hood, element.angular[g], term, work.triplets[g], room, work.gradient);
+      scatter(term.function);
     }
   }
 }

@@ -6,7 +6,7 @@
 
 #include "bpnn/cutoff.hpp"
 #include "bpnn/plan.hpp"
-#include "compaction.hpp"
+#include "simd.hpp"
 
 namespace pescape::bpnn {
 

@@ -14,7 +14,7 @@
 #include "bpnn/model.hpp"
 #include "elements.hpp"
 #include "inverse.hpp"
-#include "lines.hpp"
+#include "text.hpp"
 
 namespace pescape::bpnn {
 

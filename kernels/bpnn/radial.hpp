@@ -32,8 +32,8 @@ inline void add_radial(const Neighborhood& hood, const RadialGroup& group, doubl
 }
 
 /// Adds the gradient of one term, times `adjoint`.
-inline void pull_radial(const Neighborhood& hood, const RadialGroup& group,
-                        const RadialGroup::Term& term, double adjoint, Gradient& gradient) {
+inline void backward_radial(const Neighborhood& hood, const RadialGroup& group,
+                            const RadialGroup::Term& term, double adjoint, Gradient& gradient) {
   using V = Pack<double>;
   const double *cutoff = hood.cutoff[group.cutoff].data(), *slope = hood.slope[group.cutoff].data();
   const V weight(2.0 * term.weight * adjoint), eta(term.eta);

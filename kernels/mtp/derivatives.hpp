@@ -74,7 +74,7 @@ void add_weighted_gradient(const Plan<T>& plan, DerivativeWorkspace<T>& work, co
                    basic_moments(plan, w);
                    contract(plan, w);
                    energy_and_adjoints(plan, w);
-                   pull_slots<false>(plan, w);
+                   backward_slots<false>(plan, w);
                    parameter_gradient(plan, w, zi, group, work.parameters.data());
                    for (int p = 0; p < plan.parameter_count(); ++p)
                      for (int l = 0; l < group.used(); ++l)

@@ -71,8 +71,8 @@ void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, in
 }
 
 template <class T, class Group, class Sink>
-void hand_over(const Plan<T>& plan, const Scratch<Pack<T>>& w, const Group& group, int zi,
-               Sink& sink) {
+void scatter(const Plan<T>& plan, const Scratch<Pack<T>>& w, const Group& group, int zi,
+             Sink& sink) {
   for (int lane = 0; lane < group.used(); ++lane) {
     const int i = group.atom(lane);
     sink.site_energy(i, plan.species_coeff(zi) + double(w.energy[lane]));
@@ -138,8 +138,8 @@ void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, i
                    const bool saturated = plan.saturates() && shortest < plan.min_dist();
                    if (saturated) saturate_slots(plan, w, group, zi);
                    moments_and_adjoints(plan, w);
-                   pull_slots<true>(plan, w);
-                   hand_over(plan, w, group, zi, sink);
+                   backward_slots<true>(plan, w);
+                   scatter(plan, w, group, zi, sink);
                    if (plan.repulsion() && shortest < plan.repulsion()->outer())
                      repel(*plan.repulsion(), w, group, zi, sink);
                    if constexpr (with_parameters) {
@@ -147,7 +147,7 @@ void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, i
                        // Grades have to tell how far below min_dist neighbours are.
                        load_slots<false>(plan, w, group, zi);
                        moments_and_adjoints(plan, w);
-                       pull_slots<false>(plan, w);
+                       backward_slots<false>(plan, w);
                      }
                      work.parameters.resize(plan.parameter_count());
                      parameter_gradient(plan, w, zi, group, work.parameters.data());

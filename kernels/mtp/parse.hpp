@@ -16,10 +16,9 @@
 #include <vector>
 
 #include "inverse.hpp"
-#include "mtp/braces.hpp"
 #include "mtp/model.hpp"
 #include "mtp/tag.hpp"
-#include "scanner.hpp"
+#include "text.hpp"
 
 namespace pescape::mtp {
 

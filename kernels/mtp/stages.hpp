@@ -125,8 +125,8 @@ void add_moments(const ChannelRun& run, const int* start, const V* f, const V* m
 
 /// Reverse of add_moments for slots [from, from + S) of a group: dE/d(monomial) and dE/df.
 template <int C, int S, class V>
-void pull_moments(const ChannelRun& run, const int* start, const V* f, const V* mono,
-                  const V* adjoint, V* mono_adjoint, V* f_adjoint, int from) {
+void backward_moments(const ChannelRun& run, const int* start, const V* f, const V* mono,
+                      const V* adjoint, V* mono_adjoint, V* f_adjoint, int from) {
   V weight[C][S], sum[C][S];
   for (int c = 0; c < C; ++c)
     for (int s = 0; s < S; ++s) {
@@ -137,19 +137,19 @@ void pull_moments(const ChannelRun& run, const int* start, const V* f, const V* 
     const V* const d = adjoint + start[m] + run.channel;
     const V* const x = mono + m * slot_group + from;
     V* const out = mono_adjoint + m * slot_group + from;
-    V pull[S];
-    for (int s = 0; s < S; ++s) pull[s] = d[0] * weight[0][s];
+    V adjoint[S];
+    for (int s = 0; s < S; ++s) adjoint[s] = d[0] * weight[0][s];
     for (int s = 0; s < S; ++s) sum[0][s] += d[0] * x[s];
     for (int c = 1; c < C; ++c)
       for (int s = 0; s < S; ++s) {
-        pull[s] += d[c] * weight[c][s];
+        adjoint[s] += d[c] * weight[c][s];
         sum[c][s] += d[c] * x[s];
       }
     for (int s = 0; s < S; ++s)
       if (run.channel == 0)
-        out[s] = pull[s];
+        out[s] = adjoint[s];
       else
-        out[s] += pull[s];
+        out[s] += adjoint[s];
   }
   for (int c = 0; c < C; ++c)
     for (int s = 0; s < S; ++s) f_adjoint[(run.channel + c) * slot_group + from + s] = sum[c][s];
@@ -250,7 +250,7 @@ void energy_and_adjoints(const P& plan, Scratch<V>& w) {
 
 /// Passes dE/dM of derived moments on to those that are sums over neighbours.
 template <class P, class V>
-void pull_derived(const P& plan, Scratch<V>& w) {
+void backward_derived(const P& plan, Scratch<V>& w) {
   V* const d = w.adjoint.data();
   for (auto m = plan.derived().rbegin(); m != plan.derived().rend(); ++m) {
     d[m->one] += d[m->moment];
@@ -261,7 +261,7 @@ void pull_derived(const P& plan, Scratch<V>& w) {
 
 /// dE/dn of the unit vectors of a group, from dE/d(monomial), which is used up.
 template <class P, class V>
-void pull_monomials(const P& plan, Scratch<V>& w, int group, V (&pull)[3][slot_group]) {
+void backward_monomials(const P& plan, Scratch<V>& w, int group, V (&adjoint)[3][slot_group]) {
   const V* const mono = &w.monomial[std::size_t(group) * plan.monomials_count() * slot_group];
   V* const adjoint = w.monomial_adjoint.data();
   for (int axis = 2; axis >= 0; --axis) {
@@ -275,7 +275,7 @@ void pull_monomials(const P& plan, Scratch<V>& w, int group, V (&pull)[3][slot_g
         sum[s] += a * mono[m->parent * slot_group + s];
         adjoint[m->parent * slot_group + s] += a * n[s];
       }
-    std::copy_n(sum, slot_group, pull[axis]);
+    std::copy_n(sum, slot_group, adjoint[axis]);
   }
 }
 
@@ -283,8 +283,8 @@ void pull_monomials(const P& plan, Scratch<V>& w, int group, V (&pull)[3][slot_g
 template <class P, class V>
 void pair_gradients(const P& plan, Scratch<V>& w, int group) {
   const int channels = plan.radial_channels();
-  V pull[3][slot_group];
-  pull_monomials(plan, w, group, pull);
+  V adjoint[3][slot_group];
+  backward_monomials(plan, w, group, adjoint);
   const std::size_t at = std::size_t(group) * channels * slot_group;
   const V* const n = &w.unit[std::size_t(3 * group) * slot_group];
   for (int s = 0; s < slot_group; ++s) {
@@ -295,20 +295,20 @@ void pair_gradients(const P& plan, Scratch<V>& w, int group) {
       along +=
           w.channel_adjoint[at + mu * slot_group + s] * w.radial_slope[at + mu * slot_group + s];
     V turn(0);
-    for (int axis = 0; axis < 3; ++axis) turn += pull[axis][s] * n[axis * slot_group + s];
+    for (int axis = 0; axis < 3; ++axis) turn += adjoint[axis][s] * n[axis * slot_group + s];
     const V inverse = w.inverse_r[slot];
     const V radial = along - turn * inverse;
     for (int axis = 0; axis < 3; ++axis)
-      w.gradient[3 * slot + axis] = radial * n[axis * slot_group + s] + inverse * pull[axis][s];
+      w.gradient[3 * slot + axis] = radial * n[axis * slot_group + s] + inverse * adjoint[axis][s];
   }
 }
 
 /// From dE/dM back to dE/df of every slot and, with forces, to dE/dr_ij.
 template <bool with_forces, class P, class V>
-void pull_slots(const P& plan, Scratch<V>& w) {
+void backward_slots(const P& plan, Scratch<V>& w) {
   const int stride = plan.radial_channels() * slot_group;
   const int mono_stride = plan.monomials_count() * slot_group;
-  pull_derived(plan, w);
+  backward_derived(plan, w);
   std::fill_n(w.channel_adjoint.begin(), std::size_t(w.groups) * stride, V(0));
   for (int g = 0; g < w.groups; ++g) {
     for (int m : plan.bare_monomials())
@@ -317,7 +317,7 @@ void pull_slots(const P& plan, Scratch<V>& w) {
       with_channel_count(run.count, [&](auto C) {
         constexpr int width = C.value <= 3 ? slot_group : slot_group / 2;
         for (int from = 0; from < slot_group; from += width)
-          pull_moments<C.value, width>(
+          backward_moments<C.value, width>(
               run, plan.basic_start().data(), &w.radial[std::size_t(g) * stride],
               &w.monomial[std::size_t(g) * mono_stride], w.adjoint.data(),
               w.monomial_adjoint.data(), &w.channel_adjoint[std::size_t(g) * stride], from);
@@ -358,8 +358,8 @@ void parameter_gradient(const P& plan, const Scratch<V>& w, int zi, const Group&
         std::size_t(slot / slot_group) * channels * slot_group + slot % slot_group;
     V* row = out + std::size_t(zi * z_count + group.species(slot)) * channels * size;
     for (int mu = 0; mu < channels; ++mu, row += size) {
-      const V pull = w.channel_adjoint[at + mu * slot_group];
-      for (int n = 0; n < size; ++n) row[n] += pull * phi[n];
+      const V adjoint = w.channel_adjoint[at + mu * slot_group];
+      for (int n = 0; n < size; ++n) row[n] += adjoint * phi[n];
     }
   }
   out[radial + zi] = V(1);

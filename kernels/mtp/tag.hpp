@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "elements.hpp"
-#include "scanner.hpp"
+#include "text.hpp"
 #include "zbl.hpp"
 
 namespace pescape::mtp::parsing {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <limits>
 #include <system_error>
+#include <utility>
 
 #include "atom.h"
 #include "comm.h"
@@ -18,7 +19,6 @@
 #include "memory.h"
 #include "modify.h"
 #include "pair.h"
-#include "sha256.hpp"
 #include "timer.h"
 #include "update.h"
 
@@ -250,13 +250,13 @@ std::string FixExtrapolation::add_frame(const Configuration& configuration, cons
                                         double temperature) {
   Configuration at_rest = configuration;
   for (AtomRecord& atom : at_rest.atoms) std::fill_n(atom.velocity, 3, 0.0);
-  const std::string hash = sha256(extxyz_frame(at_rest, pair_->elements(), {}, false));
-  if (hash == last_frame_hash_) return "old";
+  std::string bare = extxyz_frame(at_rest, pair_->elements(), {}, false);
+  if (bare == last_frame_) return "old";
   const std::string problem =
       file_.add(extxyz_frame(configuration, pair_->elements(), describe(peak, temperature),
                              !pair_->grades_configuration()));
   if (!problem.empty()) return problem;
-  last_frame_hash_ = hash;
+  last_frame_ = std::move(bare);
   return "new";
 }
 

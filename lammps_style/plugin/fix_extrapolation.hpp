@@ -90,9 +90,9 @@ class FixExtrapolation : public LAMMPS_NS::Fix {
 
   GradedPair* pair_ = nullptr;
   bool file_started_ = false;
-  bool pending_ = false;         ///< grades were asked for and not yet looked at
-  bool halted_ = false;          ///< this run
-  std::string last_frame_hash_;  ///< rank 0
+  bool pending_ = false;    ///< grades were asked for and not yet looked at
+  bool halted_ = false;     ///< this run
+  std::string last_frame_;  ///< its atoms at rest; rank 0
   Peak now_;
   double largest_ = 0.0;
   long long saved_ = 0;

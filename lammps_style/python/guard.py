@@ -26,7 +26,6 @@ import numpy as np
 from ase.units import fs
 
 from pescape.calculators.doptimality import active_set as activeset
-from pescape.files import sha256
 from pescape.lammps_style.python.clib import AtomArrays, Lammps, refuse, report, with_all
 from pescape.lammps_style.python.pair import FIX as PAIR_FIX
 from pescape.lammps_style.python.pair import session_of
@@ -334,7 +333,7 @@ class Guard:
     active_set: ActiveSet
     largest: float = 0.0
     saved: int = 0
-    last_frame: str = ""
+    last_frame: str = ""  # its atoms at rest
 
     def check(self) -> None:
         """Look at the current configuration, on all ranks."""
@@ -412,13 +411,12 @@ class Guard:
         box, elements = session.lammps.box(), session.elements
         at_rest = replace(atoms, velocities=np.zeros_like(atoms.velocities))
         bare = frame(at_rest, box, elements, {}, atom_grades=False)
-        digest = sha256(bare)
-        if digest == self.last_frame:
+        if bare == self.last_frame:
             return False
         of_atoms = self.active_set.mode == "neighborhood"
         text = frame(atoms, box, elements, self._comment(atoms, peak), atom_grades=of_atoms)
         add_frame(self.settings.file, text)
-        self.last_frame = digest
+        self.last_frame = bare
         return True
 
     def _comment(self, atoms: AtomRecords, peak: Peak) -> dict[str, object]:

@@ -161,7 +161,7 @@ def test_differences_are_those_of_each_configuration_and_atom():
     assert np.isnan(found.angles[short]).all()
 
 
-@pytest.mark.parametrize("what", ["energy", "force", "angle"])
+@pytest.mark.parametrize("what", ["energy", "angle", pytest.param("force", marks=pytest.mark.slow)])
 def test_maps_of_errors_count_every_configuration_or_atom(tmp_path, what, monkeypatch):
     drawn_counts = []
     histogram = np.histogram2d

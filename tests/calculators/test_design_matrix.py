@@ -70,6 +70,7 @@ def test_rows_that_fit_memory_are_made_once(potential):
     assert source.passes == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
 def test_memory_does_not_grow_with_the_data(potential):
     def peak(count):

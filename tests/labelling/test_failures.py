@@ -187,6 +187,7 @@ def test_a_hanging_program_is_killed_with_its_children(pw, espresso_config, zirc
     assert gone(map(int, pids.read_text().split()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_programs_end_when_their_worker_is_killed(pw, espresso_config, zirconium, tmp_path):
     pids = tmp_path / "pids"
@@ -203,6 +204,7 @@ def test_programs_end_when_their_worker_is_killed(pw, espresso_config, zirconium
     assert not list((tmp_path / "out.xyz.tasks" / "label").glob("[0-9a-f]*"))
 
 
+@pytest.mark.slow
 def test_the_second_attempt_goes_more_carefully(pw, espresso_config, zirconium, tmp_path):
     # Writes its input down, and converges only with as little mixing as the second attempt's.
     inputs = tmp_path / "inputs"

@@ -47,7 +47,7 @@ def hot(potentials, hot_copper):
 
 @pytest.mark.parametrize(
     ("potentials", "every", "select", "halt"),
-    [("mtp", 80, 1.35, 2.0), ("bpnn", 20, 1.02, 1.4)],
+    [("mtp", 80, 1.35, 2.0), pytest.param("bpnn", 20, 1.02, 1.4, marks=pytest.mark.slow)],
     indirect=["potentials"],
 )
 def test_halts_at_the_same_step_with_the_same_file_on_any_number_of_ranks(

@@ -51,7 +51,7 @@ def alloys():
 
 
 @both_styles
-@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("ranks", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
 def test_agrees_with_the_python_kernel_on_any_number_of_ranks(lammps, potentials, ranks):
     name = potentials.alloy(level=10)
     potential = potentials.read(name)

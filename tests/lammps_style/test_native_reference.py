@@ -20,7 +20,7 @@ needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no referenc
 
 
 @needs_reference
-@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("ranks", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["Mo_L08", "Mo_L08_nbh", "ZrO_L16_random"])
 def test_agrees_with_mlip_to_the_digits_it_prints(lammps, name, ranks):
     reference = json.loads((REFERENCE / "mtp" / f"{name}.json").read_text())
@@ -53,7 +53,7 @@ def assert_same_as_ase(result, atoms, potential):
 
 
 @needs_reference
-@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("ranks", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_agrees_with_amp(lammps, ranks):
     reference = json.loads((REFERENCE / "amp" / "ZrO_reference.json").read_text())
     # Those with forces, and both cells that are smaller than the cut-off.
@@ -76,7 +76,7 @@ def test_agrees_with_amp(lammps, ranks):
 
 
 @needs_reference
-@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("ranks", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["Cu2S_PBE", "Anisole_SCAN"])
 def test_agrees_with_n2p2(lammps, name, ranks):
     folder = REFERENCE / "n2p2"

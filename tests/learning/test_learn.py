@@ -12,9 +12,11 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
+from pescape.cli import build_app
 from pescape.config import load_config
 from pescape.files import read_lines
 from pescape.labelling import label, reference_from
@@ -190,6 +192,7 @@ class Serial(Executor):
         return future
 
 
+@pytest.mark.slow
 def test_the_executor_does_not_matter(whole, tmp_path):
     undisturbed, _ = whole
     config = load_config(undisturbed.parent / "learn.toml", LearnConfig)
@@ -203,19 +206,20 @@ def test_the_executor_does_not_matter(whole, tmp_path):
 
 def test_status_and_dry_run_only_tell(whole, tmp_path):
     folder, _ = whole
-    config = folder.parent / "learn.toml"
-    process = start(config, folder, "--status")
-    output, _ = process.communicate()
-    assert process.returncode == 0
-    assert "settled" in output
-    process = start(config, tmp_path / "new", "--dry-run")
-    output, _ = process.communicate()
-    assert process.returncode == 0
-    assert "4 initial structures of 1 to 2 atoms" in output
-    assert re.search(r"all\s+crystal\s+1\s+8\s+2\s+4.8e\+03", output), output
-    assert re.search(r"^4 +\d+ +[\d.]+", output, re.MULTILINE), "the cost of each level"
+    config, new = str(folder.parent / "learn.toml"), str(tmp_path / "new")
+
+    def command(*arguments):
+        return CliRunner().invoke(build_app(), ["learn", config, *arguments])
+
+    told = command("-o", str(folder), "--status")
+    assert told.exit_code == 0
+    assert "settled" in told.output
+    told = command("-o", new, "--dry-run")
+    assert told.exit_code == 0
+    assert "4 initial structures of 1 to 2 atoms" in told.output
+    assert re.search(r"all\s+crystal\s+1\s+8\s+2\s+4.8e\+03", told.output), told.output
+    assert re.search(r"^4 +\d+ +[\d.]+", told.output, re.MULTILINE), "the cost of each level"
     assert not (tmp_path / "new").exists()
-    process = start(config, tmp_path / "new", "--resume")
-    output, _ = process.communicate()
-    assert process.returncode == 1
-    assert "nothing has been learned here yet" in output
+    told = command("-o", new, "--resume")
+    assert told.exit_code == 1
+    assert "nothing has been learned here yet" in str(told.exception)

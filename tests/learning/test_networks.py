@@ -100,6 +100,7 @@ def run(*arguments):
     return end.value.code
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_networks(data, tmp_path):
     text = NETWORK.replace('file = "zr.bpnn"\n', "").replace("[[2], [3]]", "[2]")
     text = "members = 2\n" + text + "[fit]\niterations = 20\n[[properties]]\n"
@@ -117,6 +118,7 @@ def test_an_ensemble_of_networks(data, tmp_path):
     assert BPNNPotential.read(out / "best.bpnn").active_set is not None
 
 
+@pytest.mark.slow
 def test_a_learning_curve_of_networks(data, tmp_path, capsys):
     out = tmp_path / "curve"
     files = data / "train.xyz", data / "test.xyz", "-o", out

@@ -62,7 +62,9 @@ def test_rounds_are_read_as_written(tmp_path):
     assert rows[1]["largest_grade"] == "45.0"
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(
+    "count", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_the_figure_is_drawn_and_always_the_same(tmp_path, count):
     for name in ("a.png", "b.png"):
         draw_rounds(ROUNDS[:count], tmp_path / name, select=2.1, stop=10.0)

@@ -17,6 +17,8 @@ FAILING = """
 from ase.calculators.calculator import CalculatorError
 from pescape.labelling import reference_from
 
+pytestmark = pytest.mark.slow
+
 
 def calculator():
     made = reference_from("eam:Zr_mm.eam.fs").calculator()

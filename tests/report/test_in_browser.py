@@ -8,7 +8,10 @@ from tests.report.browser import browser, program
 # A phone, and a window on a desk.
 PHONE, DESK = 390, 1280
 
-pytestmark = pytest.mark.skipif(program() is None, reason="no Chromium is installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(program() is None, reason="no Chromium is installed"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -122,6 +122,7 @@ def test_scores_count_thresholds_and_average_errors(study):
     assert (total["none"].failed, total["none"].within, total["none"].judged) == (5, 0, 3)
 
 
+@pytest.mark.slow
 def test_equal_studies_leave_equal_reports(study, folder, tmp_path):
     again = Study.from_json(json.loads(json.dumps(study.to_json())))
     write_report(again, tmp_path)
@@ -145,6 +146,7 @@ def test_a_study_without_references_or_results_has_a_report(study, tmp_path):
     assert json.loads((tmp_path / "values.json").read_text()) == []
 
 
+@pytest.mark.slow
 def test_the_command_makes_the_report_again_with_what_lies_beside(
     folder, ensemble, campaign, curve, tmp_path
 ):

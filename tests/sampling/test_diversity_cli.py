@@ -37,6 +37,7 @@ def images(sampler, width, seed):
     return frames
 
 
+@pytest.mark.slow
 def test_samplers_of_one_file_and_files_by_name_give_the_same(tmp_path):
     md, contour = images("md", 0.05, 1), images("contour", 0.08, 2)
     write_configurations(tmp_path / "train.xyz", md + contour)

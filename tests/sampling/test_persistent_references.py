@@ -94,6 +94,7 @@ def images(folder, result, number):
     return read_images(folder / "sampled" / "tasks" / "trajectory" / result.records[number].key)
 
 
+@pytest.mark.slow
 def test_contours_and_dimers_through_a_socket_are_those_in_process(tmp_path, two, write, run):
     for name in ("direct", "socket"):
         (tmp_path / name).mkdir()

@@ -182,6 +182,7 @@ def test_a_worker_of_the_library_that_hangs_is_ended(tmp_path):
         store.run([Task("t", "k", hang, (), limit=0.3)], executor)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 def test_workers_of_the_library_die_with_the_campaign(tmp_path):
     code = (

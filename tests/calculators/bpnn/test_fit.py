@@ -108,7 +108,11 @@ def test_loss_of_the_paper_is_amps(made_up):
 
 @pytest.mark.parametrize(
     ("hidden", "activation", "output"),
-    [((4, 3), "tanh", "linear"), ((3,), "sigmoid", "tanh"), ((3, 2, 2), "softplus", "linear")],
+    [
+        ((3,), "sigmoid", "tanh"),
+        pytest.param((4, 3), "tanh", "linear", marks=pytest.mark.slow),
+        pytest.param((3, 2, 2), "softplus", "linear", marks=pytest.mark.slow),
+    ],
 )
 def test_gradient_of_the_loss_agrees_with_differences(made_up, hidden, activation, output):
     least, _ = problem(network(hidden, activation, output), made_up, penalty=0.01, batch=2)
@@ -124,7 +128,11 @@ def test_gradient_of_the_loss_agrees_with_differences(made_up, hidden, activatio
 
 @pytest.mark.parametrize(
     ("hidden", "activation", "output"),
-    [((4, 3), "tanh", "linear"), ((3,), "sigmoid", "tanh"), ((3, 2, 2), "gaussian", "linear")],
+    [
+        ((3,), "sigmoid", "tanh"),
+        pytest.param((4, 3), "tanh", "linear", marks=pytest.mark.slow),
+        pytest.param((3, 2, 2), "gaussian", "linear", marks=pytest.mark.slow),
+    ],
 )
 def test_rows_of_the_residuals_agree_with_differences(made_up, hidden, activation, output):
     least, _ = problem(network(hidden, activation, output), made_up)
@@ -286,6 +294,7 @@ fit_bpnn(start, read(sys.argv[1], ":"), settings, checkpoint=sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_a_fit_survives_being_killed(morse, tmp_path):
     import ase.io
 

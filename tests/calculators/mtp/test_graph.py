@@ -17,7 +17,9 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("level", COUNTS)
+@pytest.mark.parametrize(
+    "level", [pytest.param(n, marks=pytest.mark.slow) if n > 20 else n for n in COUNTS]
+)
 def test_counts_are_those_of_the_papers(level):
     graph = moment_graph(level)
     counts = graph.radial_funcs_count, len(graph.basic), len(graph.scalar_moments)
@@ -32,7 +34,9 @@ def test_parameter_counts_are_those_of_the_papers(level, parameters):
     assert potential.parameter_count == parameters
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    "level", [pytest.param(n, marks=pytest.mark.slow) if n > 24 else n for n in LEVELS]
+)
 def test_every_level_gives_a_list_that_can_be_evaluated_in_order(level):
     graph = moment_graph(level)
     basic = len(graph.basic)

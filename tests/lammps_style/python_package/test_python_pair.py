@@ -59,7 +59,7 @@ def configurations() -> list[Atoms]:
 
 
 @pytest.mark.parametrize("potentials", ["mtp", "bpnn"], indirect=True)
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_agrees_with_the_kernel_in_any_cell(embedded, potentials, ranks):
     name = potentials.alloy()
     potential = potentials.read(name)

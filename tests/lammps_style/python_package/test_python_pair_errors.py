@@ -49,6 +49,7 @@ def fails(embedded, potentials, hot_copper):
     return check
 
 
+@pytest.mark.slow
 def test_a_failure_on_one_rank_stops_all(fails):
     fails(
         SETUP + "{potential}" + SPOIL.replace("{accident}", "raise RuntimeError('bug')"),
@@ -152,11 +153,21 @@ def test_a_guard_needs_an_active_set(fails, embedded, potentials):
     ("words", "message"),
     [
         ("often", "the number of steps between checks is at least 1, not 'often'"),
-        ("10 selct 2.1", "unknown keyword selct (there are: select, break, file, append, halt)"),
-        ("10 select", "keyword select has no value"),
-        ("10 select -1", "select is a positive grade or none, not -1"),
-        ("10 break 1.0", "break 1 is less than select 2.1"),
-        ("10 halt maybe", "halt is one of soft, hard, continue, not maybe"),
+        pytest.param(
+            "10 selct 2.1",
+            "unknown keyword selct (there are: select, break, file, append, halt)",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("10 select", "keyword select has no value", marks=pytest.mark.slow),
+        pytest.param(
+            "10 select -1", "select is a positive grade or none, not -1", marks=pytest.mark.slow
+        ),
+        pytest.param("10 break 1.0", "break 1 is less than select 2.1", marks=pytest.mark.slow),
+        pytest.param(
+            "10 halt maybe",
+            "halt is one of soft, hard, continue, not maybe",
+            marks=pytest.mark.slow,
+        ),
         ("10 file nowhere/risky.xyz", "nowhere/risky.xyz"),
     ],
 )

@@ -41,8 +41,8 @@ def run(embedded, potentials, hot_copper):
     ("potentials", "mode", "words"),
     [
         ("mtp", "neighborhood", "10 select 1.2 break 1.6"),
-        ("mtp", "configuration", "10 select 1.2 break 1.6"),
-        ("bpnn", "neighborhood", "10 select 0.9 break 1.0"),
+        pytest.param("mtp", "configuration", "10 select 1.2 break 1.6", marks=pytest.mark.slow),
+        pytest.param("bpnn", "neighborhood", "10 select 0.9 break 1.0", marks=pytest.mark.slow),
     ],
     indirect=["potentials"],
 )

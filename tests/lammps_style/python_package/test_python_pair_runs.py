@@ -43,7 +43,12 @@ def run(embedded, potentials, hot_copper):
 
 @pytest.mark.parametrize(
     ("potentials", "ranks"),
-    [("mtp", 1), ("mtp", 2), ("mtp", 4), ("bpnn", 2)],
+    [
+        ("mtp", 1),
+        ("mtp", 2),
+        pytest.param("mtp", 4, marks=pytest.mark.slow),
+        pytest.param("bpnn", 2, marks=pytest.mark.slow),
+    ],
     indirect=["potentials"],
 )
 def test_dynamics_are_those_of_the_native_style(run, lammps, potentials, ranks):

@@ -96,7 +96,7 @@ def errors(walk, steps, skip=15):
 
 
 @pytest.mark.parametrize(("angle", "rms", "bias"), [(20, 0.005, 0.001), (10, 0.001, 0.0002)])
-@pytest.mark.parametrize("per_atom", [0.05, 0.5])
+@pytest.mark.parametrize("per_atom", [0.05, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_energy_stays_at_the_target_with_one_call_per_step(angle, rms, bias, per_atom):
     found, turns = [], []
     for seed in (0, 1):

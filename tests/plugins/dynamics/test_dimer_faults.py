@@ -44,7 +44,7 @@ def files(folder):
     }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["ritz", pytest.param("vtst", marks=pytest.mark.slow)])
 def test_killed_at_any_call_a_search_goes_on_bit_by_bit(tmp_path, method, cluster):
     atoms, shift = cluster()
     whole = Dimer(atoms, shift, method=method)

@@ -47,7 +47,9 @@ def turned(atoms, seed=0):
     return copy
 
 
-@pytest.mark.parametrize("name", CLUSTERS)
+@pytest.mark.parametrize(
+    "name", ["Cu7", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Pt7", "LJ7"))]
+)
 def test_searches_of_clusters_end_at_saddles_and_never_at_a_minimum(name):
     minimum = CLUSTERS[name]
     calls = []

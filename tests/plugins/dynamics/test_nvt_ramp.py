@@ -69,7 +69,9 @@ def test_temperature_and_its_spread_are_those_of_the_canonical_ensemble(thermost
 
 
 @pytest.mark.parametrize("thermostat", THERMOSTATS)
-@pytest.mark.parametrize(("first", "last"), [(200, 1200), (1500, 300)])
+@pytest.mark.parametrize(
+    ("first", "last"), [(200, 1200), pytest.param(1500, 300, marks=pytest.mark.slow)]
+)
 def test_kinetic_temperature_follows_the_ramp(thermostat, first, last):
     targets, found = [], []
     for seed in (0, 1):

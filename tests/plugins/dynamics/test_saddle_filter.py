@@ -9,7 +9,9 @@ from ase.optimize import BFGS, FIRE, LBFGS, MDMin
 from pescape.plugins.dynamics import SaddleFilter
 
 
-@pytest.mark.parametrize("optimizer", [BFGS, FIRE, LBFGS, MDMin])
+@pytest.mark.parametrize(
+    "optimizer", [BFGS, *(pytest.param(o, marks=pytest.mark.slow) for o in (FIRE, LBFGS, MDMin))]
+)
 def test_ordinary_optimizers_find_the_vacancy_hop(optimizer, crystal, hop, tmp_path):
     atoms, shift = hop()
     kept = shift.copy()

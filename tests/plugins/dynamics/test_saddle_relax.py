@@ -15,6 +15,7 @@ def negative_curvatures(atoms, indices):
     return np.sum(values < -1e-3 * max(1.0, np.abs(values).max()))
 
 
+@pytest.mark.slow
 def test_searches_find_saddles_that_lead_back_to_the_minimum(hollow, on_hollow):
     energies = []
     for seed in np.random.SeedSequence(1).spawn(4):

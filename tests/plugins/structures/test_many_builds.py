@@ -16,7 +16,9 @@ def builders():
     return module
 
 
-@pytest.mark.parametrize("index", range(20))
+@pytest.mark.parametrize(
+    "index", [*range(5), *(pytest.param(n, marks=pytest.mark.slow) for n in range(5, 20))]
+)
 def test_builders_keep_their_bounds_in_random_systems(builders, index):
     tally = builders.check_system(index, 12)
     assert tally.calls == 12

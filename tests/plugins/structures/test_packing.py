@@ -115,6 +115,7 @@ def test_impossible_packings_are_refused_at_once(changes, message):
         random_packing(cell, composition, seed=0, radii=RADII, **arguments)
 
 
+@pytest.mark.slow
 def test_packings_that_cannot_be_end_in_an_error():
     """Three spheres would fill 0.59 of the cube, but their images leave no place for a third."""
     with pytest.raises(

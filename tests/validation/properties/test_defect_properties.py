@@ -119,6 +119,7 @@ def test_a_cubic_crystal_has_one_barrier(emt, copper):
     assert 0.6 < found["barrier"] < 0.9
 
 
+@pytest.mark.slow
 def test_interstitials_of_the_zr_potential_cost_what_is_published(zr, zirconium):
     # Fan, Yip and Yildiz, J. Phys.: Condens. Matter 26, 365402 (2014), in 2700 atoms: BO 2.86 eV,
     # BC 2.83 eV; O decays to a distorted O of 2.74 eV, the lowest.

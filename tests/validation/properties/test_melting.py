@@ -119,6 +119,7 @@ def test_a_crystal_is_heated_until_it_melts(model, folder):
         )
 
 
+@pytest.mark.slow
 def test_temperatures_that_no_crystal_stands_fail_by_being_told(model, tmp_path):
     config = CONFIG.model_copy(update={"guess": 4000.0})
     with pytest.raises(PropertyError, match="fcc: the interface stands still at no temperature"):

@@ -94,6 +94,7 @@ def test_a_band_that_runs_out_of_steps_is_no_path():
         minimum_energy_path(*ends(calculator), calculator, BandConfig(steps=2), name="valley")
 
 
+@pytest.mark.slow
 def test_the_interstitial_of_the_zr_potential_glides_as_published(zr, zirconium):
     # Fan, Yip and Yildiz, J. Phys.: Condens. Matter 26, 365402 (2014), table 2: from BO to BC
     # 0.011 eV, and from BC over BO to BC 0.031 eV; in 2700 atoms.

@@ -19,6 +19,7 @@ def test_the_crystal_of_the_eam_is_the_published_one(zr, zirconium, known):
         assert values[f"hcp.{name}"].value == pytest.approx(published, abs=1e-5), name
 
 
+@pytest.mark.slow
 def test_interstitials_of_the_eam_have_their_published_energies(zr, zirconium, known):
     # Y. Fan et al., J. Phys.: Condens. Matter 26, 365402 (2014), in a cell of
     # 38.8 × 39.2 × 41.3 Å. Whether it keeps its volume is not told, which the tolerance of the

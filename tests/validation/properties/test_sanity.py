@@ -200,13 +200,13 @@ def test_a_sound_potential_passes_every_check():
         (WrongForces, {"forces"}),
         (WrongSign, {"stress"}),
         (CutOff, {"dimer_smoothness", "crystal_smoothness"}),
-        (Kinked, {"dimer_smoothness", "crystal_smoothness"}),
-        (Anisotropic, {"rotation"}),
-        (Chiral, {"inversion"}),
+        pytest.param(Kinked, {"dimer_smoothness", "crystal_smoothness"}, marks=pytest.mark.slow),
+        pytest.param(Anisotropic, {"rotation"}, marks=pytest.mark.slow),
+        pytest.param(Chiral, {"inversion"}, marks=pytest.mark.slow),
         (Hollow, {"dimer_repulsion"}),
         (Undefined, {"finite"}),
         # A cell of many clusters is many cells.
-        (NotExtensive, {"supercell", "separation"}),
+        pytest.param(NotExtensive, {"supercell", "separation"}, marks=pytest.mark.slow),
     ],
 )
 def test_what_is_wrong_is_found_by_the_check_for_it_and_by_no_other(broken, expected):

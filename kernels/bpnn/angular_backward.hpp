@@ -22,18 +22,18 @@ struct TripletDerivatives {
 namespace detail {
 
 /// Derivatives of the weighted products of one pack of triplets, without both neighbours' cut-offs.
-struct PulledPack {
+struct AdjointPack {
   Pack<double> value;     ///< sum of w exp pow
   Pack<double> exponent;  ///< by minus the exponent: sum of eta w exp pow
   Pack<double> angle;     ///< by the cosine
 };
 
 template <bool narrow>
-PESCAPE_INLINE void store_pulled(const AngularGroup& group, Triplets& triplets, int block, int t,
-                                 const PulledPack& pulled, const TripletDerivatives& out) {
+PESCAPE_INLINE void store_adjoints(const AngularGroup& group, Triplets& triplets, int block, int t,
+                                   const AdjointPack& adjoint, const TripletDerivatives& out) {
   using V = Pack<double>;
   const std::size_t at = std::size_t(block) * block_size + t;
-  V value = pulled.value, exponent = V(0.0) - pulled.exponent, angle = pulled.angle;
+  V value = adjoint.value, exponent = V(0.0) - adjoint.exponent, angle = adjoint.angle;
   if (narrow) {
     const V f = load(triplets.row(block, cutoff_row) + t);
     V through = exponent;
@@ -56,7 +56,7 @@ struct ScatterRow {
   using V = Pack<double>;
   const Neighborhood& hood;
   const AngularGroup& group;
-  const TripletDerivatives& pulled;
+  const TripletDerivatives& adjoint;
   Gradient& gradient;
   std::size_t& at;
   const std::uint16_t*& mask_at;
@@ -67,9 +67,9 @@ struct ScatterRow {
   PESCAPE_INLINE void operator()(int k, LaneMask) {
     const LaneMask mask = *mask_at++;
     if (mask == 0) return;
-    const V value = expand(pulled.value + at, mask), slope = expand(pulled.exponent + at, mask),
-            angle = expand(pulled.angle + at, mask);
-    const V between = narrow ? expand(pulled.between + at, mask) : V(0.0);
+    const V value = expand(adjoint.value + at, mask), slope = expand(adjoint.exponent + at, mask),
+            angle = expand(adjoint.angle + at, mask);
+    const V between = narrow ? expand(adjoint.between + at, mask) : V(0.0);
     at += pescape::count(mask);
     const V xk = load(&hood.x[k]), yk = load(&hood.y[k]), zk = load(&hood.z[k]);
     const V inverse_k = load(&hood.inverse_r[k]), fk = load(&hood.cutoff[group.cutoff][k]),
@@ -105,12 +105,12 @@ struct ScatterRow {
 
 template <bool narrow>
 void scatter(const Neighborhood& hood, const AngularGroup& group, const Triplets& triplets,
-             const TripletDerivatives& pulled, Gradient& gradient) {
+             const TripletDerivatives& adjoint, Gradient& gradient) {
   std::size_t at = 0;
   const std::uint16_t* mask_at = triplets.masks.data();
   for_each_pair(hood, group, [&](int j) {
-    return ScatterRow<narrow>{hood, group,   pulled, gradient,
-                              at,   mask_at, j,      {hood, group.cutoff, j}};
+    return ScatterRow<narrow>{hood, group,   adjoint, gradient,
+                              at,   mask_at, j,       {hood, group.cutoff, j}};
   });
 }
 
@@ -118,9 +118,9 @@ void scatter(const Neighborhood& hood, const AngularGroup& group, const Triplets
 /// pack at t. Of powers, `angle` misses a factor lambda / (1 + lambda cos), because
 /// d x^zeta / dx = zeta x^zeta / x.
 template <int count, bool windows>
-PESCAPE_INLINE void pull_angles(const AngularGroup& group, const AngularScratch& work,
-                                const BlockRows& rows, std::size_t first, int t, PulledPack& pulled,
-                                Pack<double>& angle) {
+PESCAPE_INLINE void backward_angles(const AngularGroup& group, const AngularScratch& work,
+                                    const BlockRows& rows, std::size_t first, int t,
+                                    AdjointPack& adjoint, Pack<double>& angle) {
   using V = Pack<double>;
   const std::size_t stride = group.angles();
   V factor[count], turning[count];
@@ -138,61 +138,63 @@ PESCAPE_INLINE void pull_angles(const AngularGroup& group, const AngularScratch&
     }
     const V exponential = load(rows.exponential[e] + t);
     value = value * exponential;
-    pulled.value += value;
-    pulled.exponent += V(group.etas[e]) * value;
+    adjoint.value += value;
+    adjoint.exponent += V(group.etas[e]) * value;
     angle += turned * exponential;
   }
 }
 
 template <bool windows>
-PESCAPE_INLINE void pull_range(const AngularGroup& group, const AngularScratch& work,
-                               const BlockRows& rows, std::size_t first, std::size_t end, int t,
-                               PulledPack& pulled, Pack<double>& angle) {
+PESCAPE_INLINE void backward_range(const AngularGroup& group, const AngularScratch& work,
+                                   const BlockRows& rows, std::size_t first, std::size_t end, int t,
+                                   AdjointPack& adjoint, Pack<double>& angle) {
   for (; first + 4 <= end; first += 4)
-    pull_angles<4, windows>(group, work, rows, first, t, pulled, angle);
+    backward_angles<4, windows>(group, work, rows, first, t, adjoint, angle);
   if (first + 2 <= end) {
-    pull_angles<2, windows>(group, work, rows, first, t, pulled, angle);
+    backward_angles<2, windows>(group, work, rows, first, t, adjoint, angle);
     first += 2;
   }
-  if (first < end) pull_angles<1, windows>(group, work, rows, first, t, pulled, angle);
+  if (first < end) backward_angles<1, windows>(group, work, rows, first, t, adjoint, angle);
 }
 
 /// Sums over all products with their adjoints, for one pack of triplets.
-PESCAPE_INLINE PulledPack pull_products(const AngularGroup& group, const AngularScratch& work,
-                                        const BlockRows& rows, int t) {
+PESCAPE_INLINE AdjointPack backward_products(const AngularGroup& group, const AngularScratch& work,
+                                             const BlockRows& rows, int t) {
   using V = Pack<double>;
-  PulledPack pulled{V(0.0), V(0.0), V(0.0)};
+  AdjointPack adjoint{V(0.0), V(0.0), V(0.0)};
   if (group.has_windows()) {
-    pull_range<true>(group, work, rows, 0, group.windows.size(), t, pulled, pulled.angle);
-    return pulled;
+    backward_range<true>(group, work, rows, 0, group.windows.size(), t, adjoint, adjoint.angle);
+    return adjoint;
   }
   const V cosine = load(rows.cosine + t);
   for (std::size_t first = 0, end = 0; first < group.powers.size(); first = end) {
     const int base = group.powers[first].base;
     while (end < group.powers.size() && group.powers[end].base == base) ++end;
     V angle(0.0);
-    pull_range<false>(group, work, rows, first, end, t, pulled, angle);
+    backward_range<false>(group, work, rows, first, end, t, adjoint, angle);
     const V lambda(group.lambdas[base]);
-    pulled.angle += lambda * angle / max(V(1.0) + lambda * cosine, V(least_base));
+    adjoint.angle += lambda * angle / max(V(1.0) + lambda * cosine, V(least_base));
   }
-  return pulled;
+  return adjoint;
 }
 
 template <bool narrow>
-void pull_triplets(const Neighborhood& hood, const AngularGroup& group, AngularScratch& work,
-                   Triplets& triplets, Gradient& gradient) {
-  const TripletDerivatives pulled = TripletDerivatives::over(triplets);
+void backward_triplets(const Neighborhood& hood, const AngularGroup& group, AngularScratch& work,
+                       Triplets& triplets, Gradient& gradient) {
+  const TripletDerivatives adjoint = TripletDerivatives::over(triplets);
   for (int block = 0; block < triplets.blocks(); ++block) {
     const BlockRows rows = work.rows_of(group, triplets, block);
     for (int t = 0; t < block_size; t += Pack<double>::lanes)
-      store_pulled<narrow>(group, triplets, block, t, pull_products(group, work, rows, t), pulled);
+      store_adjoints<narrow>(group, triplets, block, t, backward_products(group, work, rows, t),
+                             adjoint);
   }
-  scatter<narrow>(hood, group, triplets, pulled, gradient);
+  scatter<narrow>(hood, group, triplets, adjoint, gradient);
 }
 
 template <bool narrow>
-void pull_term(const Neighborhood& hood, const AngularGroup& group, const AngularGroup::Term& term,
-               Triplets& triplets, const TripletDerivatives& pulled, Gradient& gradient) {
+void backward_term(const Neighborhood& hood, const AngularGroup& group,
+                   const AngularGroup::Term& term, Triplets& triplets,
+                   const TripletDerivatives& adjoint, Gradient& gradient) {
   using V = Pack<double>;
   const std::size_t angle_row = first_eta_row + group.etas.size() + term.angle;
   const double eta = group.etas[term.eta];
@@ -212,18 +214,19 @@ void pull_term(const Neighborhood& hood, const AngularGroup& group, const Angula
         const V x = max(V(1.0) + lambda * load(cosine + t), V(least_base));
         turned = V(power.zeta) * lambda * value / x;
       }
-      const PulledPack one{value, V(eta) * value, turned};
-      store_pulled<narrow>(group, triplets, block, t, one, pulled);
+      const AdjointPack one{value, V(eta) * value, turned};
+      store_adjoints<narrow>(group, triplets, block, t, one, adjoint);
     }
   }
-  scatter<narrow>(hood, group, triplets, pulled, gradient);
+  scatter<narrow>(hood, group, triplets, adjoint, gradient);
 }
 
 }  // namespace detail
 
 /// Adds the gradient of sum_f adjoints[f] G_f over the group's functions.
-inline void pull_angular(const Neighborhood& hood, const AngularGroup& group, Triplets& triplets,
-                         const double* adjoints, AngularScratch& work, Gradient& gradient) {
+inline void backward_angular(const Neighborhood& hood, const AngularGroup& group,
+                             Triplets& triplets, const double* adjoints, AngularScratch& work,
+                             Gradient& gradient) {
   work.weights.assign(group.matrix_size(), 0.0);
   for (const AngularGroup::Term& term : group.terms)
     work.weights[group.place(term)] += term.weight * adjoints[term.function];
@@ -232,19 +235,19 @@ inline void pull_angular(const Neighborhood& hood, const AngularGroup& group, Tr
     for (std::size_t k = 0; k < work.weights.size(); ++k)
       work.zeta_weights[k] *= group.powers[k % group.powers.size()].zeta;
   if (group.narrow)
-    detail::pull_triplets<true>(hood, group, work, triplets, gradient);
+    detail::backward_triplets<true>(hood, group, work, triplets, gradient);
   else
-    detail::pull_triplets<false>(hood, group, work, triplets, gradient);
+    detail::backward_triplets<false>(hood, group, work, triplets, gradient);
 }
 
 /// Adds the gradient of one function alone; the triplets stay as they are.
-inline void pull_term(const Neighborhood& hood, const AngularGroup& group,
-                      const AngularGroup::Term& term, Triplets& triplets,
-                      const TripletDerivatives& scratch, Gradient& gradient) {
+inline void backward_term(const Neighborhood& hood, const AngularGroup& group,
+                          const AngularGroup::Term& term, Triplets& triplets,
+                          const TripletDerivatives& scratch, Gradient& gradient) {
   if (group.narrow)
-    detail::pull_term<true>(hood, group, term, triplets, scratch, gradient);
+    detail::backward_term<true>(hood, group, term, triplets, scratch, gradient);
   else
-    detail::pull_term<false>(hood, group, term, triplets, scratch, gradient);
+    detail::backward_term<false>(hood, group, term, triplets, scratch, gradient);
 }
 
 }  // namespace pescape::bpnn
