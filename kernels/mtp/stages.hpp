@@ -261,7 +261,7 @@ void backward_derived(const P& plan, Scratch<V>& w) {
 
 /// dE/dn of the unit vectors of a group, from dE/d(monomial), which is used up.
 template <class P, class V>
-void backward_monomials(const P& plan, Scratch<V>& w, int group, V (&adjoint)[3][slot_group]) {
+void backward_monomials(const P& plan, Scratch<V>& w, int group, V (&gradient)[3][slot_group]) {
   const V* const mono = &w.monomial[std::size_t(group) * plan.monomials_count() * slot_group];
   V* const adjoint = w.monomial_adjoint.data();
   for (int axis = 2; axis >= 0; --axis) {
@@ -275,7 +275,7 @@ void backward_monomials(const P& plan, Scratch<V>& w, int group, V (&adjoint)[3]
         sum[s] += a * mono[m->parent * slot_group + s];
         adjoint[m->parent * slot_group + s] += a * n[s];
       }
-    std::copy_n(sum, slot_group, adjoint[axis]);
+    std::copy_n(sum, slot_group, gradient[axis]);
   }
 }
 
@@ -283,8 +283,8 @@ void backward_monomials(const P& plan, Scratch<V>& w, int group, V (&adjoint)[3]
 template <class P, class V>
 void pair_gradients(const P& plan, Scratch<V>& w, int group) {
   const int channels = plan.radial_channels();
-  V adjoint[3][slot_group];
-  backward_monomials(plan, w, group, adjoint);
+  V gradient[3][slot_group];
+  backward_monomials(plan, w, group, gradient);
   const std::size_t at = std::size_t(group) * channels * slot_group;
   const V* const n = &w.unit[std::size_t(3 * group) * slot_group];
   for (int s = 0; s < slot_group; ++s) {
@@ -295,11 +295,11 @@ void pair_gradients(const P& plan, Scratch<V>& w, int group) {
       along +=
           w.channel_adjoint[at + mu * slot_group + s] * w.radial_slope[at + mu * slot_group + s];
     V turn(0);
-    for (int axis = 0; axis < 3; ++axis) turn += adjoint[axis][s] * n[axis * slot_group + s];
+    for (int axis = 0; axis < 3; ++axis) turn += gradient[axis][s] * n[axis * slot_group + s];
     const V inverse = w.inverse_r[slot];
     const V radial = along - turn * inverse;
     for (int axis = 0; axis < 3; ++axis)
-      w.gradient[3 * slot + axis] = radial * n[axis * slot_group + s] + inverse * adjoint[axis][s];
+      w.gradient[3 * slot + axis] = radial * n[axis * slot_group + s] + inverse * gradient[axis][s];
   }
 }
 
