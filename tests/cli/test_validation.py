@@ -78,6 +78,7 @@ def test_a_validation_leaves_tables_a_study_and_a_report_and_tells_what_failed(
     assert mine["LJ", "paper"]["verdict"] == "failed"
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_again_and_the_state_is_told(work, compared, capsys):
     run(capsys, *compared)
     starts = read_lines(work / "out/tasks/index.jsonl")
@@ -91,6 +92,7 @@ def test_nothing_is_computed_again_and_the_state_is_told(work, compared, capsys)
     ]
 
 
+@pytest.mark.slow
 def test_the_exit_code_tells_thresholds_if_asked_and_failure_of_everything(work, capsys):
     begin = ["validate", EMT, work / "suite.toml", "-o", work / "out", "--only", "elastic"]
     assert run(capsys, *begin, "-r", work / "paper.toml")[0] == 0

@@ -172,6 +172,7 @@ time.sleep(1000)
 """
 
 
+@pytest.mark.slow
 def test_a_hanging_program_is_killed_with_its_children(pw, espresso_config, zirconium, tmp_path):
     pids = tmp_path / "pids"
     reference = reference_from(

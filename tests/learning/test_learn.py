@@ -164,6 +164,7 @@ def test_a_campaign_killed_again_and_again_ends_with_the_same_result(whole, tmp_
     assert labels(folder) == labels(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_finished_campaign_started_again_does_nothing(whole):
     folder, _ = whole
     before = index(folder)

@@ -49,6 +49,7 @@ def campaign(tmp_path_factory, content):
     return learn(config, folder / "out", base=folder)
 
 
+@pytest.mark.slow
 def test_networks_grow_until_nothing_is_risky(campaign):
     assert campaign.settled
     assert list(dict.fromkeys(one.level for one in campaign.rounds)) == [1, 2]
@@ -65,6 +66,7 @@ def test_networks_grow_until_nothing_is_risky(campaign):
     assert {"md", "explore", "fit", "label", "select"} <= kinds
 
 
+@pytest.mark.slow
 def test_a_campaign_of_networks_started_again_does_nothing(campaign):
     index = campaign.folder / "tasks" / "index.jsonl"
     before = index.read_bytes()
@@ -74,6 +76,7 @@ def test_a_campaign_of_networks_started_again_does_nothing(campaign):
     assert index.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_cost_of_networks_is_estimated(campaign, tmp_path, capsys):
     config = campaign.folder.parent / "learn.toml"
     assert not run("learn", config, "-o", tmp_path / "new", "--dry-run")
@@ -118,7 +121,6 @@ def test_an_ensemble_of_networks(data, tmp_path):
     assert BPNNPotential.read(out / "best.bpnn").active_set is not None
 
 
-@pytest.mark.slow
 def test_a_learning_curve_of_networks(data, tmp_path, capsys):
     out = tmp_path / "curve"
     files = data / "train.xyz", data / "test.xyz", "-o", out

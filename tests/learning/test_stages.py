@@ -13,11 +13,11 @@ from pescape.learning.config import LearnConfig
 from pescape.learning.loop import learn
 from pescape.learning.records import read_levels
 
+pytestmark = pytest.mark.slow
+
 FAILING = """
 from ase.calculators.calculator import CalculatorError
 from pescape.labelling import reference_from
-
-pytestmark = pytest.mark.slow
 
 
 def calculator():

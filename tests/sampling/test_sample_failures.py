@@ -74,6 +74,7 @@ def test_one_trajectory_fails_keeps_its_images_and_is_retried_on_request(
         assert (one.lowest, one.highest) == (other.lowest, other.highest)
 
 
+@pytest.mark.slow
 def test_the_command_tells_what_failed(tmp_path, tiny, write, capsys):
     text = tiny.replace("calc.py:counted", "calc.py:Failing").replace("count = 2", "count = 1")
     md = text[: text.index('[[samplers]]\nmethod = "contour"')]

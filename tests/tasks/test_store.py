@@ -214,6 +214,7 @@ def test_a_task_that_cannot_be_ended_is_killed(tmp_path, pool):
         store.run([Task("t", "k", stubborn, (60.0,), limit=0.2)], pool)
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_killed_a_task_that_hangs_is_given_up(tmp_path, executor):
     store = TaskStore(tmp_path, Policy(attempts=2, pause=1.5, grace=0.1))
     store.run([Task("t", "k", slow, (1.2,), limit=0.2)], executor)

@@ -107,6 +107,7 @@ def test_runs_that_have_ended_are_not_run_again(model, folder, melted, started):
     assert again.values == melted.values
 
 
+@pytest.mark.slow
 def test_a_crystal_is_heated_until_it_melts(model, folder):
     setting = Setting.of(COPPER, model, CONFIG, folder)
     found = coexistence.superheating_limit(

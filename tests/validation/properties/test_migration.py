@@ -132,6 +132,7 @@ def test_a_jump_that_is_not_found_is_left_out(zr, zirconium):
     assert result.warnings[0].startswith("basal: the band has not converged after 2 steps")
 
 
+@pytest.mark.slow
 def test_a_hop_in_a_compound_is_that_of_the_element_where_there_is_one(emt, copper, tmp_path):
     ase.io.write(tmp_path / "cu.cif", bulk("Cu", "fcc", a=3.6, cubic=True))
     same = StructureFile.model_validate({"file": str(tmp_path / "cu.cif")})

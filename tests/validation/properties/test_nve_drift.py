@@ -49,6 +49,7 @@ def test_the_energy_fluctuates_as_the_integrator_has_it(tmp_path):
     assert temperature == pytest.approx(80.0, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_zr_potential_conserves_the_energy(tmp_path, zirconium):
     result = drift_of("eam:Zr_mm.eam.fs", zirconium, tmp_path, atoms=96, duration=5.0)
     assert abs(result.values["drift"].value) < 1.0

@@ -24,6 +24,7 @@ def numbers(result):
     return {name: one.value for name, one in result.values.items()}
 
 
+@pytest.mark.slow
 def test_compounds_of_bound_neighbours_have_the_lattice_and_energy_of_their_pairs(springs):
     # Six and four neighbours; the bulk modulus is V d²E/dV² of three pairs in a volume of r³.
     config = EosConfig(phases=[ROCKSALT, ZINCBLENDE], spread=0.01, dilation="isotropic")
@@ -50,6 +51,7 @@ def test_atoms_that_do_not_tell_each_other_apart_form_alloys_for_nothing(springs
     assert result.values["Cu3Au_L1_2.formation"].unit == "eV/atom"
 
 
+@pytest.mark.slow
 def test_formation_energies_count_from_end_members_and_given_elements(emt):
     both = LatticeConfig(phases=[COPPER, GOLD, L1_2, L1_0], end_members=["Cu", "Au"])
     found = numbers(lattice(emt, both))
