@@ -1,31 +1,30 @@
-"""Errors of potentials on labeled data, in the measures that papers compare.
+"""Errors of potentials on labeled data, in the measures that papers compare, and how sure they are.
 
-`evaluate` is about one potential and one data set; `cross_evaluate` about models trained on data
-sets of different methods, on each other's test sets, after M. J. Waters and J. M. Rondinelli,
-section III.F.
+A mean over few configurations is known with a standard error of its own. It comes from the
+bootstrap (B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6): means
+over as many configurations drawn with replacement, 1000 times. Whole configurations are drawn,
+because errors of atoms of one configuration are correlated. Variances are multiplied by
+n / (n - 1), n the number of configurations, as those of small samples want it (T. C. Hesterberg,
+Am. Stat. 69, 371, 2015). The seed is fixed and the same for all potentials, so that those tested
+on the same configurations are compared on the same resamples (`best_of`).
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.units import GPa
 
-from pescape.calculators.calculator import PotentialCalculator
 from pescape.calculators.fit.data import training_set
 from pescape.calculators.fit.loss import residuals
-from pescape.calculators.potential import load
-from pescape.errors import DataError, frame_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from ase import Atoms
-    from ase.calculators.calculator import BaseCalculator
     from numpy.typing import NDArray
 
     from pescape.calculators.fit.data import TrainingSet
@@ -34,8 +33,21 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: Name of all test sets together, and of the data a model was trained on.
-ALL, TRAINING = "all", "training"
+#: How many resamples of the configurations standard errors come from.
+RESAMPLES = 1000
+#: What is averaged, in the order in which resamples give it.
+MEASURES = (
+    *("energy_mae", "energy_rmse", "force_mae", "force_rmse"),
+    *("angle_mae", "angle_rmse", "stress_mae", "stress_rmse"),
+)
+#: Two potentials differ where their errors do, by more than so many standard errors of the
+#: difference: of twenty pairs that are equally good, one seems to differ.
+SIGNIFICANT = 2.0
+_SEED = 0
+# Standard errors smaller than this share of the value are rounding.
+_LEAST_SHOWN = 1e-6
+# Configurations that are drawn at once.
+_MAX_DRAWS = 4_000_000
 # Forces shorter than this (eV/Å) have no direction worth comparing.
 _SHORT_FORCE = 0.05
 
@@ -48,6 +60,10 @@ class Differences:
     ----------
     energies
         Labels, eV/atom, shape (C,).
+    sizes
+        Atoms of each configuration, shape (C,).
+    has_stress
+        Which configurations have a labeled stress, shape (C,).
     energy_errors
         Prediction minus label, meV/atom, shape (C,).
     forces
@@ -64,12 +80,35 @@ class Differences:
     """
 
     energies: Floats
+    sizes: NDArray[np.int64]
+    has_stress: NDArray[np.bool_]
     energy_errors: Floats
     forces: Floats
     force_errors: Floats
     angles: Floats
     stress_errors: Floats
     energy_kind: str
+
+    def part(self, chosen: NDArray[np.bool_]) -> Differences:
+        """Take the differences of some configurations.
+
+        Parameters
+        ----------
+        chosen
+            Which, shape (C,).
+        """
+        atoms = np.repeat(chosen, self.sizes)
+        return replace(
+            self,
+            energies=self.energies[chosen],
+            sizes=self.sizes[chosen],
+            has_stress=self.has_stress[chosen],
+            energy_errors=self.energy_errors[chosen],
+            forces=self.forces[atoms],
+            force_errors=self.force_errors[atoms],
+            angles=self.angles[atoms],
+            stress_errors=self.stress_errors[chosen[self.has_stress]],
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Differences]) -> Differences:
@@ -80,8 +119,11 @@ class Differences:
         parts
             In order.
         """
-        names = ("energies", "energy_errors", "forces", "force_errors", "angles", "stress_errors")
-        arrays = {name: np.concatenate([getattr(one, name) for one in parts]) for name in names}
+        arrays = {
+            one.name: np.concatenate([getattr(part, one.name) for part in parts])
+            for one in fields(cls)
+            if one.name != "energy_kind"
+        }
         return cls(**arrays, energy_kind=parts[0].energy_kind)
 
 
@@ -99,19 +141,18 @@ def differences(
     chosen
         Which configurations count, shape (C,); by default all.
     """
-    if chosen is None:
-        chosen = np.ones(len(data), dtype=bool)
-    atoms, stressed = np.repeat(chosen, data.sizes), chosen & data.has_virial
-    forces, errors = data.forces[atoms], delta.forces[atoms]
-    return Differences(
-        energies=data.energies[chosen] / data.sizes[chosen],
-        energy_errors=1000.0 * delta.energies[chosen] / data.sizes[chosen],
-        forces=forces,
-        force_errors=errors,
-        angles=_angles(forces, forces + errors, 0.0),
-        stress_errors=delta.virials[stressed] / data.volumes[stressed, None] / GPa,
+    found = Differences(
+        energies=data.energies / data.sizes,
+        sizes=data.sizes,
+        has_stress=data.has_virial,
+        energy_errors=1000.0 * delta.energies / data.sizes,
+        forces=data.forces,
+        force_errors=delta.forces,
+        angles=force_angles(data.forces, data.forces + delta.forces, 0.0),
+        stress_errors=delta.virials[data.has_virial] / data.volumes[data.has_virial, None] / GPa,
         energy_kind=data.energy_kind,
     )
+    return found if chosen is None else found.part(chosen)
 
 
 def compare(
@@ -134,7 +175,7 @@ def compare(
 
 @dataclass(frozen=True)
 class Errors:
-    """Mean absolute and root mean square errors.
+    """Mean absolute and root mean square errors, each with its standard error.
 
     Parameters
     ----------
@@ -151,6 +192,10 @@ class Errors:
         None if there are none.
     stress_mae, stress_rmse
         Of the six components, GPa; None without labeled stresses.
+    energy_mae_error, energy_rmse_error, force_mae_error, force_rmse_error, force_angle_error, \
+    stress_mae_error, stress_rmse_error
+        Standard errors of these, in the same units: how much they would vary with other
+        configurations of the same kind. None where fewer than two configurations say something.
     """
 
     configurations: int
@@ -163,6 +208,13 @@ class Errors:
     force_angle: float | None
     stress_mae: float | None
     stress_rmse: float | None
+    energy_mae_error: float | None = None
+    energy_rmse_error: float | None = None
+    force_mae_error: float | None = None
+    force_rmse_error: float | None = None
+    force_angle_error: float | None = None
+    stress_mae_error: float | None = None
+    stress_rmse_error: float | None = None
 
 
 def evaluate(potential: Potential, configurations: Sequence[Atoms], *, threads: int = 1) -> Errors:
@@ -190,259 +242,216 @@ def errors_from(found: Differences) -> Errors:
     """
     angles = found.angles[np.isfinite(found.angles)]
     stress = found.stress_errors if len(found.stress_errors) else None
+    known = standard_errors(found)
     return Errors(
         configurations=len(found.energies),
         atoms=len(found.forces),
-        energy_mae=_mean_size(found.energy_errors),
-        energy_rmse=_rms(found.energy_errors),
-        force_mae=_mean_size(found.force_errors),
-        force_rmse=_rms(found.force_errors),
+        energy_mae=mean_size(found.energy_errors),
+        energy_rmse=rms(found.energy_errors),
+        force_mae=mean_size(found.force_errors),
+        force_rmse=rms(found.force_errors),
         force_max=float(np.linalg.norm(found.force_errors, axis=1).max()),
-        force_angle=float(angles.mean()) if len(angles) else None,
-        stress_mae=None if stress is None else _mean_size(stress),
-        stress_rmse=None if stress is None else _rms(stress),
+        force_angle=mean_size(angles) if len(angles) else None,
+        stress_mae=None if stress is None else mean_size(stress),
+        stress_rmse=None if stress is None else rms(stress),
+        energy_mae_error=known["energy_mae"],
+        energy_rmse_error=known["energy_rmse"],
+        force_mae_error=known["force_mae"],
+        force_rmse_error=known["force_rmse"],
+        force_angle_error=known["angle_mae"],
+        stress_mae_error=known["stress_mae"],
+        stress_rmse_error=known["stress_rmse"],
     )
 
 
-def _mean_size(values: Floats) -> float:
+def standard_errors(found: Differences) -> dict[str, float | None]:
+    """Compute the standard error of each of `MEASURES` by the bootstrap over configurations.
+
+    Parameters
+    ----------
+    found
+        Of at least one configuration.
+
+    Returns
+    -------
+    dict
+        In the units of `Errors`; None where fewer than two configurations say something.
+    """
+    sums = _sums(found)
+    return dict(zip(MEASURES, _deviations(_resampled(sums), _counts(sums)), strict=True))
+
+
+def best_of(found: Sequence[Differences], measure: str) -> frozenset[int]:
+    """Choose the potentials that none beats in a measure, on the same configurations.
+
+    Errors of two potentials on the same configurations rise and fall together, so that their
+    difference is known better than each of them: it is taken resample by resample.
+
+    Parameters
+    ----------
+    found
+        Of each potential, on the same configurations in the same order.
+    measure
+        One of `MEASURES`.
+
+    Returns
+    -------
+    frozenset of int
+        The least error, and those larger by at most `SIGNIFICANT` standard errors of the
+        difference. Empty where that is all of them, and where nothing is known of the
+        differences: on a single configuration.
+    """
+    column = MEASURES.index(measure)
+    sums = [_sums(one) for one in found]
+    values = np.array([_measures(one.sum(axis=0))[column] for one in sums])
+    if len(values) < 2 or not np.isfinite(values).any():
+        return frozenset()
+    resampled = [_resampled(one)[:, column : column + 1] for one in sums]
+    least = int(np.nanargmin(values))
+    best = {least}
+    for index, value in enumerate(values):
+        count = _counts(sums[index])[column : column + 1]
+        (error,) = _deviations(resampled[index] - resampled[least], count)
+        if error is None:
+            return frozenset()
+        if value - values[least] <= SIGNIFICANT * error:
+            best.add(index)
+    return frozenset(best if len(best) < len(values) else ())
+
+
+def _sums(found: Differences) -> Floats:
+    """Sum up by configuration: sizes, squares and number of each kind of error, (C, 4, 3)."""
+    sums = np.zeros((len(found.energies), 4, 3))
+    atoms = np.repeat(np.arange(len(sums)), found.sizes)
+    kinds = (
+        (np.arange(len(sums)), found.energy_errors[:, None]),
+        (atoms, found.force_errors),
+        (atoms, found.angles[:, None]),
+        (np.flatnonzero(found.has_stress), found.stress_errors),
+    )
+    for kind, (owners, errors) in enumerate(kinds):
+        known = np.isfinite(errors)
+        sizes = np.abs(np.where(known, errors, 0.0))
+        for column, values in enumerate((sizes, sizes**2, known)):
+            sums[:, kind, column] = np.bincount(owners, values.sum(axis=1), len(sums))
+    return sums
+
+
+def _counts(sums: Floats) -> NDArray[np.int64]:
+    """Count the configurations that say something of each measure, (8,)."""
+    return np.repeat(np.count_nonzero(sums[:, :, 2], axis=0), 2)
+
+
+def _measures(sums: Floats) -> Floats:
+    """Turn sums (…, 4, 3) into mean absolute and root mean square errors, (…, 8)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = sums[..., :2] / sums[..., 2:]
+    means[..., 1] = np.sqrt(means[..., 1])
+    return means.reshape(*sums.shape[:-2], len(MEASURES))
+
+
+def _resampled(sums: Floats) -> Floats:
+    """Compute the measures of resamples of the configurations, (R, 8)."""
+    count = len(sums)
+    rng = np.random.default_rng(_SEED)
+    most = max(1, _MAX_DRAWS // count)
+    found = []
+    for begin in range(0, RESAMPLES, most):
+        rows = min(most, RESAMPLES - begin)
+        drawn = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
+        found.append(times.astype(float) @ sums.reshape(count, -1))
+    return _measures(np.concatenate(found).reshape(RESAMPLES, 4, 3))
+
+
+def _deviations(resampled: Floats, counts: NDArray[np.int64]) -> list[float | None]:
+    """Compute the standard deviation of each column, corrected for the size of the sample."""
+    found: list[float | None] = []
+    for column, count in zip(resampled.T, counts, strict=True):
+        # Resamples may hold none of the few configurations that have a stress.
+        known = column[np.isfinite(column)]
+        spread = float(known.std()) if count > 1 and len(known) else np.inf
+        found.append(spread * math.sqrt(count / (count - 1)) if np.isfinite(spread) else None)
+    return found
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """Write a value and its standard error, ``2.28 ± 0.31``: two digits of the error.
+
+    Parameters
+    ----------
+    value
+        None is written as a dash.
+    error
+        None, where it is not known, is written as a dash.
+    """
+    if value is None:
+        return "–"
+    if error is None or not math.isfinite(error) or not math.isfinite(value):
+        return f"{value:.3g} ± –"
+    if error < _LEAST_SHOWN * abs(value) or error == 0.0:
+        return f"{value:.3g} ± 0"
+    largest = max(abs(value), error)
+    if not 1e-4 <= largest < 1e6:
+        power = math.floor(math.log10(largest))
+        return f"({with_error(value / 10.0**power, error / 10.0**power)})e{power:+03d}"
+    # Of 0.0996 two digits are 0.10.
+    digits = 1 - math.floor(math.log10(float(f"{error:.1e}")))
+    return f"{_fixed(value, digits)} ± {_fixed(error, digits)}"
+
+
+def _fixed(value: float, digits: int) -> str:
+    return f"{round(value, digits):.{max(digits, 0)}f}"
+
+
+def stated(errors: object, name: str) -> str:
+    """Write one of several errors with its standard error.
+
+    Parameters
+    ----------
+    errors
+        `Errors`, or anything that keeps the standard error of ``x`` as ``x_error``.
+    name
+        Of the error.
+    """
+    return with_error(getattr(errors, name), getattr(errors, f"{name}_error"))
+
+
+def mean_size(values: Floats) -> float:
+    """Compute a mean absolute value.
+
+    Parameters
+    ----------
+    values
+        At least one, of any shape.
+    """
     return float(np.abs(values).mean())
 
 
-def _rms(values: Floats) -> float:
+def rms(values: Floats) -> float:
+    """Compute a root mean square.
+
+    Parameters
+    ----------
+    values
+        At least one, of any shape.
+    """
     return float(np.sqrt(np.mean(values**2)))
 
 
-def _angles(labelled: Floats, predicted: Floats, shortest: float = _SHORT_FORCE) -> Floats:
-    """Compute the angles between forces, degrees; NaN unless both have a direction."""
+def force_angles(labelled: Floats, predicted: Floats, shortest: float = _SHORT_FORCE) -> Floats:
+    """Compute the angles between forces, degrees, shape (n,); NaN without two directions.
+
+    Parameters
+    ----------
+    labelled, predicted
+        eV/Å, shape (n, 3).
+    shortest
+        Predicted forces that are shorter (eV/Å) have no direction worth comparing.
+    """
     a, b = np.linalg.norm(labelled, axis=1), np.linalg.norm(predicted, axis=1)
     long = (a > _SHORT_FORCE) & (b > shortest)
     cosine = np.einsum("ij,ij->i", labelled[long], predicted[long]) / (a[long] * b[long])
     angles = np.full(len(labelled), np.nan)
     angles[long] = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
     return angles
-
-
-@dataclass(frozen=True)
-class CrossErrors:
-    """Errors of one model on one test set.
-
-    Parameters
-    ----------
-    model, test
-        Their names; ``"all"`` is all test sets together, ``"training"`` the model's own
-        training set.
-    images, atoms
-        In the test set.
-    energy_mae, energy_rmse
-        meV/atom, each configuration counted once.
-    force_mae, force_rmse
-        Of the Cartesian components, eV/Å.
-    angle_mae, angle_rmse
-        Between predicted and labeled force of each atom, degrees, where both are longer
-        than 0.05 eV/Å; None if none are.
-    angle_atoms
-        How many atoms these are.
-    """
-
-    model: str
-    test: str
-    images: int
-    atoms: int
-    energy_mae: float
-    energy_rmse: float
-    force_mae: float
-    force_rmse: float
-    angle_mae: float | None
-    angle_rmse: float | None
-    angle_atoms: int
-
-
-@dataclass(frozen=True)
-class CrossEvaluation:
-    """All models on all test sets.
-
-    Parameters
-    ----------
-    models, tests
-        Names; the last test is all of them together.
-    energy_kind
-        What labels are, ``"free_energy"`` or ``"energy"``.
-    errors
-        Of every model on every test set, models first; on its own training set too, where
-        that was given.
-    differences
-        What they are made of, by model and test set (all of them together left out).
-    """
-
-    models: tuple[str, ...]
-    tests: tuple[str, ...]
-    energy_kind: str
-    errors: tuple[CrossErrors, ...]
-    differences: Mapping[tuple[str, str], Differences] = field(compare=False, repr=False)
-
-    def __getitem__(self, pair: tuple[str, str]) -> CrossErrors:
-        """Return the errors of a model on a test set."""
-        for one in self.errors:
-            if (one.model, one.test) == pair:
-                return one
-        raise KeyError(
-            f"no errors of {pair[0]!r} on {pair[1]!r}: models are {', '.join(self.models)}, "
-            f"test sets {', '.join(self.tests)}"
-        )
-
-    def summary(self) -> dict[str, Any]:
-        """Return all of it but the differences as JSON can hold it."""
-        return {
-            "models": list(self.models),
-            "tests": list(self.tests),
-            "energy_kind": self.energy_kind,
-            "errors": [asdict(one) for one in self.errors],
-        }
-
-
-def cross_evaluate(
-    models: Mapping[str, BaseCalculator | Path | str],
-    tests: Mapping[str, Sequence[Atoms]],
-    training: Mapping[str, Sequence[Atoms]] | None = None,
-    *,
-    on_done: Callable[[str, str], None] | None = None,
-) -> CrossEvaluation:
-    """Evaluate every model on every test set, and on all of them together.
-
-    Parameters
-    ----------
-    models
-        By name: ASE calculators, or files of potentials (moment tensor potentials or
-        Behler-Parrinello networks).
-    tests
-        By name: labeled configurations. Energies are compared with the labels' free
-        energies if all of them have one, since forces are their derivatives.
-    training
-        By the name of a model: what it was trained on, for comparison; no part of "all".
-    on_done
-        Told the model and the test set that have been evaluated.
-
-    Returns
-    -------
-    CrossEvaluation
-
-    Raises
-    ------
-    DataError
-        Names the configuration without labels, or the model that fails on one.
-    """
-    training = training or {}
-    _check_names(models, tests, training)
-    sets = [("test set", name, frames) for name, frames in tests.items()]
-    sets += [("training set", name, frames) for name, frames in training.items()]
-    labels = {
-        (what, name): [_labels(a, f"{what} {name!r}, configuration {i}") for i, a in enumerate(f)]
-        for what, name, f in sets
-    }
-    has_free = all(one["free_energy"] is not None for some in labels.values() for one in some)
-    kind = "free_energy" if has_free else "energy"
-    errors: list[CrossErrors] = []
-    made: dict[tuple[str, str], Differences] = {}
-    for model, given in models.items():
-        calculator = PotentialCalculator(load(given)) if isinstance(given, str | Path) else given
-        for what, name, frames in sets:
-            if what == "training set" and name != model:
-                continue
-            test = TRAINING if what == "training set" else name
-            found = _predicted(calculator, model, frames, labels[what, name], kind)
-            made[model, test] = found
-            errors.append(_cross_errors(model, test, found))
-            if on_done is not None:
-                on_done(model, test)
-        together = Differences.joined([made[model, test] for test in tests])
-        errors.append(_cross_errors(model, ALL, together))
-    return CrossEvaluation(tuple(models), (*tests, ALL), kind, tuple(errors), made)
-
-
-def _check_names(
-    models: Mapping[str, object],
-    tests: Mapping[str, Sequence[Atoms]],
-    training: Mapping[str, Sequence[Atoms]],
-) -> None:
-    if not models or not tests:
-        raise DataError("cross-evaluation needs at least one model and one test set")
-    for taken, meaning in ((ALL, "all of them together"), (TRAINING, "a model's training set")):
-        if taken in tests:
-            raise DataError(f"a test set cannot be called {taken!r}: that is {meaning}")
-    for name in training:
-        if name not in models:
-            raise DataError(f"training set {name!r} is of no model: they are {', '.join(models)}")
-    for what, sets in (("test", tests), ("training", training)):
-        for name, frames in sets.items():
-            if not len(frames):
-                raise DataError(f"{what} set {name!r} holds no configurations")
-
-
-def _labels(atoms: Atoms, place: str) -> dict[str, Any]:
-    results = {} if atoms.calc is None else getattr(atoms.calc, "results", {})
-    where = frame_name(atoms, place)
-    for needed in ("energy", "forces"):
-        if results.get(needed) is None:
-            raise DataError(f"{where} has no {needed}: label it first")
-    return {
-        "energy": float(results["energy"]),
-        "free_energy": results.get("free_energy"),
-        "forces": np.asarray(results["forces"], dtype=float),
-        "where": where,
-    }
-
-
-def _predicted(
-    calculator: BaseCalculator,
-    model: str,
-    frames: Sequence[Atoms],
-    labels: Sequence[dict[str, Any]],
-    kind: str,
-) -> Differences:
-    energies, forces = [], []
-    for frame, label in zip(frames, labels, strict=True):
-        atoms = frame.copy()
-        atoms.calc = calculator
-        try:
-            forces.append(np.array(atoms.get_forces(apply_constraint=False)))
-            energies.append(_energy(atoms, kind))
-        except Exception as error:  # calculators raise anything
-            raise DataError(f"model {model!r} fails on {label['where']}: {error}") from error
-    sizes = np.array([len(frame) for frame in frames])
-    labelled = np.array([float(label[kind]) for label in labels]) / sizes
-    reference, predicted = np.concatenate([one["forces"] for one in labels]), np.concatenate(forces)
-    return Differences(
-        energies=labelled,
-        energy_errors=1000.0 * (np.array(energies) / sizes - labelled),
-        forces=reference,
-        force_errors=predicted - reference,
-        angles=_angles(reference, predicted),
-        stress_errors=np.empty((0, 6)),
-        energy_kind=kind,
-    )
-
-
-def _energy(atoms: Atoms, kind: str) -> float:
-    if kind == "free_energy":
-        try:
-            return float(atoms.get_potential_energy(force_consistent=True))
-        except PropertyNotImplementedError:
-            pass  # a model without an electronic temperature has one energy
-    return float(atoms.get_potential_energy())
-
-
-def _cross_errors(model: str, test: str, found: Differences) -> CrossErrors:
-    angles = found.angles[np.isfinite(found.angles)]
-    return CrossErrors(
-        model=model,
-        test=test,
-        images=len(found.energies),
-        atoms=len(found.forces),
-        energy_mae=_mean_size(found.energy_errors),
-        energy_rmse=_rms(found.energy_errors),
-        force_mae=_mean_size(found.force_errors),
-        force_rmse=_rms(found.force_errors),
-        angle_mae=float(angles.mean()) if len(angles) else None,
-        angle_rmse=_rms(angles) if len(angles) else None,
-        angle_atoms=len(angles),
-    )

@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from pescape.calculators import BPNN
 from pescape.calculators.bpnn import BPNNPotential
 from pescape.calculators.bpnn.fit import default_functions
-from pescape.calculators.fit.errors import cross_evaluate
+from pescape.calculators.fit.cross import cross_evaluate
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate
 from pescape.errors import DataError
@@ -74,6 +74,21 @@ def test_known_errors_are_found_on_each_set_and_on_all():
     assert found["long", "all"].images == 8
     squares = [found["long", t].force_rmse ** 2 * found["long", t].atoms for t in ("md", "ce")]
     assert found["long", "all"].force_rmse == pytest.approx(np.sqrt(sum(squares) / 64))
+
+
+def test_only_models_that_differ_are_called_best():
+    tests = {"md": labelled(0.05, 6), "one": labelled(0.1, 1)}
+    models = {
+        "long": Shifted(factor=1.1),
+        "longer": Shifted(factor=1.5),
+        "same": Shifted(factor=1.1),
+    }
+    found = cross_evaluate(models, tests)
+    assert found["long", "md"].best == found["same", "md"].best == ("force_mae", "force_rmse")
+    assert found["longer", "md"].best == ()
+    assert all(found[model, "one"].best == () for model in models)
+    assert found["long", "one"].force_mae_error is None
+    assert 0.0 < found["long", "all"].force_mae_error < found["long", "all"].force_mae
 
 
 def test_force_angles_are_those_between_the_vectors():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from pescape.calculators.fit.errors import cross_evaluate
+from pescape.calculators.fit.cross import cross_evaluate
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp
 from pescape.cli.evaluation import print_cross_errors

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ase.calculators.calculator import BaseCalculator
 
-    from pescape.calculators.fit.errors import CrossEvaluation
+    from pescape.calculators.fit.cross import CrossEvaluation
 
 _CROSS = "With --cross"
 
@@ -107,7 +107,7 @@ def _evaluate_cross(
     species: str | None,
     threads: int,
 ) -> None:
-    from pescape.calculators.fit.errors import cross_evaluate
+    from pescape.calculators.fit.cross import cross_evaluate
     from pescape.cli.output import progress_bar, read_sets, save_json, say
     from pescape.figures.evaluation import draw_cross_evaluation, draw_error_maps
 

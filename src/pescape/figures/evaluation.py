@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from pescape.calculators.fit.errors import CrossEvaluation, Differences
+    from pescape.calculators.fit.cross import CrossEvaluation
+    from pescape.calculators.fit.errors import Differences
 
     Floats = NDArray[np.float64]
     Points = tuple[Floats, Floats]
