@@ -26,6 +26,7 @@ from pescape.calculators.bpnn.fit.least_squares import LeastSquares
 from pescape.calculators.bpnn.fit.model import Model, batches
 from pescape.calculators.bpnn.fit.prepare import row_factors, starting_point
 from pescape.calculators.fit.data import training_set
+from pescape.calculators.fit.errors import stated
 from pescape.data.configurations import read_configurations
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ def fit(element: str, frames: list[Any], tests: list[Any], start: BPNNPotential)
     cpu = time.process_time() - begin
     errors = {"train": result.errors, "test": evaluate(result.potential, tests)}
     shown = "; ".join(
-        f"{name} {one.energy_rmse:.2f} meV/atom, {one.force_rmse:.3f} eV/Å, "
-        f"MAE {one.energy_mae:.2f}, {one.force_mae:.3f}"
+        f"{name} {stated(one, 'energy_rmse')} meV/atom, {stated(one, 'force_rmse')} eV/Å, "
+        f"MAE {stated(one, 'energy_mae')}, {stated(one, 'force_mae')}"
         for name, one in errors.items()
     )
     print(f"  {element} fit: {result.iterations} iterations, {cpu:.0f} CPU s; RMSE {shown}")

@@ -9,8 +9,10 @@ FOLDER holds ``Mo_train.extxyz`` and so on: the data of Zuo et al., J. Phys. Che
 that of the whole loss (energies, forces, stresses of all configurations) by all parameters; its
 ratio is to energies and forces alone, from the same kernel.
 
-With --fit: test errors of fits with default settings, beside the published ones of moment tensor
-potentials; each level starts from the one before, and its CPU seconds include that one's.
+With --fit: test errors of fits with default settings and their standard errors (resampled test
+configurations), beside the published ones of moment tensor potentials; each level starts from the
+one before, and its CPU seconds include that one's. A table in Markdown follows, with those levels
+in bold that no other beats by more than two standard errors of the difference.
 With --curve: loss against CPU seconds from the same random starts, for each method.
 """
 
@@ -28,9 +30,10 @@ from timing import seconds
 from pescape.calculators.doptimality.active_set import gradient_rows
 from pescape.calculators.doptimality.maxvol import maxvol
 from pescape.calculators.fit.data import training_set
+from pescape.calculators.fit.errors import best_of, compare, errors_from, stated
 from pescape.calculators.fit.loss import Weights, residuals
 from pescape.calculators.mtp import MTPotential
-from pescape.calculators.mtp.fit import FitSettings, evaluate, fit_mtp, raised
+from pescape.calculators.mtp.fit import FitSettings, fit_mtp, raised
 from pescape.calculators.mtp.fit.problem import loss_and_gradient
 from pescape.data.configurations import read_configurations
 from pescape.figures.style import COLORS, figure_file
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
+    from pescape.calculators.fit.errors import Differences
     from pescape.calculators.mtp.fit import Progress
 
 #: Others on molybdenum, one core of an AMD EPYC with AVX-512: CPU seconds for one iteration.
@@ -79,14 +83,15 @@ def fit_elements(
 ) -> None:
     """Print test errors of fits."""
     print(
-        f"{'':3}{'level':>6}{'parameters':>11}{'energy MAE':>12}{'force MAE':>11}"
-        f"{'published':>14}{'CPU s':>8}\n{'':20}{'meV/atom':>12}{'eV/Å':>11}"
+        f"{'':3}{'level':>6}{'parameters':>11}{'energy MAE':>14}{'force MAE':>18}"
+        f"{'published':>14}{'CPU s':>8}\n{'':20}{'meV/atom':>14}{'eV/Å':>18}"
     )
+    columns: list[list[str]] = []
     for element in elements:
         train, test = (
             read_configurations(folder / f"{element}_{part}.extxyz") for part in ("train", "test")
         )
-        begun, potential = time.process_time(), None
+        begun, potential, found = time.process_time(), None, []
         for level in levels:
             start = (
                 blank(level, element, cutoff, train)
@@ -95,13 +100,36 @@ def fit_elements(
             )
             potential = fit_mtp(start, train, FitSettings()).potential
             spent = time.process_time() - begun
-            errors = evaluate(potential, test)
-            energy, force = PUBLISHED.get(element, ("-", "-"))
+            found.append(compare(potential, test))
+            errors = errors_from(found[-1])
+            energy, force = PUBLISHED.get(element, ("–", "–"))
             print(
-                f"{element:3}{level:6}{potential.parameter_count:11}{errors.energy_mae:12.2f}"
-                f"{errors.force_mae:11.4f}{energy:>8}{force:>6}{spent:8.0f}",
+                f"{element:3}{level:6}{potential.parameter_count:11}"
+                f"{stated(errors, 'energy_mae'):>14}{stated(errors, 'force_mae'):>18}"
+                f"{energy:>8}{force:>6}{spent:8.0f}",
                 flush=True,
             )
+        columns.append([*marked(found), f"{energy}; {force}"])
+    print(f"\n| meV/atom; eV/Å | {' | '.join(elements)} |\n|{'---|' * (1 + len(elements))}")
+    names = [*(f"level {level}" for level in levels), "published"]
+    for name, *cells in zip(names, *columns, strict=True):
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def marked(found: Sequence[Differences]) -> list[str]:
+    """Write energy and force errors of potentials, in bold where no other is better."""
+    names = "energy_mae", "force_mae"
+    best = {name: best_of(found, name) for name in names}
+    cells = []
+    for index, one in enumerate(found):
+        texts = [stated(errors_from(one), name) for name in names]
+        cells.append(
+            "; ".join(
+                f"**{text}**" if index in best[name] else text
+                for name, text in zip(names, texts, strict=True)
+            )
+        )
+    return cells
 
 
 def draw_curves(

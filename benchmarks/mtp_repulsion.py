@@ -3,7 +3,8 @@
     python benchmarks/mtp_repulsion.py FOLDER [--level 8] [--iterations 100]
 
 FOLDER holds ``Mo_train.extxyz`` and ``Mo_test.extxyz``: the data of Zuo et al., J. Phys. Chem. A
-124, 731 (2020), github.com/materialsvirtuallab/mlearn. All fits start from the same seeds.
+124, 731 (2020), github.com/materialsvirtuallab/mlearn. All fits start from the same seeds. Errors
+come with standard errors (resampled test configurations).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pescape.calculators import MTP
+from pescape.calculators.fit.errors import stated
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, evaluate, fit_mtp
 from pescape.calculators.zbl import ZBL
@@ -62,7 +64,7 @@ def main() -> None:
         fitted = fit_mtp(untrained.with_repulsion(repulsion), train, settings).potential
         found = evaluate(fitted, test)
         name = "none" if repulsion is None else f"{repulsion.inner:g} to {repulsion.outer:g}"
-        errors.add_row(name, f"{found.energy_mae:.2f}", f"{found.force_mae:.4f}")
+        errors.add_row(name, stated(found, "energy_mae"), stated(found, "force_mae"))
         curves.add_row(name, *(f"{energy:.3g}" for energy in pushed(fitted)))
     Console().print(errors, curves)
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from pescape.calculators.doptimality.active_set import build_active_set
+from pescape.calculators.fit.errors import stated
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import Errors, FitSettings, Progress, Weights, evaluate, fit_mtp
 from pescape.data.configurations import read_configurations
@@ -22,12 +23,13 @@ PUBLISHED = {"MTP, Zuo et al.": (2.83, 0.09), "GAP, Zuo et al.": (2.24, 0.09)}
 
 
 def report(name: str, errors: Errors) -> None:
-    """Print errors in a line."""
-    print(
-        f"{name:16s} energy {errors.energy_mae:6.2f} {errors.energy_rmse:6.2f} meV/atom   "
-        f"force {errors.force_mae:.3f} {errors.force_rmse:.3f} eV/Å   "
-        f"stress {errors.stress_mae:.3f} {errors.stress_rmse:.3f} GPa   (MAE, RMSE)"
-    )
+    """Print errors with their standard errors, in two lines."""
+    for kind, about in (("mae", "MAE"), ("rmse", "RMSE")):
+        print(
+            f"{name:16s} {about:4s}  energy {stated(errors, f'energy_{kind}'):>11s} meV/atom   "
+            f"force {stated(errors, f'force_{kind}'):>15s} eV/Å   "
+            f"stress {stated(errors, f'stress_{kind}'):>13s} GPa"
+        )
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from pescape.calculators.bpnn.fit import (
     fit_bpnn,
 )
 from pescape.calculators.doptimality.active_set import build_active_set
-from pescape.calculators.fit.errors import compare
+from pescape.calculators.fit.errors import compare, stated
 from pescape.data.configurations import read_configurations, species_of
 from pescape.figures.evaluation import draw_fit
 
@@ -33,12 +33,13 @@ N2P2 = (6.9, 0.213)
 
 
 def report(name: str, errors: Errors) -> None:
-    """Print errors in a line."""
-    print(
-        f"{name:10s} energy {errors.energy_mae:6.2f} {errors.energy_rmse:6.2f} meV/atom   "
-        f"force {errors.force_mae:.3f} {errors.force_rmse:.3f} eV/Å   "
-        f"stress {errors.stress_mae or 0:.3f} {errors.stress_rmse or 0:.3f} GPa   (MAE, RMSE)"
-    )
+    """Print errors with their standard errors, in two lines."""
+    for kind, about in (("mae", "MAE"), ("rmse", "RMSE")):
+        print(
+            f"{name:10s} {about:4s}  energy {stated(errors, f'energy_{kind}'):>11s} meV/atom   "
+            f"force {stated(errors, f'force_{kind}'):>15s} eV/Å   "
+            f"stress {stated(errors, f'stress_{kind}'):>13s} GPa"
+        )
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from pescape.calculators.fit.errors import stated
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import evaluate, fit_mtp, raised
 from pescape.data.configurations import read_configurations
@@ -45,8 +46,8 @@ def fixed_data_levels(folder: Path) -> list[LevelSummary]:
         print(
             f"level {one.level}, {len(initial)} initial configurations: "
             f"{result.errors.energy_rmse:.1f} meV/atom, {result.errors.force_rmse:.3f} eV/Å; "
-            f"on the campaign's {len(test)} test configurations {tested.energy_rmse:.1f}, "
-            f"{tested.force_rmse:.3f}"
+            f"on the campaign's {len(test)} test configurations {stated(tested, 'energy_rmse')}, "
+            f"{stated(tested, 'force_rmse')}"
         )
         found.append(
             dataclasses.replace(

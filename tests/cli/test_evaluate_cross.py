@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from pescape.calculators.bpnn import BPNNPotential
 from pescape.calculators.bpnn.fit import default_functions
+from pescape.calculators.fit.errors import with_error
 from pescape.calculators.mtp import MTPotential
 
 from .conftest import run
@@ -85,6 +86,25 @@ def test_one_file_of_several_samplers_is_a_set_of_each(work, tmp_path, capsys):
     assert np.isfinite([one["force_rmse"] for one in found["errors"]]).all()
 
 
+def test_errors_have_standard_errors_by_group_too(work, tmp_path, capsys):
+    report = tmp_path / "errors.json"
+    files = (work / "md.bpnn", work / "both.xyz", "--json", report)
+    code, printed, _ = run(capsys, "evaluate", *files, "--by", "sampler")
+    assert code == 0
+    found = json.loads(report.read_text())
+    assert found["by"] == "sampler"
+    assert [*found["groups"]] == ["md", "dimer"]
+    assert with_error(found["energy_mae"], found["energy_mae_error"]) in printed
+    dimer = found["groups"]["dimer"]
+    assert (dimer["configurations"], dimer["atoms"]) == (3, 12)
+    assert with_error(dimer["force_rmse"], dimer["force_rmse_error"]) in printed
+
+    ase.io.write(tmp_path / "one.xyz", copper(0.05, "md")[:1])
+    code, printed, _ = run(capsys, "evaluate", work / "md.bpnn", tmp_path / "one.xyz")
+    assert code == 0
+    assert " ± –" in printed
+
+
 @pytest.mark.parametrize(
     ("command", "code", "expected"),
     [
@@ -102,10 +122,16 @@ def test_one_file_of_several_samplers_is_a_set_of_each(work, tmp_path, capsys):
         ),
         ("{w}/md.bpnn {w}/md.xyz --test {w}/md.xyz", 2, "--test goes with --cross"),
         ("{w}/md.bpnn {w}/md.xyz {w}/md.xyz", 2, "compared with --cross"),
+        ("--cross {w}/md.bpnn --test {w}/md.xyz --by sampler", 2, "--by goes without --cross"),
+        (
+            "{w}/md.bpnn {w}/md.xyz --by group",
+            1,
+            "--by group: configuration 0 of {w}/md.xyz has no such entry; its entries are",
+        ),
         ("{w}/md.bpnn", 2, "expected a potential and a data set"),
     ],
 )
 def test_wrong_input_is_told_in_one_clear_error(work, capsys, command, code, expected):
     got, _, errors = run(capsys, "evaluate", *command.format(w=work).split())
     assert got == code
-    assert expected in " ".join(errors.replace("│", "").split())
+    assert expected.format(w=work) in " ".join(errors.replace("│", "").split())

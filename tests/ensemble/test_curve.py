@@ -6,6 +6,7 @@ import ase.io
 import pytest
 from pydantic import TypeAdapter
 
+from pescape.calculators.fit.errors import stated
 from pescape.calculators.mtp.fit import FitSettings
 from pescape.cli import main
 from pescape.ensemble.learning_curve import (
@@ -64,6 +65,9 @@ def test_more_data_and_more_parameters_make_potentials_better(data, tmp_path):
     assert small.test_force_rmse > small.force_rmse
     assert whole.test_force_rmse < curve.of_level(2)[1].test_force_rmse
     assert whole.parameters > curve.of_level(2)[1].parameters
+    assert 0.0 < whole.test_force_rmse_error < whole.test_force_rmse
+    assert whole.best == ("test_energy_rmse", "test_force_rmse")
+    assert curve.points[0].best == ()
     assert max(told) == (4, 4)
     again, _ = curve_of(data, tmp_path, sizes=(2, 16))
     assert again == curve
@@ -108,7 +112,7 @@ def test_the_command_leaves_numbers_and_a_figure(data, tmp_path, capsys):
     found = TypeAdapter(LearningCurve).validate_json((tmp_path / "out" / "curve.json").read_text())
     assert [one.configurations for one in found.points] == [4, 16]
     assert (tmp_path / "out" / "curve.png").exists()
-    assert f"{found.points[0].test_force_rmse:.4g}" in capsys.readouterr().out
+    assert stated(found.points[0], "test_force_rmse") in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
         main(["learning-curve", *files, "--levels", "2;4"])
     assert end.value.code == 1

@@ -220,7 +220,9 @@ def test_neither_executor_nor_more_members_change_a_member(inputs, whole, tmp_pa
     before = read_report(undisturbed)["members"]
     for member, other in zip(report.members, before, strict=False):
         assert member.values.items() <= other["values"].items()
-        assert member.errors["test"] == pytest.approx(other["errors"]["training"])
+        trained, tested = other["errors"]["training"], member.errors["test"]
+        assert {name: tested[name] for name in trained} == pytest.approx(trained)
+        assert 0.0 < tested["force_rmse_error"] < tested["force_rmse"]
     assert len(report.members) == 4
 
 

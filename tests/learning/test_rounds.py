@@ -1,8 +1,10 @@
 import csv
+import json
 
 import pytest
 from PIL import Image
 
+from pescape.cli.learning import print_rounds
 from pescape.figures.learning import draw_levels, draw_rounds
 from pescape.learning.records import (
     Round,
@@ -48,6 +50,8 @@ ROUNDS = [
         test_configurations=20,
         test_energy_rmse=9.5,
         test_force_rmse=0.09,
+        test_energy_rmse_error=1.2,
+        test_force_rmse_error=0.008,
     ),
 ]
 
@@ -71,6 +75,25 @@ def test_the_figure_is_drawn_and_always_the_same(tmp_path, count):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as image:
         assert min(image.size) > 800
+
+
+def test_rounds_of_earlier_versions_have_no_standard_errors(tmp_path):
+    write_rounds(tmp_path, ROUNDS, settled=True)
+    content = json.loads((tmp_path / "rounds.json").read_text())
+    for row in content["rounds"]:
+        for name in [name for name in row if name.endswith("_error")]:
+            del row[name]
+    (tmp_path / "rounds.json").write_text(json.dumps(content))
+    old = read_rounds(tmp_path)[0][2]
+    assert (old.test_energy_rmse, old.test_energy_rmse_error) == (9.5, None)
+
+
+def test_errors_on_snapshots_are_printed_with_their_standard_errors(capsys):
+    print_rounds(ROUNDS)
+    printed = capsys.readouterr().out
+    assert "9.5 ± 1.2" in printed
+    assert "0.0900 ± 0.0080" in printed
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_a_level_sums_up_its_rounds(tmp_path):

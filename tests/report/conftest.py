@@ -159,6 +159,9 @@ def campaign(tmp_path_factory):
 def curve(tmp_path_factory):
     """What `pescape learning-curve` leaves."""
     folder = tmp_path_factory.mktemp("curve")
-    points = [CurvePoint(8, 26, n, 10 * n, 5.0, 0.1, 60.0 / n, 1.0 / n) for n in (5, 10, 20)]
+    points = [CurvePoint(8, 26, n, 10 * n, 5.0, 0.1, 60.0 / n, 1.0 / n) for n in (5, 10)]
+    sure = {"test_energy_rmse_error": 0.31, "test_force_rmse_error": 0.004}
+    best = ("test_energy_rmse",)
+    points.append(CurvePoint(8, 26, 20, 200, 5.0, 0.1, 3.0, 0.05, **sure, best=best))
     write_json(folder / "curve.json", dataclasses.asdict(LearningCurve(tuple(points), 7, 1)))
     return folder

@@ -146,6 +146,13 @@ def test_a_study_without_references_or_results_has_a_report(study, tmp_path):
     assert json.loads((tmp_path / "values.json").read_text()) == []
 
 
+def test_test_errors_stand_with_their_standard_errors(study, curve, tmp_path):
+    page = write_report(Study("bare", study.subjects[-1:]), tmp_path, curve=curve).read_text()
+    assert "<strong>3.00 ± 0.31</strong></td>" in page
+    assert "0.0500 ± 0.0040</td>" in page
+    assert "12 ± –" in page  # what an earlier version of pescape has left
+
+
 @pytest.mark.slow
 def test_the_command_makes_the_report_again_with_what_lies_beside(
     folder, ensemble, campaign, curve, tmp_path

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pescape.ensemble.learning_curve import LearningCurve
-    from pescape.ensemble.results import EnsembleReport, Spread
+    from pescape.ensemble.results import EnsembleReport, Member, Spread
     from pescape.ensemble.run import EnsembleRunConfig
     from pescape.labelling import Reference
 
@@ -69,21 +69,18 @@ def learning_curve(
 
 
 def _print_curve(found: LearningCurve) -> None:
+    from pescape.calculators.fit.errors import stated
     from pescape.cli.output import table
 
-    columns = ("level", "params", "configurations", "meV/atom", "eV/Å", "test meV/atom", "eV/Å")
-    rows = [
-        (
-            str(one.level),
-            one.parameters,
-            one.configurations,
-            one.energy_rmse,
-            one.force_rmse,
-            one.test_energy_rmse,
-            one.test_force_rmse,
-        )
-        for one in found.points
-    ]
+    columns = ("level", "params", "frames", "meV/atom", "eV/Å", "test meV/atom", "eV/Å")
+    rows = []
+    for one in found.points:
+        tests = [
+            f"[bold]{stated(one, name)}[/]" if name in one.best else stated(one, name)
+            for name in ("test_energy_rmse", "test_force_rmse")
+        ]
+        size = str(one.level), one.parameters, one.configurations
+        rows.append((*size, one.energy_rmse, one.force_rmse, *tests))
     table("Errors (RMSE) on the training data and on the test set", columns, rows)
 
 
@@ -228,10 +225,24 @@ def print_report(report: EnsembleReport, shown: Sequence[str]) -> None:
         others = f", as do {len(report.best) - 1} more" if len(report.best) > 1 else ""
         say(
             f"best: member {best.number} (seed {best.seed}) satisfies {best.satisfied} of "
-            f"{len(report.satisfied)}{others}"
+            f"{len(report.satisfied)}{others}{_tested(best)}"
         )
     for name, why in _failures(report).items():
         warn(f"{name} {why}")
+
+
+def _tested(best: Member) -> str:
+    """Say how large errors on the test set are, if there is one."""
+    from pescape.calculators.fit.errors import with_error
+
+    errors = best.errors.get("test")
+    if errors is None:
+        return ""
+    energy, force = (
+        with_error(errors[name], errors.get(f"{name}_error"))
+        for name in ("energy_rmse", "force_rmse")
+    )
+    return f"; test RMSE {energy} meV/atom, {force} eV/Å"
 
 
 def _spread_row(one: Spread) -> tuple[object, ...]:

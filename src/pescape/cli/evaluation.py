@@ -11,9 +11,12 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
+    from numpy.typing import NDArray
 
-    from pescape.calculators.fit.cross import CrossEvaluation
+    from pescape.calculators.fit.cross import CrossErrors, CrossEvaluation
 
 _CROSS = "With --cross"
 
@@ -49,6 +52,13 @@ def evaluate(
         Path | None,
         typer.Option("-o", "--output", help="Folder to write to.", rich_help_panel=_CROSS),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Also for each value of this entry of the configurations' info, say group.",
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the errors here too.")] = None,
     species: Annotated[
         str | None, typer.Option(help="Elements in order, for files that name none.")
@@ -58,18 +68,24 @@ def evaluate(
     """Errors of a potential on labeled configurations.
 
     Mean absolute (MAE) and root mean square (RMSE) errors: energies per atom, Cartesian
-    components of forces, components of stress, and the mean angle between forces.
+    components of forces, components of stress, and the mean angle between forces. Each with
+    its standard error, 2.28 ± 0.31: how much it varies among 1000 test sets that are drawn from
+    this one, whole configurations with replacement; a dash for a single configuration.
 
     With `--cross`, several potentials, say of different samplers' data, are compared on several
-    test sets and on all of these together: energies, forces and angles between forces. Writes
+    test sets and on all of these together: energies, forces and angles between forces. Bold are
+    those that none beats by more than two standard errors of the difference on the same
+    configurations. Writes
     errors.json, the table as heat maps (errors.png), and two-dimensional histograms of the errors
     against the labels (energy_errors.png, force_errors.png, angle_errors.png).
 
-    Examples: `pescape evaluate zr.almtp test.xyz --json errors.json`;
+    Examples: `pescape evaluate zr.almtp test.xyz --by group --json errors.json`;
     `pescape evaluate --cross md=md.bpnn dimer=dimer.bpnn --test md=md_test.xyz
     --test dimer=dimer_test.xyz -o errors`
     """
     if cross:
+        if by:
+            raise typer.BadParameter("--by goes without --cross")
         _evaluate_cross(given, test or [], train or [], output, json, species, threads)
         return
     for name, value in (("--test", test), ("--train", train), ("--output", output)):
@@ -80,22 +96,55 @@ def evaluate(
             f"expected a potential and a data set, got {' '.join(given)}; several potentials "
             "are compared with --cross"
         )
-    _evaluate_one(Path(given[0]), Path(given[1]), json, species, threads)
+    _evaluate_one(Path(given[0]), Path(given[1]), by, json, species, threads)
 
 
 def _evaluate_one(
-    potential: Path, data: Path, json: Path | None, species: str | None, threads: int
+    potential: Path,
+    data: Path,
+    by: str | None,
+    json: Path | None,
+    species: str | None,
+    threads: int,
 ) -> None:
-    from pescape.calculators.mtp.fit import evaluate as errors_on
+    from pescape.calculators.fit.errors import compare, errors_from
     from pescape.cli.output import errors_table, save_json
     from pescape.cli.potentials import read_potential
     from pescape.data.configurations import read_configurations
 
     fitted = read_potential(potential, species)
-    errors = errors_on(fitted, read_configurations(data, species=fitted.species), threads=threads)
-    errors_table(f"{potential} on {data}", {data.name: errors})
+    frames = read_configurations(data, species=fitted.species)
+    found = compare(fitted, frames, threads=threads)
+    errors = errors_from(found)
+    groups = {
+        name: errors_from(found.part(chosen)) for name, chosen in _groups(frames, by, data).items()
+    }
+    errors_table(f"{potential} on {data}", {data.name: errors} | groups)
     if json is not None:
-        save_json(json, dataclasses.asdict(errors), [potential, data])
+        content = dataclasses.asdict(errors)
+        if by is not None:
+            content["by"] = by
+            content["groups"] = {name: dataclasses.asdict(one) for name, one in groups.items()}
+        save_json(json, content, [potential, data])
+
+
+def _groups(frames: Sequence[Atoms], by: str | None, data: Path) -> dict[str, NDArray[np.bool_]]:
+    """Tell which configurations have which value of an entry of their info."""
+    import numpy as np
+
+    from pescape.errors import DataError
+
+    if by is None:
+        return {}
+    missing = [index for index, atoms in enumerate(frames) if by not in atoms.info]
+    if missing:
+        known = ", ".join(sorted(frames[missing[0]].info)) or "none"
+        raise DataError(
+            f"--by {by}: configuration {missing[0]} of {data} has no such entry; its entries "
+            f"are {known}"
+        )
+    values = np.array([str(atoms.info[by]) for atoms in frames])
+    return {f"{value}": values == value for value in dict.fromkeys(values.tolist())}
 
 
 def _evaluate_cross(
@@ -161,34 +210,39 @@ def _calculator(file: Path, species: str | None, threads: int) -> BaseCalculator
 
 
 def print_cross_errors(found: CrossEvaluation) -> None:
-    """Print MAE / RMSE of every model on every test set.
+    """Print errors of every model on every test set, the best on each in bold.
 
     Parameters
     ----------
     found
         Errors by model and test set.
     """
+    from rich.markup import escape
+
     from pescape.cli.output import table
 
-    rows = []
-    for one in found.errors:
-        angle = None if one.angle_mae is None else f"{one.angle_mae:.1f} / {one.angle_rmse:.1f}"
-        rows.append(
-            (
-                one.model,
-                one.test,
-                one.images,
-                f"{one.energy_mae:.3g} / {one.energy_rmse:.3g}",
-                f"{one.force_mae:.3g} / {one.force_rmse:.3g}",
-                angle,
-            )
+    rows = [
+        (
+            escape(one.model),
+            f"{escape(one.test)}\n{one.images} images",
+            "MAE\nRMSE",
+            *(_cell(one, kind) for kind in ("energy", "force", "angle")),
         )
-    columns = [
-        "model",
-        "tested on",
-        "images",
-        "energy\nmeV/atom",
-        "force\neV/Å",
-        "force angle\ndegrees",
+        for one in found.errors
     ]
-    table("errors, MAE / RMSE", columns, rows)
+    columns = ["model", "tested on", "", "energy\nmeV/atom", "force\neV/Å", "angle\ndegrees"]
+    table("errors", columns, rows)
+
+
+def _cell(one: CrossErrors, kind: str) -> str | None:
+    """Write the two errors of a kind, in bold where no other model is better."""
+    from pescape.calculators.fit.errors import stated
+
+    names = f"{kind}_mae", f"{kind}_rmse"
+    if getattr(one, names[0]) is None:
+        return None
+    texts = [stated(one, name) for name in names]
+    return "\n".join(
+        f"[bold]{text}[/]" if name in one.best else text
+        for name, text in zip(names, texts, strict=True)
+    )

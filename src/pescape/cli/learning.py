@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pescape.calculators.fit.errors import stated
 from pescape.cli.options import ConfigFile  # noqa: TC001 (typer reads the annotations)
 from pescape.cli.output import say, table
 
@@ -42,23 +43,23 @@ def print_rounds(rounds: Sequence[Round]) -> None:
         "data\nset",
         "fit\nmeV",
         "\neV/Å",
-        "test\nmeV",
-        "\neV/Å",
     ]
     rows = []
     for one in rounds:
         ended = one.halted + one.exploded
         found = (f"{ended}/{one.runs}", one.risky, one.labelled) if one.runs else ("–",) * 3
-        errors = (
-            _fixed(one.energy_rmse, 1),
-            _fixed(one.force_rmse, 3),
-            _fixed(one.test_energy_rmse, 1),
-            _fixed(one.test_force_rmse, 3),
-        )
+        errors = _fixed(one.energy_rmse, 1), _fixed(one.force_rmse, 3)
         grade = None if one.largest_grade is None else float(f"{one.largest_grade:.3g}")
         place = str(one.number), one.level, one.stage or "–"
         rows.append((*place, *found, grade, one.configurations, *errors))
     table("rounds (root mean square errors, energies per atom)", columns, rows)
+    tested = [
+        (str(one.number), one.level, one.stage or "–", *_tested(one))
+        for one in rounds
+        if one.test_configurations
+    ]
+    if tested:
+        table(_TESTS, ["round", "level", "stage", *_TESTED], tested)
 
 
 def print_levels(levels: Sequence[LevelSummary]) -> None:
@@ -73,19 +74,27 @@ def print_levels(levels: Sequence[LevelSummary]) -> None:
         return
     stages = list(dict.fromkeys(stage for one in levels for stage in one.labelled))
     columns = ["level", "size", "runs", *(f"new\n{stage}" for stage in stages)]
-    columns += ["data\nset", "fit\nmeV", "\neV/Å", "test\nmeV", "\neV/Å"]
+    columns += ["data\nset", "fit\nmeV", "\neV/Å"]
     rows = []
     for one in levels:
         counts = [one.labelled.get(stage, 0) for stage in stages]
-        errors = (
-            _fixed(one.energy_rmse, 1),
-            _fixed(one.force_rmse, 3),
-            _fixed(one.test_energy_rmse, 1),
-            _fixed(one.test_force_rmse, 3),
-        )
+        errors = _fixed(one.energy_rmse, 1), _fixed(one.force_rmse, 3)
         place = str(one.level), one.parameters, one.runs
         rows.append((*place, *counts, one.configurations, *errors))
     table("levels: number of parameters, runs, labels by stage, errors", columns, rows)
+    tested = [(str(one.level), *_tested(one)) for one in levels if one.test_configurations]
+    if tested:
+        table(_TESTS, ["level", *_TESTED], tested)
+
+
+_TESTS = "errors (RMSE) on snapshots of safe MD, which are never trained on"
+_TESTED = ("snapshots", "meV/atom", "eV/Å")
+
+
+def _tested(one: Round | LevelSummary) -> tuple[object, ...]:
+    """Write errors on snapshots of safe MD with their standard errors."""
+    errors = (stated(one, name) for name in ("test_energy_rmse", "test_force_rmse"))
+    return one.test_configurations, *errors
 
 
 def print_status(folder: Path) -> None:
@@ -295,7 +304,8 @@ def _sentence(one: Round) -> str:
     if not one.risky:
         tested = (
             f"; on {one.test_configurations} snapshots of its MD: energy "
-            f"{one.test_energy_rmse:.1f} meV/atom, force {one.test_force_rmse:.3f} eV/Å"
+            f"{stated(one, 'test_energy_rmse')} meV/atom, force "
+            f"{stated(one, 'test_force_rmse')} eV/Å"
             if one.test_configurations
             else ""
         )

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import pescape
+from pescape.calculators.fit.errors import stated
 from pescape.data.configurations import read_configurations
 from pescape.errors import DataError
 from pescape.files import file_sha256, write_json
@@ -104,7 +106,7 @@ def number(value: object) -> str:
 
 
 def errors_table(title: str, errors: Mapping[str, Errors]) -> None:
-    """Print errors of one or several data sets.
+    """Print errors of one or several data sets, each with its standard error.
 
     Parameters
     ----------
@@ -113,32 +115,18 @@ def errors_table(title: str, errors: Mapping[str, Errors]) -> None:
     errors
         By data set.
     """
-    rows = []
-    for name, one in errors.items():
-        rows.append(
-            (
-                name,
-                one.configurations,
-                one.energy_mae,
-                one.energy_rmse,
-                one.force_mae,
-                one.force_rmse,
-                one.force_angle,
-                one.stress_mae,
-                one.stress_rmse,
-            )
+    rows = [
+        (
+            f"{escape(name)}\n{one.configurations} frames",
+            "MAE\nRMSE",
+            f"{stated(one, 'energy_mae')}\n{stated(one, 'energy_rmse')}",
+            f"{stated(one, 'force_mae')}\n{stated(one, 'force_rmse')}",
+            stated(one, "force_angle"),
+            f"{stated(one, 'stress_mae')}\n{stated(one, 'stress_rmse')}",
         )
-    columns = [
-        "data",
-        "frames",
-        "energy MAE\nmeV/atom",
-        "RMSE",
-        "force MAE\neV/Å",
-        "RMSE",
-        "angle\ndegrees",
-        "stress MAE\nGPa",
-        "RMSE",
+        for name, one in errors.items()
     ]
+    columns = ["data", "", "energy\nmeV/atom", "force\neV/Å", "angle\ndegrees", "stress\nGPa"]
     table(title, columns, rows)
 
 

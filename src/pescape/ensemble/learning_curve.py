@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pescape.calculators import load
-from pescape.calculators.fit.errors import evaluate
+from pescape.calculators.fit.errors import best_of, compare, errors_from
 from pescape.fits.task import Fitted, LabelledData, fit_task, identified
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ class CurvePoint:
         On those, meV/atom and eV/Å.
     test_energy_rmse, test_force_rmse
         On configurations that none is fitted to.
+    test_energy_rmse_error, test_force_rmse_error
+        Standard errors of these; None of a single configuration.
+    best
+        Names of those test errors in which no other point is better, and some are worse, by
+        more than the error of the difference.
     """
 
     level: int
@@ -50,6 +55,9 @@ class CurvePoint:
     force_rmse: float
     test_energy_rmse: float
     test_force_rmse: float
+    test_energy_rmse_error: float | None = None
+    test_force_rmse_error: float | None = None
+    best: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,12 +171,13 @@ def learning_curve(
         for part in parts:
             stack.enter_context(part.on_disk())
         folders = store.run(tasks, executor, report)
-    points = []
+    points, tested = [], []
     for (start, part), folder in zip(pairs, folders, strict=True):
         fitted = Fitted.of(folder)
         trained = fitted.summary["errors"]
         potential = load(fitted.path)
-        tested = evaluate(potential, test, threads=settings.threads)
+        tested.append(compare(potential, test, threads=settings.threads))
+        errors = errors_from(tested[-1])
         points.append(
             CurvePoint(
                 level=start.level,
@@ -177,11 +186,18 @@ def learning_curve(
                 atoms=sum(len(atoms) for atoms in part.frames),
                 energy_rmse=trained["energy_rmse"],
                 force_rmse=trained["force_rmse"],
-                test_energy_rmse=tested.energy_rmse,
-                test_force_rmse=tested.force_rmse,
+                test_energy_rmse=errors.energy_rmse,
+                test_force_rmse=errors.force_rmse,
+                test_energy_rmse_error=errors.energy_rmse_error,
+                test_force_rmse_error=errors.force_rmse_error,
             )
         )
-    return LearningCurve(tuple(points), len(test), seed)
+    best = {f"test_{name}": best_of(tested, name) for name in ("energy_rmse", "force_rmse")}
+    marked = [
+        replace(point, best=tuple(name for name, own in best.items() if index in own))
+        for index, point in enumerate(points)
+    ]
+    return LearningCurve(tuple(marked), len(test), seed)
 
 
 def nested_parts(

@@ -182,7 +182,7 @@ class Member:
         Its file.
     errors
         Root mean square errors by name (meV/atom, eV/Å, GPa): on the training set, and on the
-        test set if there is one.
+        test set if there is one, there with standard errors.
     outcomes
         Of the properties.
     verdicts

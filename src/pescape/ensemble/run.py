@@ -113,6 +113,7 @@ class EnsembleRunConfig(EnsembleConfig, WithFit):
 _ERRORS = task_kind("errors")
 _ERRORS_FILE = "errors.json"
 _SHOWN_ERRORS = ("energy_rmse", "force_rmse", "stress_rmse")
+_STANDARD_ERRORS = tuple(f"{name}_error" for name in _SHOWN_ERRORS)
 
 
 class StageWatcher(Protocol):
@@ -267,7 +268,8 @@ def member_errors(
     Returns
     -------
     list of dict
-        ``{"training": {"energy_rmse": …}, "test": …}`` of each; meV/atom, eV/Å, GPa.
+        ``{"training": {"energy_rmse": …}, "test": …}`` of each; meV/atom, eV/Å, GPa. Those on
+        the test set come with standard errors, ``energy_rmse_error`` and so on.
     """
     found: list[dict[str, Any]] = [{"training": fit.summary["errors"]} for fit in fits]
     if test:
@@ -281,8 +283,10 @@ def member_errors(
             folders = _run(store, tasks, executor, watcher, "errors of the ensemble")
         for one, where in zip(found, folders, strict=True):
             one["test"] = json.loads((where / _ERRORS_FILE).read_text())
+    # Errors that an earlier version of pescape has kept have no standard errors.
+    shown = {"training": _SHOWN_ERRORS, "test": (*_SHOWN_ERRORS, *_STANDARD_ERRORS)}
     return [
-        {on: {name: errors[name] for name in _SHOWN_ERRORS} for on, errors in one.items()}
+        {on: {name: errors.get(name) for name in shown[on]} for on, errors in one.items()}
         for one in found
     ]
 

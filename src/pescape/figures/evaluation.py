@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from pescape.calculators.fit.errors import stated
 from pescape.figures.style import BLUE, INK, ORANGE, figure_file, plain_logarithm
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _SHARE_OF_ANGLES = 0.9
 
 
 def draw_cross_evaluation(found: CrossEvaluation, path: Path | str) -> None:
-    """Draw heat maps: a row for each model, a column for each test set.
+    """Draw heat maps: a row for each model, a column for each test set; the best on each in bold.
 
     Parameters
     ----------
@@ -69,9 +70,21 @@ def _draw_heat_map(axes: Axes, found: CrossEvaluation, name: str, title: str) ->
     axes.imshow(values, cmap="Blues", vmin=0.0, aspect="auto")
     middle = 0.6 * np.nanmax(values) if np.isfinite(values).any() else 0.0
     for (row, column), value in np.ndenumerate(values):
-        text = "–" if np.isnan(value) else f"{value:.3g}"
+        one = found[found.models[row], found.tests[column]]
+        text = stated(one, name).replace(" ± ", "\n± ")
         color = "white" if value > middle else INK
-        axes.text(column, row, text, ha="center", va="center", color=color)
+        weight = "bold" if name in one.best else "normal"
+        axes.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            color=color,
+            fontsize=7.5,
+            fontweight=weight,
+            linespacing=1.0,
+        )
     axes.set_xticks(range(len(found.tests)), found.tests)
     axes.set_yticks(range(len(found.models)), found.models)
     axes.set_xlabel("test set")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from pescape.figures.style import BLUE, COLORS, GRAY, GREEN, ORANGE, figure_file, plain_logarithm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
-    from pescape.ensemble.learning_curve import LearningCurve
+    from pescape.ensemble.learning_curve import CurvePoint, LearningCurve
     from pescape.learning.records import LevelSummary, Round
 
 
@@ -144,6 +144,7 @@ def _draw_errors(
                 label=name,
                 clip_on=False,
             )
+            _draw_bars(axes, [(one.number, one) for one in rounds], quantity, color)
     if max(known) > _MAX_LINEAR_RATIO * min(known):
         axes.set_yscale("log")
         axes.set_ylim(min(known) / 1.6, 6.0 * max(known))
@@ -151,6 +152,22 @@ def _draw_errors(
     else:
         axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
     axes.legend(loc="upper right", ncols=3, columnspacing=1.0, handletextpad=0.3)
+
+
+def _draw_bars(
+    axes: Axes,
+    points: Iterable[tuple[float, Round | LevelSummary | CurvePoint]],
+    quantity: str,
+    color: str,
+) -> None:
+    """Draw the standard errors of a quantity, where they are known, at given places."""
+    for x, one in points:
+        error = getattr(one, f"{quantity}_error", None)
+        if error is not None:
+            value = getattr(one, quantity)
+            # On a logarithmic axis a bar that reaches 0 reaches the frame.
+            low = max(value - error, 1e-3 * value)
+            axes.plot([x, x], [low, value + error], "-", color=color, lw=0.9)
 
 
 def _mark_levels(axes: Axes, rounds: Sequence[Round], *, named: bool) -> None:
@@ -245,6 +262,7 @@ def _draw_series(
     points = [(x, value) for x, value in enumerate(values) if value is not None]
     if points:
         axes.plot(*zip(*points, strict=True), marker, color=color, ms=5, lw=1.2, label=name)
+        _draw_bars(axes, enumerate(levels), quantity, color)
 
 
 def draw_learning_curve(curve: LearningCurve, path: Path | str) -> None:
@@ -273,6 +291,7 @@ def _draw_curves(axes: Axes, curve: LearningCurve, quantity: str, title: str) ->
         name = f"level {level}, {points[0].parameters} parameters"
         tested = [getattr(one, f"test_{quantity}") for one in points]
         axes.plot(sizes, tested, "o-", ms=4, lw=1.2, color=color, label=name)
+        _draw_bars(axes, zip(sizes, points, strict=True), f"test_{quantity}", color)
         trained = [getattr(one, quantity) for one in points]
         axes.plot(sizes, trained, "--", lw=0.9, color=color)
     axes.set_xscale("log")

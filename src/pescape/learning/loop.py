@@ -318,6 +318,8 @@ def _label_and_refit(campaign: Campaign, folders: list[Path], one: Round) -> Rou
         failed=len(chosen) - len(added),
         surprise_energy=surprise.energy_rmse,
         surprise_force=surprise.force_rmse,
+        surprise_energy_error=surprise.energy_rmse_error,
+        surprise_force_error=surprise.force_rmse_error,
     )
 
 
@@ -354,6 +356,8 @@ def _test_on_snapshots(campaign: Campaign, stage: Stage, folders: list[Path], on
         test_configurations=len(labelled),
         test_energy_rmse=errors.energy_rmse,
         test_force_rmse=errors.force_rmse,
+        test_energy_rmse_error=errors.energy_rmse_error,
+        test_force_rmse_error=errors.force_rmse_error,
     )
 
 

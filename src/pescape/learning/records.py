@@ -51,6 +51,8 @@ class Round:
         Of the new potential on its data, meV/atom, eV/Å, GPa.
     test_energy_rmse, test_force_rmse, test_configurations
         On snapshots of the MD of a round without risk, which are never trained on.
+    surprise_energy_error, surprise_force_error, test_energy_rmse_error, test_force_rmse_error
+        Standard errors; None of a single configuration.
     """
 
     number: int
@@ -76,6 +78,10 @@ class Round:
     test_configurations: int = 0
     test_energy_rmse: float | None = None
     test_force_rmse: float | None = None
+    surprise_energy_error: float | None = None
+    surprise_force_error: float | None = None
+    test_energy_rmse_error: float | None = None
+    test_force_rmse_error: float | None = None
 
 
 def write_rounds(folder: Path, rounds: Sequence[Round], *, settled: bool) -> None:
@@ -133,6 +139,8 @@ class LevelSummary:
         On the data set, meV/atom and eV/Å.
     test_configurations, test_energy_rmse, test_force_rmse
         On snapshots of safe MD of all stages, which are never trained on.
+    test_energy_rmse_error, test_force_rmse_error
+        Standard errors of these; None of a single configuration.
     """
 
     level: int
@@ -147,6 +155,8 @@ class LevelSummary:
     test_configurations: int = 0
     test_energy_rmse: float | None = None
     test_force_rmse: float | None = None
+    test_energy_rmse_error: float | None = None
+    test_force_rmse_error: float | None = None
 
 
 def summary_of(
@@ -185,6 +195,8 @@ def summary_of(
         test_configurations=tested.configurations if tested else 0,
         test_energy_rmse=tested.energy_rmse if tested else None,
         test_force_rmse=tested.force_rmse if tested else None,
+        test_energy_rmse_error=tested.energy_rmse_error if tested else None,
+        test_force_rmse_error=tested.force_rmse_error if tested else None,
     )
 
 

@@ -7,8 +7,10 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
 from pydantic import TypeAdapter
 
+from pescape.calculators.fit.errors import stated
 from pescape.ensemble.learning_curve import LearningCurve
 from pescape.ensemble.results import Branch, Spread, read_report
 from pescape.errors import DataError, TaskError
@@ -245,7 +247,11 @@ def _curve_section(source: Path, folder: Path) -> Extra:
     """Tell how errors fall with the size of the data."""
     with _reading(source, "learning-curve", "no learning curve has been finished here yet"):
         curve = TypeAdapter(LearningCurve).validate_json((source / "curve.json").read_bytes())
-    text = f"Tested on {curve.test_configurations} configurations that nothing is fitted to."
+    text = (
+        f"Tested on {curve.test_configurations} configurations that nothing is fitted to; ± one "
+        "standard error, from resampling them. Bold: no other potential is better by more than "
+        "two standard errors of the difference."
+    )
     caption = "Errors by level and size of the data"
     table = _error_table(caption, ("configurations", "atoms"), curve.points)
     shown = _picture(
@@ -267,11 +273,21 @@ def _error_table(
     rows = tuple(
         (
             *(str(getattr(one, name)) for name in integers),
-            *(number(getattr(one, name)) for name in _ERRORS),
+            *(_error_cell(one, name) for name in _ERRORS),
         )
         for one in potentials
     )
     return Table(caption, (*integers, *_ERRORS.values()), rows)
+
+
+def _error_cell(one: CurvePoint | LevelSummary, name: str) -> str:
+    """Write an error; one on a test set with its standard error, in bold where none is better."""
+    if not name.startswith("test_"):
+        return number(getattr(one, name))
+    text = stated(one, name).replace("-", "−")
+    # Levels of a campaign are tested on snapshots of their own: none is the best.
+    best = getattr(one, "best", ())
+    return Markup("<strong>{}</strong>").format(text) if name in best else text
 
 
 def _picture(
