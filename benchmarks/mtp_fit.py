@@ -12,7 +12,7 @@ ratio is to energies and forces alone, from the same kernel.
 With --fit: test errors of fits with default settings and their standard errors (resampled test
 configurations), beside the published ones of moment tensor potentials; each level starts from the
 one before, and its CPU seconds include that one's. A table in Markdown follows, with those levels
-in bold that no other beats by more than two standard errors of the difference.
+in bold that no other beats by more than chance explains, if some are worse.
 With --curve: loss against CPU seconds from the same random starts, for each method.
 """
 

@@ -67,7 +67,7 @@ class CrossErrors:
         say something.
     best
         Of the six, those in which no other model is better on this test set and some are
-        worse, by more than the error of the difference (`best_of`).
+        worse, by more than chance explains (`best_of`).
     """
 
     model: str

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.units import GPa
+from scipy.special import stdtrit
 
 from pescape.calculators.fit.data import training_set
 from pescape.calculators.fit.loss import residuals
@@ -40,12 +41,13 @@ MEASURES = (
     *("energy_mae", "energy_rmse", "force_mae", "force_rmse"),
     *("angle_mae", "angle_rmse", "stress_mae", "stress_rmse"),
 )
-#: Two potentials differ where their errors do, by more than so many standard errors of the
-#: difference: of twenty pairs that are equally good, one seems to differ.
-SIGNIFICANT = 2.0
+#: Of a hundred pairs of potentials that are equally good, so many seem to be.
+CONFIDENCE = 0.95
 _SEED = 0
 # Standard errors smaller than this share of the value are rounding.
 _LEAST_SHOWN = 1e-6
+# What errors of exact potentials are taken to be where they are compared.
+_TINY = 1e-300
 # Configurations that are drawn at once.
 _MAX_DRAWS = 4_000_000
 # Forces shorter than this (eV/Å) have no direction worth comparing.
@@ -285,7 +287,8 @@ def best_of(found: Sequence[Differences], measure: str) -> frozenset[int]:
     """Choose the potentials that none beats in a measure, on the same configurations.
 
     Errors of two potentials on the same configurations rise and fall together, so that their
-    difference is known better than each of them: it is taken resample by resample.
+    ratio is known better than each of them: it is taken resample by resample. (Its logarithm is,
+    which is closer to normally distributed than the difference.)
 
     Parameters
     ----------
@@ -297,24 +300,26 @@ def best_of(found: Sequence[Differences], measure: str) -> frozenset[int]:
     Returns
     -------
     frozenset of int
-        The least error, and those larger by at most `SIGNIFICANT` standard errors of the
-        difference. Empty where that is all of them, and where nothing is known of the
-        differences: on a single configuration.
+        The least error, and those that are larger by what chance may have made: up to so many
+        standard errors of the comparison as Student's t has at `CONFIDENCE`, 2 of many
+        configurations, 4 of three. Empty where that is all of them, and where a comparison has
+        no standard error: on a single configuration.
     """
     column = MEASURES.index(measure)
     sums = [_sums(one) for one in found]
     values = np.array([_measures(one.sum(axis=0))[column] for one in sums])
-    if len(values) < 2 or not np.isfinite(values).any():
+    if len(values) < 2 or not np.isfinite(values).all():
         return frozenset()
-    resampled = [_resampled(one)[:, column : column + 1] for one in sums]
-    least = int(np.nanargmin(values))
+    least = int(values.argmin())
+    count = _counts(sums[least])[column : column + 1]
+    logarithms = [np.log(np.maximum(_resampled(one)[:, [column]], _TINY)) for one in sums]
     best = {least}
     for index, value in enumerate(values):
-        count = _counts(sums[index])[column : column + 1]
-        (error,) = _deviations(resampled[index] - resampled[least], count)
+        (error,) = _deviations(logarithms[index] - logarithms[least], count)
         if error is None:
             return frozenset()
-        if value - values[least] <= SIGNIFICANT * error:
+        larger = math.log(max(value, _TINY) / max(values[least], _TINY))
+        if larger <= error * float(stdtrit(count[0] - 1, (1.0 + CONFIDENCE) / 2.0)):
             best.add(index)
     return frozenset(best if len(best) < len(values) else ())
 

@@ -106,6 +106,13 @@ def test_equal_potentials_do_not_differ():
     assert best_of([one, worse], "energy_mae") == frozenset()
 
 
+@pytest.mark.parametrize("count", [2, 4, 25])
+def test_equally_good_potentials_seldom_seem_to_differ(count):
+    rng = np.random.default_rng(11)
+    pairs = [[differences(rng, count=count) for _ in range(2)] for _ in range(100)]
+    assert sum(bool(best_of(pair, "energy_mae")) for pair in pairs) <= 10
+
+
 def test_small_differences_on_the_same_configurations_are_told_apart():
     found, slightly = (differences(np.random.default_rng(9), scale=s) for s in (1.0, 1.03))
     errors_of = standard_errors(found)["energy_mae"]

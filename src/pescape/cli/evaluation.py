@@ -74,8 +74,8 @@ def evaluate(
 
     With `--cross`, several potentials, say of different samplers' data, are compared on several
     test sets and on all of these together: energies, forces and angles between forces. Bold are
-    those that none beats by more than two standard errors of the difference on the same
-    configurations. Writes
+    those that none beats by more than chance explains (95 % confidence, from the differences on
+    the same configurations), if some are worse. Writes
     errors.json, the table as heat maps (errors.png), and two-dimensional histograms of the errors
     against the labels (energy_errors.png, force_errors.png, angle_errors.png).
 

@@ -44,7 +44,7 @@ class CurvePoint:
         Standard errors of these; None of a single configuration.
     best
         Names of those test errors in which no other point is better, and some are worse, by
-        more than the error of the difference.
+        more than chance explains.
     """
 
     level: int

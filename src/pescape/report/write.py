@@ -250,7 +250,7 @@ def _curve_section(source: Path, folder: Path) -> Extra:
     text = (
         f"Tested on {curve.test_configurations} configurations that nothing is fitted to; ± one "
         "standard error, from resampling them. Bold: no other potential is better by more than "
-        "two standard errors of the difference."
+        "chance explains (95 % confidence)."
     )
     caption = "Errors by level and size of the data"
     table = _error_table(caption, ("configurations", "atoms"), curve.points)
