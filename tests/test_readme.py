@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +91,27 @@ def test_the_commands_it_lists_exist():
     known = set(get_command(build_app([])).commands)
     listed = set(re.findall(r"`pescape (\w+)", README.read_text()))
     assert listed - known == set()
+
+
+def scripts():
+    return re.findall(r"`python ((?:benchmarks|examples)/[^`]+)`", README.read_text())
+
+
+@pytest.mark.parametrize("command", scripts())
+def test_the_scripts_it_lists_have_all_their_arguments(command, monkeypatch):
+    script, *arguments = command.split()
+    path = README.parent / script
+    parsed = argparse.ArgumentParser.parse_args
+
+    class WholeError(Exception):
+        pass
+
+    def parse(self, *given):
+        parsed(self, *given)
+        raise WholeError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    monkeypatch.syspath_prepend(str(path.parent))
+    with pytest.raises(WholeError):
+        runpy.run_path(str(path), run_name="__main__")
