@@ -61,8 +61,9 @@ def network(*, whole: bool) -> BPNNPotential:
         functions = [replace(f, zeta=WHOLE.get(f.zeta, f.zeta)) for f in functions]
     potential = BPNNPotential.untrained(species, functions).randomized(seed=1)
     potential = potential.with_output(slope=dict.fromkeys(species, 1e-6))
-    identity = np.eye(potential.active_size("output"))
-    return potential.with_active_set(ActiveSet(matrix=identity, inverse=identity), "output")
+    identity = np.eye(potential.active_size("inputs"))
+    active = ActiveSet(matrix=identity, inverse=identity, leverage=identity)
+    return potential.with_active_set(active, "inputs")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.outputs import Properties, all_outputs
 
-from pescape.calculators.bpnn.descriptors import out_of_range
+from pescape.calculators.bpnn.descriptors import out_of_range, range_excess
 from pescape.calculators.bpnn.potential import BPNNPotential
 from pescape.calculators.doptimality.active_set import grades
 from pescape.calculators.doptimality.design_matrix import configuration_row
@@ -317,7 +317,9 @@ class MTP(PotentialCalculator):
 class BPNN(PotentialCalculator):
     """Energies, forces, stresses and extrapolation grades of a Behler-Parrinello network.
 
-    Grades are had as from `PotentialCalculator`.
+    Grades are had as from `PotentialCalculator`. ``get_property("range_excess", atoms)`` tells how
+    far each atom's symmetry functions are beyond the ranges of the training data, in widths of a
+    range, where these are known.
 
     Parameters
     ----------
@@ -334,6 +336,7 @@ class BPNN(PotentialCalculator):
     """
 
     potential: BPNNPotential
+    implemented_properties = [*PotentialCalculator.implemented_properties, "range_excess"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -353,6 +356,27 @@ class BPNN(PotentialCalculator):
 
     def _settings(self) -> dict[str, Any]:
         return self._units
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Compute as `PotentialCalculator` does, and the excess over ranges when it is asked for.
+
+        Parameters
+        ----------
+        atoms, properties, system_changes
+            As for `PotentialCalculator.calculate`.
+        """
+        super().calculate(atoms, properties, system_changes)
+        if "range_excess" in properties and self.atoms is not None:
+            try:
+                excess = range_excess(self.potential, self.atoms, threads=self.threads)
+            except ValueError as error:
+                raise PropertyNotImplementedError(str(error)) from None
+            self.results["range_excess"] = excess
 
     def out_of_range(self, atoms: Atoms, *, tolerance: float = 0.0) -> list[OutOfRange]:
         """List symmetry functions that the training data did not reach.

@@ -83,6 +83,10 @@ class Potential(Protocol):
     def active_set(self) -> ActiveSet | None:
         """What extrapolation grades are measured against."""
 
+    @property
+    def grades_by_leverage(self) -> bool:
+        """Whether new active sets give grades by leverage, see `ActiveSet`."""
+
     def types_of(self, numbers: ArrayLike) -> NDArray[int32]:
         """Return the species of atoms, shape (n,).
 

@@ -163,16 +163,17 @@ class MTPKernel {
   std::variant<std::monostate, pescape::mtp::Plan<double>, pescape::mtp::Plan<float>> plan_;
 };
 
-Out grades(const Table<double>& rows, const Table<double>& inverse, int threads) {
-  const std::size_t n = inverse.shape(0), count = rows.shape(0);
-  require(inverse.shape(1) == n, "inverse must be square");
-  require(rows.shape(1) == n, "rows must be as long as the inverse is wide");
+Out grades(const Table<double>& rows, const Table<double>& matrix, int threads, bool leverage) {
+  const std::size_t n = matrix.shape(0), count = rows.shape(0);
+  require(matrix.shape(1) == n, "the matrix must be square");
+  require(rows.shape(1) == n, "rows must be as long as the matrix is wide");
   Out out = make_array(count);
   positive(threads);
   nb::gil_scoped_release unlocked;
-  const pescape::GradeMatrix matrix{int(n), inverse.data()};
+  const auto norm = leverage ? pescape::GradeNorm::length : pescape::GradeNorm::largest;
+  const pescape::GradeMatrix packed{int(n), matrix.data(), norm};
   pescape::parallel_over_atoms(int(count), threads, [&](int, const int* list, int share) {
-    if (share > 0) matrix.grades(rows.data() + list[0] * n, share, out.data() + list[0]);
+    if (share > 0) packed.grades(rows.data() + list[0] * n, share, out.data() + list[0]);
   });
   return out;
 }
@@ -235,8 +236,8 @@ NB_MODULE(_kernels, m) {
            "each\n"
            "of the c species and moment coefficients, in which all three are linear.");
 
-  m.def("grades", &grades, "rows"_a, "inverse"_a, "threads"_a = 1,
-        "max_q |rows @ inverse| per row, shape (m,).");
+  m.def("grades", &grades, "rows"_a, "matrix"_a, "threads"_a = 1, "leverage"_a = false,
+        "max_q |rows @ matrix| per row, shape (m,), or the length of rows @ matrix.");
 
   bind_parse(m);
   bind_bpnn(m);

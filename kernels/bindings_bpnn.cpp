@@ -65,8 +65,9 @@ Model model_from(const nb::list& elements, const std::vector<int>& atomic_number
 
 Parameters parameters_from(const std::string& which) {
   if (which == "output") return Parameters::output_layer;
-  require(which == "all", "parameters must be 'output' or 'all'");
-  return Parameters::all_weights;
+  if (which == "all") return Parameters::all_weights;
+  require(which == "inputs", "parameters must be 'output', 'all' or 'inputs'");
+  return Parameters::inputs;
 }
 
 class BPNNKernel {
@@ -77,8 +78,7 @@ class BPNNKernel {
   int species_count() const { return plan_.species_count(); }
   double cutoff() const { return plan_.cutoff(); }
   int parameter_count(const std::string& which) const {
-    return parameters_from(which) == Parameters::output_layer ? plan_.output_count()
-                                                              : plan_.weight_count();
+    return plan_.row_size(parameters_from(which));
   }
 
   nb::tuple evaluate(const Rows3& positions, const Vector<std::int32_t>& species,
@@ -150,14 +150,17 @@ void bind_bpnn(nb::module_& m) {
       .def_prop_ro("species_count", &BPNNKernel::species_count)
       .def_prop_ro("cutoff", &BPNNKernel::cutoff, "Largest cut-off radius, Å.")
       .def("parameter_count", &BPNNKernel::parameter_count, "parameters"_a = "output",
-           "Number of weights and biases: of the output nodes ('output') or of 'all' layers.")
+           "Length of a row of site_gradients.")
       .def("evaluate", &BPNNKernel::evaluate, "positions"_a, "species"_a, "offsets"_a, "indices"_a,
            "shifts"_a, "threads"_a = 1,
            "Site energies (n,) in eV, forces (n, 3) in eV/Å and site virials (n, 6) in eV\n"
            "(xx yy zz yz xz xy; -sum of r x dE/dr, half of each pair's to either atom).")
-      .def("site_gradients", &BPNNKernel::site_gradients, "positions"_a, "species"_a, "offsets"_a,
-           "indices"_a, "shifts"_a, "threads"_a = 1, "parameters"_a = "output",
-           "dE_i/dtheta (n, parameters): the rows that extrapolation grades are made of.")
+      .def(
+          "site_gradients", &BPNNKernel::site_gradients, "positions"_a, "species"_a, "offsets"_a,
+          "indices"_a, "shifts"_a, "threads"_a = 1, "parameters"_a = "output",
+          "The rows (n, parameters) that extrapolation grades are made of: dE_i/dtheta by the\n"
+          "weights and biases of the output nodes ('output') or of 'all' layers, or the network's\n"
+          "inputs and the derivatives by all but the first layer's weights ('inputs').")
       .def("symmetry_functions", &BPNNKernel::symmetry_functions, "positions"_a, "species"_a,
            "offsets"_a, "indices"_a, "shifts"_a, "threads"_a = 1,
            "Symmetry functions (n, D), not scaled; shorter rows end with zeros.")

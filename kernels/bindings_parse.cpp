@@ -144,11 +144,12 @@ nb::dict element(pescape::bpnn::Element e, pescape::bpnn::ElementNotes notes, bo
 nb::dict active_set(pescape::bpnn::ActiveSetBlock set) {
   const std::size_t n = std::size_t(set.size);
   nb::dict d;
-  d["parameters"] = set.all_weights ? "all" : "output";
+  d["parameters"] = name_of(pescape::bpnn::parsing::row_kinds, set.parameters);
   d["mode"] = set.neighborhood_mode ? "neighborhood" : "configuration";
   d["weight_scaling"] = set.weight_scaling;
   d["matrix"] = array(std::move(set.matrix), {n, n});
   d["inverse"] = array(std::move(set.inverse), {n, n});
+  if (!set.leverage.empty()) d["leverage"] = array(std::move(set.leverage), {n, n});
   d["origins"] = array(std::move(set.origins), {n, 2});
   d["configuration_count"] = set.configuration_count;
   d["configurations"] = nb::make_tuple(set.configurations_begin, set.configurations_end);

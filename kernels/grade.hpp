@@ -1,5 +1,5 @@
-// Extrapolation grades: the largest entry of |B A^-1| in each row of B, as a blocked matrix
-// product.
+// Extrapolation grades as a blocked matrix product: of each row of B the largest entry of |B A^-1|,
+// or the length of B W, its leverage.
 //
 // In double precision throughout: inverses of active sets are so ill-conditioned that the products
 // nearly cancel (by 1e4 and more at level 26), which single precision does not survive even as a
@@ -15,7 +15,10 @@
 
 namespace pescape {
 
-/// The inverse of an active set's matrix, packed in column panels for repeated products.
+/// What becomes of a row's products with all columns.
+enum class GradeNorm { largest, length };
+
+/// The matrix that grades come from, packed in column panels for repeated products.
 class GradeMatrix {
   using P = Pack<double>;
   static constexpr int panel_packs = 2, panel = panel_packs * P::lanes;
@@ -27,18 +30,22 @@ class GradeMatrix {
 
   GradeMatrix() = default;
 
-  /// `inverse` is A^-1, n x n, row-major.
-  GradeMatrix(int n, const double* inverse)
-      : n_(n), panels_((n + panel - 1) / panel), packed_(std::size_t(panels_) * n * panel_packs) {
+  /// `matrix` is A^-1 or W, n x n, row-major.
+  GradeMatrix(int n, const double* matrix, GradeNorm norm = GradeNorm::largest)
+      : n_(n),
+        panels_((n + panel - 1) / panel),
+        norm_(norm),
+        packed_(std::size_t(panels_) * n * panel_packs) {
     for (int q = 0; q < panels_ * panel; ++q)
       for (int k = 0; k < n; ++k)
         packed_[(std::size_t(q / panel) * n + k) * panel_packs + q % panel / P::lanes].set(
-            q % P::lanes, q < n ? inverse[std::size_t(k) * n + q] : 0.0);
+            q % P::lanes, q < n ? matrix[std::size_t(k) * n + q] : 0.0);
   }
 
   int size() const { return n_; }
 
-  /// out[r] = max_q | sum_k rows[r][k] A^-1[k][q] | for `count` rows of length n, row-major.
+  /// out[r] = max_q | sum_k rows[r][k] A^-1[k][q] | for `count` rows of length n, row-major, or
+  /// the root of the sum of the squares over q.
   /// A NaN anywhere in a row makes its grade NaN.
   void grades(const double* rows, std::size_t count, double* out) const {
     std::fill_n(out, count, 0.0);
@@ -48,6 +55,8 @@ class GradeMatrix {
       for (; r + 4 <= count; r += 4) update<4>(q, rows + r * n_, out + r);
       for (; r < count; ++r) update<1>(q, rows + r * n_, out + r);
     }
+    if (norm_ == GradeNorm::length)
+      for (std::size_t r = 0; r < count; ++r) out[r] = std::sqrt(out[r]);
   }
 
  private:
@@ -61,6 +70,12 @@ class GradeMatrix {
       for (int r = 0; r < R; ++r)
         for (int p = 0; p < panel_packs; ++p)
           sum[r][p] += rows[std::size_t(r) * n_ + k] * column[p];
+    if (norm_ == GradeNorm::length) {
+      for (int r = 0; r < R; ++r)
+        for (int p = 0; p < panel_packs; ++p)
+          for (int l = 0; l < P::lanes; ++l) out[r] += sum[r][p][l] * sum[r][p][l];
+      return;
+    }
     for (int r = 0; r < R; ++r)
       for (int p = 0; p < panel_packs; ++p)
         for (int l = 0; l < P::lanes; ++l) {
@@ -70,6 +85,7 @@ class GradeMatrix {
   }
 
   int n_ = 0, panels_ = 0;
+  GradeNorm norm_ = GradeNorm::largest;
   std::vector<P> packed_;
 };
 

@@ -124,6 +124,19 @@ class Scaling:
         return self._column("maximum") - self._column("minimum")
 
     @property
+    def ranges(self) -> tuple[Floats, Floats, Floats] | None:
+        """Smallest and largest values (D,) in the training data, and the widths between them.
+
+        A width is at least the sigma that is divided by. None where the ranges are not known.
+        """
+        if self.minimum is None or self.maximum is None:
+            return None
+        width = self.maximum - self.minimum
+        if self.kind == "sigma":
+            width = np.maximum(width, self._column("sigma"))
+        return self.minimum, self.maximum, width
+
+    @property
     def flat(self) -> NDArray[np.bool_]:
         """Which functions (D,) stay as they are because their range is within the tolerance."""
         width = self._width()
@@ -251,6 +264,10 @@ class Layer:
         return self.weights, self.bias
 
 
+#: What the rows of an active set are made of.
+ActiveParameters = Literal["inputs", "output", "all"]
+
+
 @dataclass(frozen=True, eq=False)
 class ElementModel:
     """What gives the energy of an atom of one element: slope · network(x) + intercept + atom.
@@ -321,6 +338,21 @@ class ElementModel:
         """Weights (row by row) and biases of the layers, one after the other."""
         return np.concatenate([part.ravel() for layer in self.layers for part in layer.trained])
 
+    def row_size(self, which: ActiveParameters) -> int:
+        """Return the length of the element's part of an active set's rows.
+
+        Parameters
+        ----------
+        which
+            What they are made of.
+        """
+        if which == "output":
+            return self.layers[-1].parameter_count
+        if which == "all":
+            return self.parameter_count
+        first = self.layers[0]
+        return self.parameter_count - first.inputs * (first.outputs - 1)
+
     def with_parameters(self, theta: Floats) -> ElementModel:
         """Replace all weights and biases.
 
@@ -375,10 +407,6 @@ class ElementModel:
             "slope": self.slope,
             "intercept": self.intercept + self.atom_energy,
         }
-
-
-#: Which parameters the rows of an active set are derivatives with respect to.
-ActiveParameters = Literal["output", "all"]
 
 
 @dataclass(frozen=True)
@@ -470,8 +498,10 @@ class BPNNData:
     active_set
         What extrapolation grades are measured against.
     active_parameters
-        Whether the active set's rows are ∂E/∂θ with respect to the weights and biases of the
-        output layers, or to all of them.
+        What the active set's rows are made of. "output" and "all": ∂E/∂θ with respect to the
+        weights and biases of the output layers, or to all of them. "inputs": the network's
+        inputs, and ∂E/∂θ with respect to all but the first layer's weights; activations are
+        bounded and so are rows about output layers, but inputs are not.
     name
         Free text (one line) kept in the file.
     source
@@ -482,7 +512,7 @@ class BPNNData:
     elements: tuple[ElementModel, ...]
     units: Units = field(default_factory=Units)
     active_set: ActiveSet | None = None
-    active_parameters: ActiveParameters = "output"
+    active_parameters: ActiveParameters = "inputs"
     name: str = "BPNN"
     source: str = ""
 
@@ -498,9 +528,10 @@ class BPNNData:
             self._check_neighbors(name, element)
         if len({element.is_trained for element in self.elements}) != 1:
             raise ValueError("some elements have a trained network and some have not")
-        if self.active_parameters not in ("output", "all"):
+        if self.active_parameters not in ("inputs", "output", "all"):
             raise ValueError(
-                f"active_parameters must be 'output' or 'all', not {self.active_parameters!r}"
+                "active_parameters must be 'inputs', 'output' or 'all', "
+                f"not {self.active_parameters!r}"
             )
         if self.active_set is not None and self.active_set.size != self.active_size():
             raise ValueError(
@@ -528,16 +559,14 @@ class BPNNData:
         return sum(element.parameter_count for element in self.elements)
 
     def active_size(self, which: ActiveParameters | None = None) -> int:
-        """Return the number of parameters that the rows of an active set are derivatives by.
+        """Return how long the rows of an active set are.
 
         Parameters
         ----------
         which
-            "output" or "all"; by default `active_parameters`.
+            "inputs", "output" or "all"; by default `active_parameters`.
         """
-        if (which or self.active_parameters) == "all":
-            return self.parameter_count
-        return sum(element.layers[-1].parameter_count for element in self.elements)
+        return sum(one.row_size(which or self.active_parameters) for one in self.elements)
 
 
 def checked_species(species: Sequence[str]) -> tuple[str, ...]:

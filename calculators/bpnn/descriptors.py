@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+# Widths of a range that an equal value may be beyond it.
+_ROUNDING = 1e-9
+
+
 class SymmetryFunctions:
     """Computes the symmetry functions of configurations.
 
@@ -99,8 +103,8 @@ class OutOfRange:
         The function's place among those of the element, from 0, and the function.
     value
         What it is.
-    minimum, maximum
-        What it was in the training data.
+    minimum, maximum, width
+        What it was in the training data, and in which width an excess is measured.
     """
 
     atom: int
@@ -110,13 +114,13 @@ class OutOfRange:
     value: float
     minimum: float
     maximum: float
+    width: float
 
     @property
     def excess(self) -> float:
         """How far beyond, in widths of the range."""
         beyond = max(self.minimum - self.value, self.value - self.maximum)
-        width = self.maximum - self.minimum
-        return beyond / width if width > 0 else np.inf
+        return beyond / self.width if self.width > 0 else np.inf
 
     def __str__(self) -> str:
         return (
@@ -134,7 +138,7 @@ def out_of_range(
     Parameters
     ----------
     potential
-        With a scaling that knows the ranges (Amp's and n2p2's files do).
+        With a scaling that knows the ranges, as our fits, Amp's and n2p2's files do.
     atoms
         The configuration.
     tolerance
@@ -152,27 +156,14 @@ def out_of_range(
     ValueError
         No element's scaling knows its ranges.
     """
-    known = [
-        element.scaling.minimum is not None and element.scaling.maximum is not None
-        for element in potential.elements
-    ]
-    if not any(known):
-        raise ValueError(
-            f"{potential.source or 'the potential'} does not say which ranges its symmetry "
-            "functions had in the training data"
-        )
-    types = potential.types_of(atoms.numbers)
-    listed = neighbors(atoms, potential.cutoff)
-    values = potential.kernel().symmetry_functions(
-        np.ascontiguousarray(atoms.positions), types, *listed.arrays, threads
-    )
+    types, values = _values(potential, atoms, threads)
     found = []
     for kind, element in enumerate(potential.elements):
-        low, high = element.scaling.minimum, element.scaling.maximum
-        if low is None or high is None:
+        if element.scaling.ranges is None:
             continue
+        low, high, width = element.scaling.ranges
         mine = np.flatnonzero(types == kind)
-        slack = tolerance * (high - low)
+        slack = max(tolerance, _ROUNDING) * width
         inside = values[mine, : len(low)]
         outside = ~((inside >= low - slack) & (inside <= high + slack))
         for row, number in zip(*np.nonzero(outside), strict=True):
@@ -185,6 +176,77 @@ def out_of_range(
                     value=float(inside[row, number]),
                     minimum=float(low[number]),
                     maximum=float(high[number]),
+                    width=float(width[number]),
                 )
             )
     return sorted(found, key=lambda one: -one.excess)
+
+
+def range_excess(potential: BPNNPotential, atoms: Atoms, *, threads: int = 1) -> Floats:
+    """Tell how far each atom is beyond the ranges of the training data.
+
+    Parameters
+    ----------
+    potential
+        With a scaling that knows the ranges, as our fits, Amp's and n2p2's files do.
+    atoms
+        The configuration.
+    threads
+        OpenMP threads.
+
+    Returns
+    -------
+    array
+        Of the symmetry function that is farthest outside, in widths of its range; 0 where none
+        is, shape (natoms,).
+
+    Raises
+    ------
+    ValueError
+        No element's scaling knows its ranges.
+    """
+    types, values = _values(potential, atoms, threads)
+    return excess_of(potential, types, values)
+
+
+def excess_of(potential: BPNNPotential, types: NDArray[np.int32], values: Floats) -> Floats:
+    """Tell how far atoms are beyond the ranges of the training data, (n,), as `range_excess`.
+
+    Parameters
+    ----------
+    potential
+        Whose ranges they are.
+    types
+        Species of the atoms, shape (n,).
+    values
+        Their symmetry functions, shape (n, D); shorter rows end with zeros.
+    """
+    found = np.zeros(len(values))
+    for kind, element in enumerate(potential.elements):
+        if element.scaling.ranges is None:
+            continue
+        low, high, width = element.scaling.ranges
+        mine = types[: len(values)] == kind
+        inside = values[mine, : len(low)]
+        beyond = np.maximum(np.maximum(low - inside, inside - high), 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            excess = np.where(beyond > _ROUNDING * width, beyond / width, 0.0)
+        found[mine] = excess.max(axis=1)
+    return found
+
+
+def _values(
+    potential: BPNNPotential, atoms: Atoms, threads: int
+) -> tuple[NDArray[np.int32], Floats]:
+    """Species (n,) and symmetry functions (n, D) of atoms, if ranges to compare with are known."""
+    if not potential.knows_ranges:
+        raise ValueError(
+            f"{potential.source or 'the potential'} does not say which ranges its symmetry "
+            "functions had in the training data"
+        )
+    types = potential.types_of(atoms.numbers)
+    listed = neighbors(atoms, potential.cutoff)
+    values = potential.kernel().symmetry_functions(
+        np.ascontiguousarray(atoms.positions), types, *listed.arrays, threads
+    )
+    return types, values

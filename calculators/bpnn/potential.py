@@ -146,7 +146,7 @@ class BPNNPotential(BPNNData):
     @property
     def knows_ranges(self) -> bool:
         """Whether it says which values symmetry functions have in the training data."""
-        return any(element.scaling.minimum is not None for element in self.elements)
+        return any(element.scaling.ranges is not None for element in self.elements)
 
     @property
     def parameters(self) -> Floats:
@@ -292,7 +292,7 @@ class BPNNPotential(BPNNData):
         return types_among(self.species, numbers, self._called)
 
     def site_gradients(self, *arguments: Any) -> Floats:  # noqa: ANN401
-        """Return the rows ∂E_i/∂θ of atoms, (n, parameters), for the active parameters.
+        """Return the rows of atoms, (n, active_size()), that active sets are made of.
 
         Parameters
         ----------
@@ -307,8 +307,8 @@ class BPNNPotential(BPNNData):
         Parameters
         ----------
         parameters
-            "all", or those the energy is "linear" in, the output layers'; by default the active
-            parameters.
+            "all", or those the energy is "linear" in, the output layers'; by default what
+            `active_parameters` says.
         """
         if parameters not in (None, "all", "linear"):
             raise ValueError(f"parameters must be 'all' or 'linear', not {parameters!r}")
@@ -317,18 +317,28 @@ class BPNNPotential(BPNNData):
         which: ActiveParameters = "output" if parameters == "linear" else "all"
         return self.with_active_set(None, which), slice(None)
 
+    @property
+    def grades_by_leverage(self) -> bool:
+        """Whether new active sets give grades by leverage."""
+        return self.active_parameters == "inputs"
+
     def parameter_name(self, parameter: int) -> str:
-        """Return the name of a parameter.
+        """Return the name of an entry of a row.
 
         Parameters
         ----------
         parameter
-            Its index among the active parameters.
+            Its place in the row.
         """
-        rest = parameter
+        rest, which = parameter, self.active_parameters
         for species, element in zip(self.species, self.elements, strict=True):
             layers = list(enumerate(element.layers, start=1))
-            for number, layer in layers if self.active_parameters == "all" else layers[-1:]:
+            if which == "inputs":
+                if rest < len(element.functions):
+                    return f"{species} input {rest}: {element.functions[rest]}"
+                # As if the weights of the first layer were there, which come before its biases.
+                rest += element.layers[0].inputs * (element.layers[0].outputs - 1)
+            for number, layer in layers[-1:] if which == "output" else layers:
                 if rest < layer.parameter_count:
                     if rest >= layer.inputs * layer.outputs:
                         bias = rest - layer.inputs * layer.outputs

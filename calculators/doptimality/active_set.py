@@ -4,7 +4,8 @@ A potential's energy is, to first order, linear in its parameters θ: a row b = 
 for what a configuration (or the neighborhood of one atom) teaches. An active set is the
 square matrix A of those training rows that span the largest volume |det A| [1]_. The grade
 of any other row is γ = max |b A⁻¹|: up to 1 the potential interpolates, above it the row
-would enlarge the volume and prediction is extrapolation [2]_.
+would enlarge the volume and prediction is extrapolation [2]_. Of networks it is the leverage of
+the row, see `pescape.calculators.doptimality.leverage`.
 
 References
 ----------
@@ -27,6 +28,7 @@ from pescape.calculators.doptimality.design_matrix import (
     Mode,
     Parameters,
 )
+from pescape.calculators.doptimality.leverage import SecondMoments
 from pescape.calculators.doptimality.maxvol import (
     IGNORED,
     SWAP_THRESHOLD,
@@ -58,7 +60,8 @@ class ActiveSet:
     matrix
         The rows A, shape (n, n), for n parameters.
     inverse
-        A⁻¹ proper, shape (n, n); the grade of a row b is ``max(abs(b @ inverse))``.
+        A⁻¹ proper, shape (n, n); the grade of a row b is ``max(abs(b @ inverse))`` if there is no
+        `leverage`.
     mode
         What a row stands for: the neighborhood of one atom, or a whole configuration.
     weight_scaling
@@ -68,6 +71,9 @@ class ActiveSet:
         atom's index (0 in configuration mode); -1, -1 where a slot is unset.
     configurations
         The configurations that hold at least one row.
+    leverage
+        W, shape (n, n), of grades by leverage: that of a row b is the length of ``b @ leverage``.
+        None: grades are by the active set.
     """
 
     matrix: Floats
@@ -76,10 +82,14 @@ class ActiveSet:
     weight_scaling: float = 2.0
     origins: Integers = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     configurations: tuple[Atoms, ...] = ()
+    leverage: Floats | None = None
 
     def __post_init__(self) -> None:
         size = len(self.matrix)
-        for name, value in (("matrix", self.matrix), ("inverse", self.inverse)):
+        for name in ("matrix", "inverse", "leverage"):
+            value = getattr(self, name)
+            if value is None:
+                continue
             if value.shape != (size, size):
                 raise ValueError(f"active set: {name} has shape {value.shape}, not {(size, size)}")
             if not np.isfinite(value).all():
@@ -94,6 +104,8 @@ class ActiveSet:
             raise ValueError(
                 f"active set: origins have shape {self.origins.shape}, not {(size, 2)}"
             )
+        if self.leverage is not None:
+            self.leverage.flags.writeable = False
         self.matrix.flags.writeable = False
         self.inverse.flags.writeable = False
         self.origins.flags.writeable = False
@@ -144,14 +156,16 @@ def grades(rows: Floats, active_set: ActiveSet, *, threads: int = 1) -> Floats:
     Returns
     -------
     Floats
-        Shape (m,): max |b A⁻¹|; above 1 the row extrapolates.
+        Shape (m,): max |b A⁻¹|, or by leverage; above 1 the row extrapolates.
     """
     rows = np.ascontiguousarray(rows, dtype=float)
     if rows.ndim != 2 or rows.shape[1] != active_set.size:
         raise ValueError(
             f"rows of shape {rows.shape} do not fit an active set of {active_set.size} parameters"
         )
-    return cast("Floats", _kernels.grades(rows, active_set.inverse, threads))
+    by_leverage = active_set.leverage is not None
+    matrix = active_set.leverage if by_leverage else active_set.inverse
+    return cast("Floats", _kernels.grades(rows, matrix, threads, by_leverage))
 
 
 def gradient_rows(
@@ -220,7 +234,8 @@ def build_active_set(
     parameters
         "all", or those the energy is "linear" in: the species' and basis functions'
         coefficients of a moment tensor potential, the output layers of networks. By default
-        all of a moment tensor potential, and what ``active_parameters`` of a network says.
+        all of a moment tensor potential, and what ``active_parameters`` of a network says
+        (where grades of neighborhoods are by leverage if they are "inputs").
         Sets about linear parameters of a moment tensor potential have its full size; the slots
         of radial parameters stay unset, and what rows say about these adds nothing to grades.
     threshold
@@ -238,12 +253,25 @@ def build_active_set(
         With its origins and the configurations they point to.
     """
     potential, counted = potential.rows_about(parameters)
-    stream = DesignRows(potential, configurations, mode, threads=threads, memory=memory)
+    by_leverage = potential.grades_by_leverage and mode == "neighborhood"
+    moments = SecondMoments()
+    stream = DesignRows(
+        potential,
+        configurations,
+        mode,
+        observe=moments.add if by_leverage else None,
+        threads=threads,
+        memory=memory,
+    )
     result = find_max_volume([stream], threshold=threshold, counted=counted, progress=progress)
     if result is None:
         raise ValueError("no configurations: an active set needs at least one with an atom")
     slots = result.origins[:, 1:].copy()
     filled = slots[:, 0] != UNSET
+    leverage = None
+    if by_leverage:
+        again = [result.matrix[filled]] if stream.is_one_pass else (one.rows for one in stream)
+        leverage = moments.leverage(again)
     kept, slots[filled, 0] = np.unique(slots[filled, 0], return_inverse=True)
     return ActiveSet(
         matrix=result.matrix,
@@ -251,6 +279,7 @@ def build_active_set(
         mode=mode,
         origins=slots,
         configurations=tuple(result.configurations[0, int(index)].copy() for index in kept),
+        leverage=leverage,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pescape.calculators.doptimality.active_set import grades
 from pescape.calculators.doptimality.design_matrix import PART_ATOMS, site_gradient_blocks
 from pescape.calculators.neighbors import neighbors
 
@@ -143,10 +144,11 @@ def _atoms_beyond(
     first = 0
     for rows in site_gradient_blocks(potential, atoms, PART_ATOMS, threads=threads):
         sizes = np.abs(rows @ active.inverse)
-        for row in np.flatnonzero(sizes.max(axis=1, initial=0.0) > threshold).tolist():
+        values = grades(rows, active, threads=threads)
+        for row in np.flatnonzero(values > threshold).tolist():
             slot = int(sizes[row].argmax())
             parameter = int(np.abs(rows[row] * active.inverse[:, slot]).argmax())
-            found.append((first + row, float(sizes[row, slot]), slot, parameter))
+            found.append((first + row, float(values[row]), slot, parameter))
         first += len(rows)
     return sorted(found, key=lambda one: (-one[1], one[0]))
 

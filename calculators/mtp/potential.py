@@ -375,6 +375,11 @@ class MTPotential:
         linear = self.species_count + len(self.scalar_moments)
         return self, slice(self.parameter_count - linear if parameters == "linear" else None, None)
 
+    @property
+    def grades_by_leverage(self) -> bool:
+        """Whether new active sets give grades by leverage."""
+        return False
+
     def parameter_name(self, parameter: int) -> str:
         """Return the name of a parameter.
 

@@ -2,6 +2,7 @@
 // `Sink` are those of mtp/evaluate.hpp.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "bpnn/angular_backward.hpp"
@@ -11,9 +12,6 @@
 #include "bpnn/radial.hpp"
 
 namespace pescape::bpnn {
-
-/// Which parameters an atom's energy is differentiated by.
-enum class Parameters { output_layer, all_weights };
 
 /// Scratch memory of one thread.
 struct Workspace {
@@ -75,19 +73,31 @@ void for_each_gradient(const Neighborhood& hood, const Gradient& g, F&& f) {
       g.along[k] * hood.z[k] + g.across_z[k]);
 }
 
-/// The row of dE_i / d(parameters), in the plan's order; all zero outside the species' own part.
+/// An atom's row, in the plan's order; all zero outside the species' own part.
 inline const double* parameter_row(const Plan& plan, const ElementPlan& element, int species,
                                    Parameters which, Workspace& work) {
+  work.row.assign(plan.row_size(which), 0.0);
+  double* out = &work.row[plan.first_in_row(which, species)];
+  const double* inputs = work.inputs.data();
   if (which == Parameters::output_layer) {
-    work.row.assign(plan.output_count(), 0.0);
-    work.network.output_gradient(element.layers, work.inputs.data(), element.slope,
-                                 &work.row[plan.first_output(species)]);
-  } else {
-    work.row.assign(plan.weight_count(), 0.0);
-    work.network.weight_gradient(element.layers, work.inputs.data(), element.slope,
-                                 &work.row[plan.first_weight(species)]);
+    work.network.output_gradient(element.layers, inputs, element.slope, out);
+    return work.row.data();
   }
+  const bool by_weights = which == Parameters::all_weights;
+  if (!by_weights) out = std::copy_n(inputs, element.functions(), out);
+  work.network.weight_gradient(element.layers, inputs, element.slope, by_weights, out);
   return work.row.data();
+}
+
+/// How far the symmetry functions are beyond the training data, in widths of its ranges; 0 within.
+inline double range_excess(const Ranges& ranges, const std::vector<double>& functions) {
+  constexpr double rounding = 1e-9;  // widths
+  double largest = 0.0;
+  for (std::size_t k = 0; k < ranges.width.size(); ++k) {
+    const double beyond = std::max(ranges.low[k] - functions[k], functions[k] - ranges.high[k]);
+    if (beyond > rounding * ranges.width[k]) largest = std::max(largest, beyond / ranges.width[k]);
+  }
+  return largest;
 }
 
 template <class List, class Sink>
@@ -113,7 +123,7 @@ void evaluate(const Plan& plan, Workspace& work, const int* atoms, int count,
       detail::evaluate_one(plan, work, atoms[a], neighbors, sink);
 }
 
-/// The same, and the site energies' gradients with respect to the parameters.
+/// The same, and the atoms' rows and how far they are beyond the training data's ranges.
 template <class Neighbors, class Sink>
 void evaluate_with_parameters(const Plan& plan, Workspace& work, Parameters which, const int* atoms,
                               int count, const Neighbors& neighbors, Sink& sink) {
@@ -121,8 +131,10 @@ void evaluate_with_parameters(const Plan& plan, Workspace& work, Parameters whic
     const int i = atoms[a], species = neighbors.species(i);
     if (species < 0) continue;
     detail::evaluate_one(plan, work, i, neighbors, sink);
-    const double* row = detail::parameter_row(plan, plan.element(species), species, which, work);
+    const ElementPlan& element = plan.element(species);
+    const double* row = detail::parameter_row(plan, element, species, which, work);
     sink.parameters(&i, 1, row, 1);
+    sink.range_excess(i, detail::range_excess(element.ranges, work.functions));
   }
 }
 

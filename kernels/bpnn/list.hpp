@@ -16,11 +16,10 @@ inline void evaluate(const Plan& plan, const ListedAtoms& atoms, int threads,
   });
 }
 
-/// rows[i][p] = dE_i / d(parameter p)
+/// The rows of all atoms, one after the other.
 inline void site_gradients(const Plan& plan, const ListedAtoms& atoms, Parameters which,
                            int threads, double* rows) {
-  const std::size_t size =
-      which == Parameters::output_layer ? plan.output_count() : plan.weight_count();
+  const std::size_t size = plan.row_size(which);
   std::fill_n(rows, std::size_t(atoms.listed) * size, 0.0);
   parallel_over_atoms(atoms.listed, threads, [&](int, const int* list, int count) {
     Workspace work;

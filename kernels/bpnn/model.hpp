@@ -103,12 +103,26 @@ struct Layer {
   Activation activation;
 };
 
+/// What an atom's row is made of, from which extrapolation grades come.
+enum class Parameters {
+  output_layer,  ///< its energy's derivatives by the weights and the bias of the output node
+  all_weights,   ///< by all weights and biases
+  inputs,        ///< its network's inputs, and the derivatives by all but the first layer's weights
+};
+
+/// The values of the symmetry functions in the training data; empty where they are not known.
+struct Ranges {
+  std::vector<double> low, high;
+  std::vector<double> width;  ///< in which an excess is measured
+};
+
 /// What describes and rates the surroundings of one species' atoms.
 struct Element {
   std::vector<SymmetryFunction> functions;
   std::vector<double> scale, offset;  ///< network input = scale * function + offset
   std::vector<Layer> layers;          ///< the last has one output
   double slope, intercept;            ///< energy = slope * output + intercept, eV
+  Ranges ranges;
 };
 
 struct Model {

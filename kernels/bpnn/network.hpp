@@ -80,15 +80,17 @@ class NetworkPass {
     return adjoints_[0];
   }
 
-  /// After `forward`: the output's gradient with respect to all weights and biases.
+  /// After `forward`: the output's gradient with respect to all weights and biases, or all but the
+  /// first layer's weights.
   void weight_gradient(const std::vector<Layer>& layers, const double* inputs, double factor,
-                       double* out) {
+                       bool first_weights, double* out) {
     start_backward(layers);
     for (std::size_t l = layers.size(); l-- > 0;) pass_down(layers[l], l);
     for (std::size_t l = 0; l < layers.size(); ++l) {
       const double* in = l == 0 ? inputs : values_[l - 1].data();
-      for (int i = 0; i < layers[l].inputs; ++i)
-        for (double below : below_[l]) *out++ = factor * in[i] * below;
+      if (l > 0 || first_weights)
+        for (int i = 0; i < layers[l].inputs; ++i)
+          for (double below : below_[l]) *out++ = factor * in[i] * below;
       for (double below : below_[l]) *out++ = factor * below;
     }
   }

@@ -36,12 +36,13 @@ struct ElementNotes {
 
 /// The rows that extrapolation grades are measured against.
 struct ActiveSetBlock {
-  bool all_weights = false;       ///< rows are by all weights, not by those of the output layers
+  Parameters parameters = Parameters::output_layer;  ///< what rows are made of
   bool neighborhood_mode = true;  ///< rows are of atoms; otherwise of whole configurations
   double weight_scaling = 2.0;    ///< a configuration of N atoms is divided by N^(scaling/2)
   int size = 0;                   ///< number of rows and of parameters
   std::vector<double> matrix;     ///< A, row-major (size, size)
   std::vector<double> inverse;    ///< A^-1, row-major (size, size)
+  std::vector<double> leverage;   ///< W of grades |b W|, row-major (size, size); or empty
   std::vector<double> origins;    ///< (size, 2): configuration and atom of each row
   int configuration_count = 0;
   std::size_t configurations_begin = 0, configurations_end = 0;  ///< bytes of their text
@@ -100,6 +101,10 @@ inline constexpr Named<Activation> activations[] = {
     {"relu", Activation::relu},         {"gaussian", Activation::gaussian},
     {"cosine", Activation::cosine},     {"exp", Activation::exponential},
     {"harmonic", Activation::harmonic}, {"reverse-sigmoid", Activation::reverse_logistic}};
+
+inline constexpr Named<Parameters> row_kinds[] = {{"output", Parameters::output_layer},
+                                                  {"all", Parameters::all_weights},
+                                                  {"inputs", Parameters::inputs}};
 
 inline constexpr Named<ScalingKind> scalings[] = {{"none", ScalingKind::none},
                                                   {"range", ScalingKind::range},
@@ -195,6 +200,7 @@ class Reader {
           function("symmetry function " + std::to_string(k + 1) + " of " + std::to_string(count)));
     notes.scaling = scaling(std::size_t(count));
     scale(element, notes.scaling);
+    element.ranges = ranges(notes.scaling);
     layers(element, number == 0);
   }
 
@@ -327,6 +333,18 @@ class Reader {
     }
   }
 
+  /// What the training data had, and the width of it: at least sigma, where that is the divisor.
+  static Ranges ranges(const Scaling& s) {
+    if (s.minimum.empty() || s.maximum.empty()) return {};
+    Ranges found{s.minimum, s.maximum, {}};
+    for (std::size_t k = 0; k < s.minimum.size(); ++k) {
+      double width = s.maximum[k] - s.minimum[k];
+      if (s.kind == ScalingKind::sigma) width = std::max(width, s.sigma[k]);
+      found.width.push_back(width);
+    }
+    return found;
+  }
+
   void layers(Element& element, bool first) {
     const auto words = in_.keyword("layers", 2);
     const int count = in_.integer(words[0], "the number of layers", 1, max_layers);
@@ -360,12 +378,16 @@ class Reader {
   }
 
   /// How many parameters an active set is about.
-  std::size_t parameter_count(bool all_weights) const {
+  std::size_t parameter_count(Parameters which) const {
     std::size_t count = 0;
     for (const Element& element : file_.model.elements)
-      for (const Layer& layer : element.layers)
-        if (all_weights || &layer == &element.layers.back())
-          count += std::size_t(layer.inputs + 1) * layer.outputs;
+      for (const Layer& layer : element.layers) {
+        const std::size_t weights = std::size_t(layer.inputs) * layer.outputs;
+        if (which == Parameters::inputs && &layer == &element.layers.front())
+          count += std::size_t(layer.inputs) + layer.outputs;
+        else if (which != Parameters::output_layer || &layer == &element.layers.back())
+          count += weights + layer.outputs;
+      }
     return count;
   }
 
@@ -373,10 +395,10 @@ class Reader {
     const auto words = in_.keyword("active_set", 6);
     if (!file_.trained) in_.fail("the potential has an active set but no weights");
     ActiveSetBlock set;
-    set.all_weights = either(words[0], "all", "output");
+    set.parameters = named(in_, row_kinds, words[0], "kind of rows");
     set.neighborhood_mode = either(words[1], "neighborhood", "configuration");
     set.weight_scaling = in_.real(words[2], "the weight scaling");
-    const std::size_t wanted = parameter_count(set.all_weights);
+    const std::size_t wanted = parameter_count(set.parameters);
     const auto count = [&](std::string_view word, const char* what) {
       return std::size_t(in_.integer(word, what, 0, 1000000000));
     };
@@ -391,6 +413,10 @@ class Reader {
     set.inverse = in_.table(n, n, "the active set's inverse");
     if (!are_inverse(n, set.matrix.data(), set.inverse.data()))
       in_.fail("the active set's matrices are not each other's inverse: is the file damaged?");
+    if (const auto& next = in_.peek(); !next.empty() && next[0] == "leverage") {
+      in_.keyword("leverage", 0);
+      set.leverage = in_.table(n, n, "the matrix of leverages");
+    }
     set.origins = in_.table(n, 2, "the origins");
     set.configurations_begin = in_.position();
     set.configurations_line = in_.line() + 1;

@@ -65,6 +65,7 @@ struct ElementPlan {
   std::vector<double> scale, offset;
   std::vector<Layer> layers;
   double slope, intercept;
+  Ranges ranges;
 
   int functions() const { return int(scale.size()); }
 };
@@ -80,11 +81,13 @@ class Plan {
       elements_.push_back(compile(element, model.atomic_numbers));
     }
     for (const Element& element : model.elements) {
-      weights_first_.push_back(weight_count_);
-      outputs_first_.push_back(output_count_);
+      int weights = 0;
       for (const Layer& layer : element.layers)
-        weight_count_ += int(layer.weights.size() + layer.bias.size());
-      output_count_ += element.layers.back().inputs + 1;
+        weights += int(layer.weights.size() + layer.bias.size());
+      const Layer& first = element.layers.front();
+      add(Parameters::output_layer, element.layers.back().inputs + 1);
+      add(Parameters::all_weights, weights);
+      add(Parameters::inputs, first.inputs + weights - int(first.weights.size()));
     }
   }
 
@@ -92,12 +95,11 @@ class Plan {
   double cutoff() const { return cutoff_; }
   const ElementPlan& element(int species) const { return elements_[species]; }
 
-  /// All weights and biases, element after element, layer after layer, weights before biases.
-  int weight_count() const { return weight_count_; }
-  int first_weight(int species) const { return weights_first_[species]; }
-  /// The weights of the output nodes and their biases, element after element.
-  int output_count() const { return output_count_; }
-  int first_output(int species) const { return outputs_first_[species]; }
+  /// Length of an atom's row, which has a part for each element; the others' are zero. In a part,
+  /// inputs come first, then layer after layer, weights before biases.
+  int row_size(Parameters which) const { return first_[int(which)].back(); }
+  /// Where the part of a species begins.
+  int first_in_row(Parameters which, int species) const { return first_[int(which)][species]; }
   int most_functions() const {
     int most = 0;
     for (const ElementPlan& element : elements_) most = std::max(most, element.functions());
@@ -150,6 +152,7 @@ class Plan {
     plan.scale = element.scale, plan.offset = element.offset;
     plan.layers = element.layers;
     plan.slope = element.slope, plan.intercept = element.intercept;
+    plan.ranges = element.ranges;
     const int species = int(numbers.size());
     for (int k = 0; k < int(element.functions.size()); ++k) {
       const SymmetryFunction& f = element.functions[k];
@@ -227,10 +230,14 @@ class Plan {
       for (AngularGroup::Term& term : group.terms) term.angle = place[term.angle];
   }
 
+  void add(Parameters which, int size) {
+    std::vector<int>& first = first_[int(which)];
+    first.push_back(first.back() + size);
+  }
+
   double cutoff_;
   std::vector<ElementPlan> elements_;
-  std::vector<int> weights_first_, outputs_first_;
-  int weight_count_ = 0, output_count_ = 0;
+  std::vector<int> first_[3] = {{0}, {0}, {0}};  ///< [Parameters][species], then the total
 };
 
 }  // namespace pescape::bpnn

@@ -15,10 +15,7 @@ class Evaluation {
   Evaluation(const bpnn::Model& model, bpnn::Parameters parameters)
       : plan_(model), parameters_(parameters) {}
 
-  int parameter_count() const {
-    return parameters_ == bpnn::Parameters::all_weights ? plan_.weight_count()
-                                                        : plan_.output_count();
-  }
+  int parameter_count() const { return plan_.row_size(parameters_); }
 
   template <class Neighbors, class Sink>
   void evaluate(Workspace& work, const int* atoms, int count, const Neighbors& neighbors,
@@ -39,9 +36,7 @@ class Evaluation {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_bpnn_engine(const bpnn::Model& model, bool all_weights) {
-  const auto parameters =
-      all_weights ? bpnn::Parameters::all_weights : bpnn::Parameters::output_layer;
+std::unique_ptr<Engine> make_bpnn_engine(const bpnn::Model& model, bpnn::Parameters parameters) {
   return std::make_unique<ThreadedEngine<Evaluation>>(model, parameters);
 }
 

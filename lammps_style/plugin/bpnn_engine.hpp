@@ -8,7 +8,7 @@
 
 namespace pescape {
 
-/// Grades are by all weights or by those of the output layers.
-std::unique_ptr<Engine> make_bpnn_engine(const bpnn::Model& model, bool all_weights);
+/// Grades come from rows made of these.
+std::unique_ptr<Engine> make_bpnn_engine(const bpnn::Model& model, bpnn::Parameters parameters);
 
 }  // namespace pescape

@@ -28,11 +28,12 @@ struct Tally {
   double virial[6] = {0.0};  ///< eV, xx yy zz xy xz yz
 };
 
-/// What a graded evaluation yields: `grades` of atoms, or the sum of dE_i/dtheta.
+/// What a graded evaluation yields: `grades` of atoms, or the sum of their rows.
 struct Grading {
-  const GradeMatrix* inverse = nullptr;
+  const GradeMatrix* matrix = nullptr;
   double* grades = nullptr;        ///< nlocal; neighbourhood mode
   double* gradient_sum = nullptr;  ///< one per parameter; configuration mode
+  double* range_excess = nullptr;  ///< nlocal; where the potential knows ranges
 };
 
 class Engine {

@@ -120,7 +120,7 @@ void FixExtrapolation::init() {
   if (!atom->tag_enable) fail("atoms need IDs (atom_modify id yes)");
   pair_ = find_pair();
   if (!pair_->has_active_set()) fail(no_active_set_message(*pair_));
-  halted_ = false;
+  halted_ = ranges_told_ = false;
   if (!file_started_ && select_ < never) start_file();
 }
 
@@ -199,6 +199,7 @@ void FixExtrapolation::examine() {
   // A minimizer tries several configurations in a step: one of them is enough.
   const bool another = update->whichflag == 2 && update->ntimestep == last_saved_step_;
   const bool is_new = now_.grade > select_ && !another && save(now_);
+  tell_ranges();
   const bool halts = now_.grade > break_ && !halted_;
   if (halts) return halt(now_);
   if (is_new && comm->me == 0)
@@ -208,18 +209,43 @@ void FixExtrapolation::examine() {
 
 FixExtrapolation::Peak FixExtrapolation::find_peak() const {
   if (pair_->grades_configuration()) return {pair_->configuration_grade(), 0};
+  return find_largest(grades_);
+}
+
+/// The largest of the group's values, given by atom, the same on all ranks.
+FixExtrapolation::Peak FixExtrapolation::find_largest(const double* values) const {
   double mine = 0.0;
   for (int i = 0; i < atom->nlocal; ++i)
-    if (atom->mask[i] & groupbit) mine = std::max(mine, grades_[i]);
+    if (atom->mask[i] & groupbit) mine = std::max(mine, values[i]);
   Peak peak;
   MPI_Allreduce(&mine, &peak.grade, 1, MPI_DOUBLE, MPI_MAX, world);
   long long lowest = std::numeric_limits<long long>::max();
   for (int i = 0; i < atom->nlocal; ++i)
-    if ((atom->mask[i] & groupbit) && grades_[i] >= peak.grade * equal_grades)
+    if ((atom->mask[i] & groupbit) && values[i] >= peak.grade * equal_grades)
       lowest = std::min(lowest, (long long)(atom->tag[i]));
   MPI_Allreduce(&lowest, &peak.atom, 1, MPI_LONG_LONG, MPI_MIN, world);
   if (peak.atom == std::numeric_limits<long long>::max()) peak.atom = 0;
   return peak;
+}
+
+/// Once a run, says which atoms are beyond the ranges of the training data, and how far.
+void FixExtrapolation::tell_ranges() {
+  const double* excess = pair_->range_excess();
+  if (!excess || ranges_told_) return;
+  long long mine = 0, outside = 0;
+  for (int i = 0; i < atom->nlocal; ++i)
+    if ((atom->mask[i] & groupbit) && excess[i] > 0.0) ++mine;
+  MPI_Allreduce(&mine, &outside, 1, MPI_LONG_LONG, MPI_SUM, world);
+  if (outside == 0) return;
+  ranges_told_ = true;
+  const Peak worst = find_largest(excess);
+  if (comm->me == 0)
+    LAMMPS_NS::utils::logmesg(
+        lmp, std::string("fix ") + id + ": step " + std::to_string(update->ntimestep) + ": " +
+                 std::to_string(outside) +
+                 " atoms have symmetry functions outside the ranges of the training data, atom " +
+                 std::to_string(worst.atom) + " the farthest, by " + fixed(worst.grade, 2) +
+                 " widths of a range (told once a run)\n");
 }
 
 /// Saves the configuration; false if the file already ends with it.

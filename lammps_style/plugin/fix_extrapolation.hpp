@@ -75,6 +75,8 @@ class FixExtrapolation : public LAMMPS_NS::Fix {
   void request();
   void examine();
   Peak find_peak() const;
+  Peak find_largest(const double* values) const;
+  void tell_ranges();
   bool save(const Peak& peak);
   std::string add_frame(const Configuration& configuration, const Peak& peak, double temperature);
   Comment describe(const Peak& peak, double temperature) const;
@@ -90,9 +92,10 @@ class FixExtrapolation : public LAMMPS_NS::Fix {
 
   GradedPair* pair_ = nullptr;
   bool file_started_ = false;
-  bool pending_ = false;    ///< grades were asked for and not yet looked at
-  bool halted_ = false;     ///< this run
-  std::string last_frame_;  ///< its atoms at rest; rank 0
+  bool pending_ = false;      ///< grades were asked for and not yet looked at
+  bool halted_ = false;       ///< this run
+  bool ranges_told_ = false;  ///< this run
+  std::string last_frame_;    ///< its atoms at rest; rank 0
   Peak now_;
   double largest_ = 0.0;
   long long saved_ = 0;

@@ -32,6 +32,9 @@ class GradedPair {
   virtual const double* atom_grades() const = 0;
   /// The configuration's grade, the same on all ranks; configuration mode only.
   virtual double configuration_grade() const = 0;
+  /// How far this rank's atoms are beyond the ranges that symmetry functions had in the training
+  /// data, in widths of a range, after such a compute(); null if these are not known.
+  virtual double* range_excess() = 0;
 
  protected:
   ~GradedPair() = default;  // owned as a Pair

@@ -42,13 +42,19 @@ Potential PairBPNN::parse(const std::string& name, const std::string& bytes) con
   if (!file.trained) throw std::runtime_error("it is untrained (it has no weights): fit it first");
   const auto& set = file.active_set;
   Potential potential;
-  potential.engine = make_bpnn_engine(file.model, set && set->all_weights);
+  potential.engine =
+      make_bpnn_engine(file.model, set ? set->parameters : bpnn::Parameters::output_layer);
   potential.species_names = file.species_names;
   potential.species_count = int(file.species_names.size());
   potential.cutoff = file.model.cutoff();
-  if (set)
-    potential.active_set = ActiveSet{GradeMatrix(set->size, set->inverse.data()),
-                                     set->neighborhood_mode, set->weight_scaling};
+  for (const bpnn::Element& element : file.model.elements)
+    potential.knows_ranges = potential.knows_ranges || !element.ranges.width.empty();
+  if (set) {
+    const GradeMatrix matrix =
+        set->leverage.empty() ? GradeMatrix(set->size, set->inverse.data())
+                              : GradeMatrix(set->size, set->leverage.data(), GradeNorm::length);
+    potential.active_set = ActiveSet{matrix, set->neighborhood_mode, set->weight_scaling};
+  }
   return potential;
 }
 

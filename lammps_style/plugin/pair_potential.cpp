@@ -168,10 +168,11 @@ void PairPotential::evaluate(bool graded) {
     potential_.engine->evaluate(atoms, comm->nthreads, tally);
   } else {
     grades_.assign(std::max(1, atom->nlocal), 0.0);
-    const GradeMatrix& inverse = potential_.active_set->inverse;
-    gradient_sum_.resize(inverse.size());
-    Grading grading{&inverse, grades_configuration() ? nullptr : grades_.data(),
-                    gradient_sum_.data()};
+    range_excess_.assign(potential_.knows_ranges ? grades_.size() : 0, 0.0);
+    const GradeMatrix& matrix = potential_.active_set->matrix;
+    gradient_sum_.resize(matrix.size());
+    Grading grading{&matrix, grades_configuration() ? nullptr : grades_.data(),
+                    gradient_sum_.data(), range_excess()};
     potential_.engine->evaluate_graded(atoms, comm->nthreads, tally, grading);
   }
   stop_if_not_finite(lmp, *list, style_name());
@@ -192,7 +193,7 @@ void PairPotential::grade_configuration(int atoms) {
   if (comm->me == 0) {
     for (double& b : sum)
       b /= std::pow(std::max(1.0, all), 0.5 * potential_.active_set->weight_scaling);
-    potential_.active_set->inverse.grades(sum.data(), 1, &configuration_grade_);
+    potential_.active_set->matrix.grades(sum.data(), 1, &configuration_grade_);
     if (!std::isfinite(configuration_grade_))
       configuration_grade_ = std::numeric_limits<double>::infinity();
   }
@@ -257,9 +258,9 @@ void* PairPotential::extract_peratom(const char* name, int& columns) {
 }
 
 double PairPotential::memory_usage() {
-  const double n = has_active_set() ? potential_.active_set->inverse.size() : 0;
+  const double n = has_active_set() ? potential_.active_set->matrix.size() : 0;
   return Pair::memory_usage() + (potential_.engine ? potential_.engine->memory_usage() : 0.0) +
-         double(sizeof(double)) * (n * n + double(grades_.size()));
+         double(sizeof(double)) * (n * n + double(grades_.size() + range_excess_.size()));
 }
 
 }  // namespace pescape

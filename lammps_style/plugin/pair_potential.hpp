@@ -40,6 +40,7 @@ class PairPotential : public LAMMPS_NS::Pair, public GradedPair {
   void request_grades() override { grades_requested_ = true; }
   const double* atom_grades() const override { return grades_.data(); }
   double configuration_grade() const override { return configuration_grade_; }
+  double* range_excess() override { return range_excess_.empty() ? nullptr : range_excess_.data(); }
 
  protected:
   /// Makes a potential of a file's content; throws if anything is wrong with it.
@@ -66,6 +67,7 @@ class PairPotential : public LAMMPS_NS::Pair, public GradedPair {
   bool grades_requested_ = false;
   bool graded_ = false;                                       ///< at the last evaluation
   std::vector<double> grades_ = std::vector<double>(1, 0.0);  ///< [local atom], never empty
+  std::vector<double> range_excess_;                          ///< [local atom], or empty
   std::vector<double> gradient_sum_;
   double configuration_grade_ = 0.0;
 };

@@ -13,7 +13,7 @@ namespace pescape {
 
 /// What extrapolation grades are measured against.
 struct ActiveSet {
-  GradeMatrix inverse;
+  GradeMatrix matrix;
   bool neighborhood_mode;  ///< rows are of atoms; otherwise of whole configurations
   double weight_scaling;   ///< a configuration of N atoms is divided by N^(weight_scaling/2)
 };
@@ -22,7 +22,8 @@ struct Potential {
   std::unique_ptr<Engine> engine;
   std::vector<std::string> species_names;  ///< empty where the file names no elements
   int species_count = 0;
-  double cutoff = 0.0;  ///< Å
+  double cutoff = 0.0;        ///< Å
+  bool knows_ranges = false;  ///< which values symmetry functions had in the training data
   std::optional<ActiveSet> active_set;
 };
 

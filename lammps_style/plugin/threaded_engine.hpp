@@ -106,9 +106,13 @@ struct GradingSink : TallySink {
     }
   }
 
+  void range_excess(int i, double excess) {
+    if (grading.range_excess) grading.range_excess[i] = excess;
+  }
+
   void flush() {
     double grades[graded_rows];
-    grading.inverse->grades(rows.data(), owners.size(), grades);
+    grading.matrix->grades(rows.data(), owners.size(), grades);
     for (std::size_t r = 0; r < owners.size(); ++r) grading.grades[owners[r]] = grades[r];
     owners.clear();
   }

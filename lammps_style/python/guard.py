@@ -20,11 +20,13 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.units import fs
 
+from pescape.calculators.bpnn.descriptors import excess_of
+from pescape.calculators.bpnn.potential import BPNNPotential
 from pescape.calculators.doptimality import active_set as activeset
 from pescape.lammps_style.python.clib import AtomArrays, Lammps, refuse, report, with_all
 from pescape.lammps_style.python.pair import FIX as PAIR_FIX
@@ -334,6 +336,7 @@ class Guard:
     largest: float = 0.0
     saved: int = 0
     last_frame: str = ""  # its atoms at rest
+    ranges_told: bool = False
 
     def check(self) -> None:
         """Look at the current configuration, on all ranks."""
@@ -344,6 +347,7 @@ class Guard:
             grades = self._configuration_grades(grades, atoms.local)
         peak = self._peak(grades, atoms)
         self.largest = max(self.largest, peak.grade)
+        self._tell_ranges(atoms)
         if peak.grade > settings.select:
             self._save(atoms, grades, peak)
         over = peak.grade > settings.break_
@@ -373,11 +377,35 @@ class Guard:
         grade = float(activeset.grades(row[None, :], self.active_set)[0])
         return np.full(local, grade if np.isfinite(grade) else NEVER)
 
+    def _tell_ranges(self, atoms: AtomArrays) -> None:
+        """Say once which atoms are beyond the ranges of the training data, and how far."""
+        session, potential = self.session, self.session.potential
+        if self.ranges_told or not isinstance(potential, BPNNPotential):
+            return
+        if not potential.knows_ranges:
+            return
+        excess = with_all(session.comm, _range_excess, session, potential, atoms)
+        outside = sum(session.comm.allgather(int(np.count_nonzero(excess))))
+        if not outside:
+            return
+        self.ranges_told = True
+        worst = self._largest(excess, atoms)
+        if session.comm.rank == 0:
+            report(
+                f"step {session.step}: {outside} atoms have symmetry functions outside the ranges "
+                f"of the training data, atom {worst.atom} the farthest, by {worst.grade:.2f} "
+                "widths of a range (told once)"
+            )
+
     def _peak(self, grades: NDArray[np.float64], atoms: AtomArrays) -> Peak:
+        if self.active_set.mode == "configuration":
+            comm = self.session.comm
+            return Peak(max(comm.allgather(float(grades.max(initial=0.0)))), 0)
+        return self._largest(grades, atoms)
+
+    def _largest(self, grades: NDArray[np.float64], atoms: AtomArrays) -> Peak:
         comm = self.session.comm
         largest = max(comm.allgather(float(grades.max(initial=0.0))))
-        if self.active_set.mode == "configuration":
-            return Peak(largest, 0)
         equals = atoms.tags[: atoms.local][grades >= largest * _EQUAL_GRADES]
         tags = [tag for tag in comm.allgather(int(equals.min()) if len(equals) else None) if tag]
         return Peak(largest, min(tags, default=0))
@@ -510,22 +538,44 @@ def _site_gradients(
     session: Session, atoms: AtomArrays, parameters: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Give blocks of this rank's atoms with their rows dE_i/dtheta (atoms, parameters)."""
+    for block, arguments in _blocks(session, atoms, parameters):
+        yield block, session.potential.site_gradients(*arguments)
+
+
+def _range_excess(
+    session: Session, potential: BPNNPotential, atoms: AtomArrays
+) -> NDArray[np.float64]:
+    """How far this rank's atoms are beyond the training data, in widths of its ranges."""
+    found = np.zeros(atoms.local)
+    most = max(len(element.functions) for element in potential.elements)
+    for block, arguments in _blocks(session, atoms, most):
+        values = potential.kernel().symmetry_functions(*arguments)
+        found[block] = excess_of(potential, arguments[1], values)
+    return found
+
+
+def _blocks(
+    session: Session, atoms: AtomArrays, numbers: int
+) -> Iterator[tuple[NDArray[np.int64], tuple[Any, ...]]]:
+    """Give blocks of this rank's atoms, of which each brings so many numbers, for the kernel."""
     neighbors = session.neighbors
     if neighbors is None:
         refuse("guard: pair_style python has computed no forces")
-    size = max(1, _BLOCK_NUMBERS // parameters)
+    size = max(1, _BLOCK_NUMBERS // numbers)
     for start in range(0, len(neighbors.ours), size):
         block = neighbors.ours[start : start + size]
         members, offsets, indices = neighbors.around(block)
-        rows = session.potential.site_gradients(
-            atoms.positions[members],
-            neighbors.species[members],
-            offsets,
-            indices,
-            np.zeros((len(indices), 3)),
-            session.threads,
+        yield (
+            block,
+            (
+                atoms.positions[members],
+                neighbors.species[members],
+                offsets,
+                indices,
+                np.zeros((len(indices), 3)),
+                session.threads,
+            ),
         )
-        yield block, rows
 
 
 def _temperature(atoms: AtomRecords) -> float:

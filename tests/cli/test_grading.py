@@ -78,9 +78,10 @@ def test_networks_warn_of_symmetry_functions_out_of_range(tmp_path, capsys):
         *("--json", tmp_path / "g.json"),
     )
     assert code == 0
-    assert "2 of 2 configurations have symmetry functions beyond the range" in out
+    assert "atoms in 2 of 2 configurations have symmetry functions beyond the range" in out
     told = json.loads((tmp_path / "g.json").read_text())["out_of_range"]
     assert [one["frame"] for one in told] == [0, 1]
+    assert 0 < told[0]["atoms"] <= len(new[0])
     assert told[0]["worst"] in " ".join(out.split())
 
 

@@ -18,7 +18,8 @@ from ase.calculators.lammps import Prism
 from ase.data import atomic_masses, atomic_numbers
 from ase.io.lammpsdata import write_lammps_data
 
-from pescape.calculators.bpnn import BPNNPotential, Cutoff, SymmetryFunction
+from pescape.calculators.bpnn import BPNNPotential, Cutoff, Scaling, SymmetryFunction
+from pescape.calculators.bpnn.descriptors import SymmetryFunctions
 from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.mtp import MTPotential
 from pescape.lammps_style import launcher
@@ -322,6 +323,20 @@ class Potentials:
         """Copper, with an active set of moderately rattled cells."""
         name = name or {"mtp": "metal.almtp", "bpnn": "metal.bpnn"}[self.style]
         (self.folder / name).write_bytes(_metal_file(self.style, level, mode))
+        return name
+
+    def ranged(self, name: str = "ranged.bpnn") -> str:
+        """Copper that knows the ranges of moderately rattled cells, with their active set."""
+        potential = _network(["Cu"], seed=3)
+        cells = [copper(2, 0.1, seed) for seed in range(5)]
+        (element,) = potential.elements
+        compute = SymmetryFunctions(["Cu"], element.functions)
+        values = np.concatenate([compute(atoms) for atoms in cells])
+        scale, offset = element.scaling.coefficients(len(element.functions))
+        low, high = values.min(axis=0), values.max(axis=0)
+        scaling = Scaling("sigma", 0.0, 1.0, low, high, -offset / scale, 1.0 / scale)
+        potential = potential.with_scaling({"Cu": scaling})
+        potential.with_active_set(build_active_set(potential, cells)).write(self.folder / name)
         return name
 
     def alloy(self, name: str = "", level: int = 8) -> str:

@@ -358,3 +358,22 @@ def test_networks_grade_by_all_weights_where_the_file_says_so(lammps, potentials
         (result,) = lammps.evaluate([atoms], "all.bpnn", ["Cu"], ranks, grades=True, style="bpnn")
         expected = BPNN(lammps.folder / "all.bpnn").get_property("extrapolation_grades", atoms)
         np.testing.assert_allclose(result.grades, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("potentials", ["bpnn"], indirect=True)
+def test_atoms_beyond_the_ranges_of_the_training_data_are_told_once(lammps, potentials):
+    name = potentials.ranged()
+    atoms = bulk("Cu", cubic=True, a=3.65) * (2, 2, 2)
+    atoms.rattle(0.14, seed=7)
+    lammps.write(atoms, "hot.data", ["Cu"])
+    excess = BPNN(potentials.read(name)).get_property("range_excess", atoms)
+    assert 0 < np.count_nonzero(excess) < len(atoms)
+    told = set()
+    for ranks in (1, 2):
+        text = script(every=1, options="select none break none", style="bpnn", file=name, steps=3)
+        run = lammps.ok(text, ranks)
+        (line,) = [one for one in run.output.splitlines() if "outside the ranges" in one]
+        told.add(line)
+    assert len(told) == 1
+    assert f"step 0: {np.count_nonzero(excess)} atoms have symmetry functions outside" in line
+    assert f"atom {int(excess.argmax()) + 1} the farthest, by {excess.max():.2f} widths" in line

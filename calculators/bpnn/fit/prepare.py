@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pescape.calculators.bpnn.data import Scaling
 from pescape.calculators.bpnn.fit.features import CacheSettings, Features, features
 from pescape.calculators.bpnn.fit.least_squares import Scales
 from pescape.calculators.bpnn.fit.model import Batch, batches
+from pescape.calculators.bpnn.fit.scaling import (
+    displacement_slopes,
+    initial_scaling,
+    widened,
+    without_idle_inputs,
+)
 from pescape.calculators.fit.data import (
     TrainingSet,
     configuration_weights,
@@ -218,10 +223,6 @@ def squares(
     return Squares(loss, (energies / data.sizes) ** 2, by_configuration, data.sizes)
 
 
-# Functions that vary less than this in the data are left as they are.
-_TOLERANCE = 1e-8
-
-
 def starting_point(
     potential: BPNNPotential,
     data: TrainingSet,
@@ -242,33 +243,34 @@ def starting_point(
     seed
         Of the weights.
     """
-    if potential.is_trained:
-        return potential.with_active_set(None)
     scaling = {}
-    tables = zip(potential.species, potential.elements, features.tables, strict=True)
-    for name, element, table in tables:
-        if not len(table.functions):
+    tables = dict(zip(potential.species, features.tables, strict=True))
+    if potential.is_trained:
+        for name, element in zip(potential.species, potential.elements, strict=True):
+            scaling[name] = element.scaling
+            if len(tables[name].functions):
+                scaling[name] = widened(element.scaling, tables[name])
+        return potential.with_scaling(scaling)
+    slopes = displacement_slopes(potential, data)
+    for name, element, slope in zip(potential.species, potential.elements, slopes, strict=True):
+        if not len(tables[name].functions):
             raise ValueError(
                 f"the data holds no {name}, so that nothing is learned about it: "
                 "leave it out of the species"
             )
         if element.scaling.kind == "none":
-            scaling[name] = _scaling(table.functions, settings.scaling)
+            scaling[name] = initial_scaling(tables[name], settings.scaling, slope)
     scaled = potential.with_scaling(scaling)
     if settings.scaling == "range":
         output = _energy_range(data)
         slopes, shifts = (dict.fromkeys(potential.species, value) for value in output)
-        return scaled.with_output(slopes, shifts).randomized(seed)
-    energies = _atom_energies(potential, data)
-    return scaled.with_output(intercept=energies).randomized(seed)
-
-
-def _scaling(functions: Floats, kind: str) -> Scaling:
-    if kind == "range":
-        low, high = functions.min(axis=0), functions.max(axis=0)
-        return Scaling("range", -1.0, 1.0, minimum=low, maximum=high, tolerance=_TOLERANCE)
-    mean, sigma = functions.mean(axis=0), functions.std(axis=0)
-    return Scaling("sigma", 0.0, 1.0, mean=mean, sigma=sigma, tolerance=_TOLERANCE)
+        scaled = scaled.with_output(slopes, shifts)
+    else:
+        scaled = scaled.with_output(intercept=_atom_energies(potential, data))
+    elements = zip(potential.species, scaled.randomized(seed).elements, strict=True)
+    return scaled.with_elements(
+        [without_idle_inputs(element, tables[name]) for name, element in elements]
+    )
 
 
 def _energy_range(data: TrainingSet) -> tuple[float, float]:

@@ -21,8 +21,9 @@ digits as it takes to read back the same double. In order:
 
     ``layers L trained|untrained``, and for each one ``layer INPUTS OUTPUTS ACTIVATION``; then, if
     trained, a line of weights for each input, and one with the biases
-``active_set output|all MODE WEIGHT_SCALING N CONFIGURATIONS LINES``
-    Only if there is one: N rows of the matrix, N rows of its inverse, N lines of origins
+``active_set inputs|output|all MODE WEIGHT_SCALING N CONFIGURATIONS LINES``
+    Only if there is one: N rows of the matrix, N rows of its inverse; where grades are by leverage
+    the line ``leverage`` and N rows of the matrix W that they come from; N lines of origins
     (configuration, atom), and LINES lines in the format ``.cfg`` with the configurations.
 ``end``
 """
@@ -131,12 +132,12 @@ def _active_set_lines(potential: BPNNData) -> list[str]:
         f"{float(active_set.weight_scaling)!r} {active_set.size} {len(frames)} "
         f"{len(configurations)}"
     )
+    lines = [head, "# matrix", *map(_reals, active_set.matrix.tolist())]
+    lines += ["# inverse", *map(_reals, active_set.inverse.tolist())]
+    if active_set.leverage is not None:
+        lines += ["leverage", *map(_reals, active_set.leverage.tolist())]
     return [
-        head,
-        "# matrix",
-        *map(_reals, active_set.matrix.tolist()),
-        "# inverse",
-        *map(_reals, active_set.inverse.tolist()),
+        *lines,
         "# configuration and atom of each row",
         *(f"{a} {b}" for a, b in active_set.origins.tolist()),
         *configurations,
@@ -164,7 +165,7 @@ def _parse(text: str, name: str) -> BPNNData:
         tuple(_element(part, species) for part in found["elements"]),
         Units(length, energy, Normalization(*normalization) if normalization else None),
         active_set,
-        "output" if active is None else active["parameters"],
+        "inputs" if active is None else active["parameters"],
         found["name"],
         name,
     )
@@ -207,6 +208,7 @@ def _active_set(found: dict[str, Any], data: bytes, species: tuple[str, ...]) ->
         found["weight_scaling"],
         origins,
         tuple(configurations),
+        found.get("leverage"),
     )
 
 

@@ -44,9 +44,9 @@ def fit_bpnn(
         typer.Option(help="limits.json of `pescape sample`: leave out what exceeds them."),
     ] = None,
     active_set: Annotated[
-        Literal["output", "all", "none"],
-        typer.Option(help="What grades are about: the output layer, all weights."),
-    ] = "output",
+        Literal["inputs", "output", "all", "none"],
+        typer.Option(help="What grades are about: inputs and layers behind, output layer, all."),
+    ] = "inputs",
     precision: Annotated[
         Literal["double", "single"], typer.Option(help="single: half the memory for derivatives.")
     ] = "double",

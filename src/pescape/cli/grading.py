@@ -108,7 +108,8 @@ class _Report:
         if self._network is not None and "out_of_range" in self.told:
             beyond = out_of_range(self._network, atoms, threads=self._threads)
             if beyond:
-                entry = {"frame": frame, "functions": len(beyond), "excess": beyond[0].excess}
+                entry: dict[str, Any] = {"frame": frame, "atoms": len({one.atom for one in beyond})}
+                entry["functions"] = len(beyond)
                 # A function that was constant has no width to measure an excess in.
                 entry["excess"] = min(beyond[0].excess, 1e300)
                 self.told["out_of_range"].append({**entry, "worst": str(beyond[0])})
@@ -135,8 +136,10 @@ class _Report:
         beyond = self.told.get("out_of_range", [])
         if beyond:
             warn(
-                f"{len(beyond)} of {len(self.largest)} configurations have symmetry functions "
-                "beyond the range of the training data:"
+                f"{sum(one['atoms'] for one in beyond)} atoms in {len(beyond)} of "
+                f"{len(self.largest)} configurations have symmetry functions beyond the range of "
+                f"the training data, by up to {max(one['excess'] for one in beyond):.3g} widths "
+                "of it:"
             )
             for one in sorted(beyond, key=lambda one: -one["excess"])[:worst]:
                 warn(f"  frame {one['frame']}, {one['worst']}")

@@ -393,7 +393,7 @@ def test_an_element_that_the_data_lacks_is_an_error(morse):
         fit_bpnn(start, morse(3, seed=0))
 
 
-@pytest.mark.parametrize("which", ["output", "all"])
+@pytest.mark.parametrize("which", ["inputs", "output", "all"])
 def test_no_training_row_has_a_grade_above_one(morse, which):
     frames = morse(6, seed=0)
     settings = FitSettings(stages=(Stage("levenberg", 5),))

@@ -57,7 +57,8 @@ def guarded(potential):
     return potential.with_active_set(
         ActiveSet(
             matrix, np.linalg.inv(matrix), "neighborhood", 2.0, origins, configurations=frames
-        )
+        ),
+        "output",
     )
 
 

@@ -84,7 +84,7 @@ def test_parameters_are_the_weights_and_back(potential):
 
 def test_an_active_set_belongs_to_the_weights(potential):
     size = potential.active_size("output")
-    guarded = potential.with_active_set(ActiveSet(np.eye(size), np.eye(size)))
+    guarded = potential.with_active_set(ActiveSet(np.eye(size), np.eye(size)), "output")
     assert guarded.active_set.size == 4 + 4
     assert guarded.with_parameters(potential.parameters).active_set is None
     assert guarded.with_output(slope={"O": 2.0}).active_set is None

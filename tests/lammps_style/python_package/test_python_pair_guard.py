@@ -134,3 +134,21 @@ def test_grades_count_every_atom_once_whatever_the_number_of_ranks(run, tmp_path
         assert np.array_equal(a.arrays["id"], b.arrays["id"])
         grades = a.arrays["extrapolation_grades"], b.arrays["extrapolation_grades"]
         assert grades[0] == pytest.approx(grades[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_atoms_beyond_the_ranges_of_the_training_data_are_told_once(
+    embedded, potentials, lammps, hot_copper, ranks
+):
+    hot_copper(600.0)
+    name = potentials.ranged()
+    words = "10 select none break none"
+    columns = "f_pescape[1] f_pescape[2] f_pescape[3] f_pescape[4]"
+    potential = embedded.handover(name, ["Cu"], words)
+    script = RUN.format(potential=potential, columns=columns, temperature=1500)
+    ours = embedded.ok(script, ranks)
+    native = f"pair_style bpnn\npair_coeff * * {name} Cu\nfix g all extrapolation {words}\n"
+    theirs = lammps.ok(RUN.format(potential=native, columns="f_g", temperature=1500))
+    (told,) = [line for line in ours.output.splitlines() if "outside the ranges" in line]
+    wanted = [line for line in theirs.output.splitlines() if "outside the ranges" in line]
+    assert wanted[0].split("step ")[1].split("(told")[0] == told.split("step ")[1].split("(told")[0]
