@@ -251,8 +251,8 @@ def starting_point(
             if len(tables[name].functions):
                 scaling[name] = widened(element.scaling, tables[name])
         return potential.with_scaling(scaling)
-    slopes = displacement_slopes(potential, data)
-    for name, element, slope in zip(potential.species, potential.elements, slopes, strict=True):
+    found = displacement_slopes(potential, data)
+    for name, element, slope in zip(potential.species, potential.elements, found, strict=True):
         if not len(tables[name].functions):
             raise ValueError(
                 f"the data holds no {name}, so that nothing is learned about it: "
