@@ -72,7 +72,7 @@ def train(folder: Path, sampler: str, preset: str) -> None:
     network = folder / preset / f"{sampler}.bpnn"
     if not network.with_name(f"{network.name}.json").exists():
         data = folder / f"{sampler}-train.xyz"
-        how = ("--preset", preset, "--species", "Zr,O", "--seed", 1, "--resume")
+        how = ("--preset", preset, "--species", "Zr,O", "--seed", 1, "--resume", "--no-check")
         command("fit", "bpnn", data, "-o", network, *how)
 
 

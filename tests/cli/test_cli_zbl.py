@@ -33,7 +33,7 @@ def train(tmp_path):
 
 
 def fit(train, output, *more):
-    settings = ("--level", "4", "--iterations", "10", "--starts", "1")
+    settings = ("--level", "4", "--iterations", "10", "--starts", "1", "--no-check")
     return ("fit", "mtp", train, "-o", output, *settings, *more)
 
 

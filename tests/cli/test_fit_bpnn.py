@@ -44,7 +44,7 @@ def test_a_fit_writes_potential_errors_and_figure_and_leaves_nothing_else(capsys
     code, printed, _ = run(
         capsys,
         *("fit", "bpnn", data / "train.xyz", "-o", output, "--test", data / "test.xyz"),
-        *("--iterations", "6", *SMALL),
+        *("--iterations", "6", "--no-check", *SMALL),
     )
     assert code == 0, printed
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -70,6 +70,7 @@ def test_a_fit_writes_potential_errors_and_figure_and_leaves_nothing_else(capsys
 def test_networks_grade_and_select(capsys, data, tmp_path):
     output = tmp_path / "cu.bpnn"
     arguments = ("fit", "bpnn", data / "train.xyz", "-o", output, "--iterations", "2", "--no-plot")
+    arguments += ("--no-check",)
     assert run(capsys, *arguments, "--active-set", "all", *SMALL)[0] == 0
     assert BPNNPotential.read(output).active_parameters == "all"
     far = ase.io.read(data / "test.xyz")
@@ -88,7 +89,9 @@ def test_networks_grade_and_select(capsys, data, tmp_path):
 
 def test_members_have_files_of_their_own(capsys, data, tmp_path):
     arguments = ("fit", "bpnn", data / "train.xyz", "-o", tmp_path / "cu.bpnn", "--no-plot")
-    assert run(capsys, *arguments, "--members", "2", "--iterations", "1", *SMALL)[0] == 0
+    assert (
+        run(capsys, *arguments, "--members", "2", "--iterations", "1", "--no-check", *SMALL)[0] == 0
+    )
     one, two = (BPNNPotential.read(tmp_path / name) for name in ("cu.bpnn", "cu-1.bpnn"))
     assert not np.allclose(one.parameters, two.parameters)
 
@@ -96,7 +99,7 @@ def test_members_have_files_of_their_own(capsys, data, tmp_path):
 def test_the_papers_preset_has_its_functions_and_network(capsys, data, tmp_path):
     arguments = ("fit", "bpnn", data / "train.xyz", "-o", tmp_path / "cu.bpnn", "--no-plot")
     code, _, error = run(
-        capsys, *arguments, "--preset", "paper", "--cutoff", "4", "--iterations", "2"
+        capsys, *arguments, "--preset", "paper", "--cutoff", "4", "--iterations", "2", "--no-check"
     )
     assert code == 0, error
     (element,) = BPNNPotential.read(tmp_path / "cu.bpnn").elements

@@ -61,6 +61,7 @@ COMMANDS = (
     Command("fit mtp", "fit_mtp", "Fit a moment tensor potential."),
     Command("fit bpnn", "fit_bpnn", "Fit a Behler-Parrinello network."),
     Command("evaluate", "evaluation", "Errors of a potential on labelled configurations."),
+    Command("check", "check", "Check a potential's health: holes, elasticity, smoothness."),
     Command("grade", "grading", "Extrapolation grades of configurations."),
     Command("select", "grading", "Select the candidates that teach a potential most."),
     Command("validate", "validation", "Compute properties and compare them with references."),

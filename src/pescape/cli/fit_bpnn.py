@@ -57,6 +57,9 @@ def fit_bpnn(
         Path | None, typer.Option(help="Keep derivatives here for other fits to the same data.")
     ] = None,
     plot: Annotated[bool, typer.Option(help="Draw POT.bpnn.png.")] = True,
+    check: Annotated[
+        bool, typer.Option(help="Check the result (the first network), as pescape check does.")
+    ] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after a kill.")] = False,
 ) -> None:
     """Fit a Behler-Parrinello network to energies, forces and stresses.
@@ -99,7 +102,13 @@ def fit_bpnn(
     for member, result in enumerate(results):
         path = output.with_stem(f"{output.stem}-{member}") if member else output
         one_seed = {"seed": seed, "member": member}
-        _finish(result, frames, tested, path, active_set, settings, one_seed, inputs, plot)
+        written = _finish(
+            result, frames, tested, path, active_set, settings, one_seed, inputs, plot
+        )
+        if check and member == 0:
+            from pescape.cli.check import check_fit
+
+            check_fit(written, frames, path, train, settings.threads)
 
 
 def _limits(path: Path | None, force: float | None) -> dict[str, Any]:
@@ -183,7 +192,7 @@ def _finish(
     seeds: dict[str, int],
     inputs: list[Path],
     plot: bool,
-) -> None:
+) -> BPNNPotential:
     """Write one network with all that goes with it, and print its errors."""
     from pescape.calculators.doptimality.active_set import build_active_set
     from pescape.calculators.fit.errors import compare, errors_from
@@ -218,3 +227,4 @@ def _finish(
         "errors": {name: dataclasses.asdict(one) for name, one in errors.items()},
     }
     save_json(output.with_name(f"{output.name}.json"), content, inputs)
+    return potential

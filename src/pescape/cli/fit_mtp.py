@@ -40,6 +40,7 @@ def fit_mtp(
         Literal["neighborhood", "configuration"], typer.Option(help="Of the active set.")
     ] = "neighborhood",
     plot: Annotated[bool, typer.Option(help="Draw POT.almtp.png.")] = True,
+    check: Annotated[bool, typer.Option(help="Check the result, as pescape check does.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after a kill.")] = False,
 ) -> None:
     """Fit a moment tensor potential to energies, forces and stresses.
@@ -71,7 +72,13 @@ def fit_mtp(
     if ranks.rank:
         return
     inputs = [path for path in (train, test, start) if path is not None]
-    _finish(result, frames, tested, output, settings, architecture.level, mode, inputs, plot=plot)
+    potential = _finish(
+        result, frames, tested, output, settings, architecture.level, mode, inputs, plot=plot
+    )
+    if check:
+        from pescape.cli.check import check_fit
+
+        check_fit(potential, frames, output, train, settings.threads)
 
 
 def _finish(
@@ -85,14 +92,14 @@ def _finish(
     inputs: list[Path],
     *,
     plot: bool,
-) -> None:
+) -> MTPotential:
     """Write the potential with all that goes with it, and print its errors."""
     from pescape.calculators.fit.errors import compare, errors_from
     from pescape.cli.output import errors_table, save_json, say
 
     potential = result.potential
     say(f"trained on {result.energy_kind.replace('_', ' ')} values, forces and stresses")
-    _write(result, frames, output, mode, settings.threads)
+    written = _write(result, frames, output, mode, settings.threads)
     found = {"training": result.differences}
     if tested is not None:
         found["test"] = compare(potential, tested, threads=settings.threads)
@@ -110,6 +117,7 @@ def _finish(
         "errors": {name: dataclasses.asdict(one) for name, one in errors.items()},
     }
     save_json(output.with_name(f"{output.name}.json"), content, inputs)
+    return written
 
 
 def _starting_point(
@@ -192,7 +200,9 @@ def _fit_with_progress(
     return result
 
 
-def _write(result: FitResult, frames: list[Atoms], output: Path, mode: Mode, threads: int) -> None:
+def _write(
+    result: FitResult, frames: list[Atoms], output: Path, mode: Mode, threads: int
+) -> MTPotential:
     from pescape.calculators.doptimality.active_set import build_active_set
     from pescape.cli.output import say
 
@@ -207,3 +217,4 @@ def _write(result: FitResult, frames: list[Atoms], output: Path, mode: Mode, thr
             f"from {len(active.configurations)} of {len(frames)} configurations"
         )
     potential.write(output)
+    return potential

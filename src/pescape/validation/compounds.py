@@ -107,6 +107,27 @@ def standard_primitive(atoms: Atoms, tolerance: float = COARSE) -> Atoms:
     return Atoms(numbers, scaled_positions=positions, cell=cell, pbc=True)
 
 
+def primitive_cell(atoms: Atoms, tolerance: float = COARSE) -> Atoms:
+    """Give a primitive cell as it lies there: neither turned nor put into its exact symmetry.
+
+    Parameters
+    ----------
+    atoms
+        Any cell, strained or not; atoms without any order are a primitive cell of their own.
+    tolerance
+        Distance within which positions are equivalent, Å.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = spglib.standardize_cell(
+            _spglib_cell(atoms), to_primitive=True, no_idealize=True, symprec=tolerance
+        )
+    if found is None:
+        return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+    cell, positions, numbers = found
+    return Atoms(numbers, scaled_positions=positions, cell=cell, pbc=True)
+
+
 def crystal_symmetry(primitive: Atoms, tolerance: float = _FINE) -> Symmetry:
     """Find the symmetry of a primitive cell, as `standard_primitive` makes it.
 

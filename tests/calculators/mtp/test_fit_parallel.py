@@ -49,7 +49,7 @@ def fitted(folder, name, ranks, *more):
     started = [mpich_file("mpiexec"), "-n", str(ranks)] if ranks > 1 else []
     command = [*started, sys.executable, *_FIT, folder / "train.xyz", "-o", folder / name]
     return subprocess.run(
-        [*command, *small, "--starts", "1", "--no-plot", *more],
+        [*command, *small, "--starts", "1", "--no-plot", "--no-check", *more],
         env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -63,10 +63,17 @@ class ElasticConfig(PropertyConfig):
     @property
     def value_names(self) -> tuple[str, ...]:
         """Names of the values it gives."""
-        return (*_constants(self.crystal.symmetry), *_MODULI)
+        return (*constant_names(self.crystal.symmetry), *_MODULI)
 
 
-def _constants(symmetry: Symmetry) -> tuple[str, ...]:
+def constant_names(symmetry: Symmetry) -> tuple[str, ...]:
+    """Name the elastic constants of a crystal, as ``C11``.
+
+    Parameters
+    ----------
+    symmetry
+        Of the crystal.
+    """
     return next(names for largest, names in _CONSTANTS if symmetry.number <= largest)
 
 
@@ -103,7 +110,7 @@ def elastic(calculator: BaseCalculator, config: ElasticConfig) -> PropertyResult
         ground, calculator, strain=config.strain, fmax=config.fmax, steps=config.steps
     )
     matrix = symmetric_part(measured, cartesian_rotations(ground, symmetry))
-    found = {name: float(matrix[_entry(name)]) for name in _constants(symmetry)}
+    found = {name: float(matrix[constant_entry(name)]) for name in constant_names(symmetry)}
     bulk, shear = _voigt_average(matrix)
     least = float(np.linalg.eigvalsh(matrix).min())
     asymmetry = float(np.abs(matrix - measured).max())
@@ -117,7 +124,14 @@ def elastic(calculator: BaseCalculator, config: ElasticConfig) -> PropertyResult
     return config.result(values, structures=[ground], warnings=warnings)
 
 
-def _entry(name: str) -> tuple[int, int]:
+def constant_entry(name: str) -> tuple[int, int]:
+    """Give the row and the column of a constant in the 6 × 6 matrix, from 0.
+
+    Parameters
+    ----------
+    name
+        Such as ``C44``.
+    """
     return int(name[1]) - 1, int(name[2]) - 1
 
 

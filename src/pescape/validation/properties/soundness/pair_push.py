@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
+    from pescape.validation.compounds import Solid
+
 # Supercells are longer than this, Å, unless one is asked for; neighbors are looked for up to half.
 _CELL_LENGTH = 10.0
 # Digits (Å) to which distances between neighbors are told apart.
@@ -96,8 +98,20 @@ def _pairs(elements: tuple[str, ...]) -> dict[str, tuple[str, str]]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pair:
-    """Two atoms of a supercell at their distance (Å), the way from one to the other (Å)."""
+class Pair:
+    """Two atoms of a structure that are pushed together, the others in their places.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    first, second
+        Indices of the two atoms.
+    way
+        From the first to the second, shape (3,), Å.
+    native
+        Whether the structure has such a pair by itself.
+    """
 
     atoms: Atoms
     first: int
@@ -107,10 +121,25 @@ class _Pair:
 
     @property
     def distance(self) -> float:
+        """Between the two atoms, Å."""
         return float(np.linalg.norm(self.way))
 
+    def at(self, distance: float) -> Atoms:
+        """Copy the structure with the two atoms at a distance, the middle of the pair kept.
+
+        Parameters
+        ----------
+        distance
+            Å.
+        """
+        atoms = self.atoms.copy()
+        shift = (1.0 - distance / self.distance) / 2.0 * self.way
+        atoms.positions[self.first] += shift
+        atoms.positions[self.second] -= shift
+        return atoms
+
     def pushed(self, energies: Energies, distance: float) -> tuple[float, float]:
-        """Energy (eV) and its slope (eV/Å) at a distance, the middle of the pair kept.
+        """Energy (eV) and its slope (eV/Å) at a distance.
 
         Parameters
         ----------
@@ -120,11 +149,7 @@ class _Pair:
             Å.
         """
         axis = self.way / self.distance
-        atoms = self.atoms.copy()
-        shift = (self.distance - distance) / 2.0 * axis
-        atoms.positions[self.first] += shift
-        atoms.positions[self.second] -= shift
-        energy, forces = energies(atoms)
+        energy, forces = energies(self.at(distance))
         return energy, float((forces[self.first] - forces[self.second]) @ axis) / 2.0
 
 
@@ -156,16 +181,13 @@ def pair_push(calculator: BaseCalculator, config: PairPushConfig) -> PropertyRes
         ``O_Zr.force``, of the force.
     """
     crystal = config.crystal
-    unit = crystal.conventional(crystal.primitive())
-    relaxed = crystal.conventional(relaxed_crystal(crystal, calculator))
-    perfect = relaxed.repeat(config.repeat or repeat_to_length(unit, _CELL_LENGTH))
-    perfect.set_constraint()
+    perfect = pushed_crystal(crystal, calculator, config.repeat)
     energies = Energies(calculator)
     named = tuple(getattr(getattr(calculator, "potential", None), "species", None) or ())
     elements = config.pair_elements or named or tuple(crystal.composition)
 
-    def pushed(elements: tuple[str, str]) -> tuple[_Pair, Scan]:
-        pair = _placed(perfect, elements)
+    def pushed(elements: tuple[str, str]) -> tuple[Pair, Scan]:
+        pair = placed_pair(perfect, elements)
         count = int(np.ceil((1.0 - config.shortest) * pair.distance / config.spacing)) + 1
         points = np.linspace(config.shortest * pair.distance, pair.distance, max(3, count))
         line = functools.partial(pair.pushed, energies)
@@ -188,8 +210,35 @@ def pair_push(calculator: BaseCalculator, config: PairPushConfig) -> PropertyRes
     return config.result(values, curves=curves, structures=structures, warnings=warnings)
 
 
-def _placed(perfect: Atoms, elements: tuple[str, str]) -> _Pair:
-    """Find the nearest pair of two elements, or put them in place of two nearest neighbors."""
+def pushed_crystal(crystal: Solid, calculator: BaseCalculator, repeat: Repeat | None) -> Atoms:
+    """Build the relaxed supercell in which pairs are pushed together.
+
+    Parameters
+    ----------
+    crystal
+        The crystal.
+    calculator
+        With stress, for the lattice parameters.
+    repeat
+        Of the conventional cell; as few that it is 10 Å long if None.
+    """
+    unit = crystal.conventional(crystal.primitive())
+    relaxed = crystal.conventional(relaxed_crystal(crystal, calculator))
+    perfect = relaxed.repeat(repeat or repeat_to_length(unit, _CELL_LENGTH))
+    perfect.set_constraint()
+    return perfect
+
+
+def placed_pair(perfect: Atoms, elements: tuple[str, str]) -> Pair:
+    """Find the nearest pair of two elements, or put them in place of two nearest neighbors.
+
+    Parameters
+    ----------
+    perfect
+        The supercell, as `pushed_crystal` makes it.
+    elements
+        Of the two atoms.
+    """
     first, second, ways, lengths = neighbor_list("ijDd", perfect, perfect.cell.lengths().min() / 2)
     symbols = np.array(perfect.get_chemical_symbols())
     native = (symbols[first] == elements[0]) & (symbols[second] == elements[1])
@@ -206,10 +255,10 @@ def _placed(perfect: Atoms, elements: tuple[str, str]) -> _Pair:
     one, other = int(first[chosen]), int(second[chosen])
     atoms = perfect.copy()
     atoms.symbols[one], atoms.symbols[other] = elements
-    return _Pair(atoms, one, other, ways[chosen], bool(native.any()))
+    return Pair(atoms, one, other, ways[chosen], bool(native.any()))
 
 
-def _numbers(pair: _Pair, scan: Scan, config: PairPushConfig) -> dict[str, float]:
+def _numbers(pair: Pair, scan: Scan, config: PairPushConfig) -> dict[str, float]:
     """Give what the scan of a pair comes to."""
     wall = repulsion(scan, None if pair.native else pair.distance)
     inside = scan.energy[scan.x <= wall.minimum]
