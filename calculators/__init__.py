@@ -6,12 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pescape.calculators.calculator import BPNN, MTP, Committee, PotentialCalculator
+    from pescape.calculators.calculator import BPNN, MTP, PotentialCalculator
+    from pescape.calculators.committee.calculator import Committee
     from pescape.calculators.potential import load
 
 _MODULES = {
     "BPNN": "calculator",
-    "Committee": "calculator",
+    "Committee": "committee.calculator",
     "MTP": "calculator",
     "PotentialCalculator": "calculator",
     "load": "potential",

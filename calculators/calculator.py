@@ -1,4 +1,4 @@
-"""ASE calculators of potentials: of any one, and of several as a committee.
+"""ASE calculators of potentials of any kind.
 
 Neighbor lists last while atoms move a little.
 """
@@ -15,6 +15,8 @@ from ase.outputs import Properties, all_outputs
 
 from pescape.calculators.bpnn.descriptors import out_of_range, range_excess
 from pescape.calculators.bpnn.potential import BPNNPotential
+from pescape.calculators.committee.files import errors_beside, read_errors
+from pescape.calculators.committee.model import ErrorModel, ErrorPredictor
 from pescape.calculators.doptimality.active_set import grades
 from pescape.calculators.doptimality.design_matrix import configuration_row
 from pescape.calculators.mtp.potential import MTPotential
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from ase import Atoms
-    from ase.calculators.calculator import BaseCalculator
     from numpy.typing import NDArray
 
     from pescape.calculators.bpnn.descriptors import OutOfRange
@@ -39,20 +40,29 @@ if TYPE_CHECKING:
 # Of the arguments of calculators.
 _DEFAULTS = {"precision": "double", "length_unit": None, "energy_unit": None, "skin": 0.5}
 _GRADES = ("extrapolation_grades", "extrapolation_grade")
+_ERRORS = ("force_errors", "energy_error")
 
 
 class PotentialCalculator(Calculator):
-    """Energies, forces, stresses and extrapolation grades of a potential of any kind.
+    """Energies, forces, stresses, grades and predicted errors of a potential of any kind.
 
     Besides ASE's properties there are, if the potential has an active set,
     ``get_property("extrapolation_grades", atoms)``, one grade per atom (neighborhood mode), and
     ``get_property("extrapolation_grade", atoms)``, that of the configuration: the largest of its
     atoms' in neighborhood mode.
 
+    If it has a committee, as fits write it beside the potential, there are
+    ``get_property("force_errors", atoms)``, eV/Å, shape (natoms,), and
+    ``get_property("energy_error", atoms)``, eV: 90 % of the errors are below these, for atoms and
+    configurations as in the data of the fit. Elsewhere larger values tell where larger errors
+    are, without that promise.
+
     Parameters
     ----------
     potential
         The potential, such as `pescape.calculators.potential.load` reads.
+    errors
+        Its committee, or the file with it; by default the one beside the potential's file.
     threads
         OpenMP threads; by default OMP_NUM_THREADS, or one.
     skin
@@ -67,11 +77,17 @@ class PotentialCalculator(Calculator):
         "stress",
         "stresses",
         *_GRADES,
+        *_ERRORS,
     ]
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(
-        self, potential: Potential, *, threads: int | None = None, skin: float = 0.5
+        self,
+        potential: Potential,
+        *,
+        errors: str | PathLike[str] | ErrorModel | None = None,
+        threads: int | None = None,
+        skin: float = 0.5,
     ) -> None:
         super().__init__()
         if not potential.species:
@@ -86,6 +102,8 @@ class PotentialCalculator(Calculator):
         if not isinstance(self.threads, int) or self.threads < 1:
             raise ValueError(f"threads must be 1 or more, not {threads!r}")
         self._kernel = self._make_kernel()
+        self._errors = errors
+        self._predictor: ErrorPredictor | None = None
         self._neighbors = SkinnedNeighbors(potential.cutoff, skin)
         self._numbers = b""
         self._types = np.zeros(0, dtype=np.int32)
@@ -125,14 +143,14 @@ class PotentialCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Compute all ASE properties at once, and grades when they are asked for.
+        """Compute all ASE properties at once, grades and errors when they are asked for.
 
         Parameters
         ----------
         atoms
             By default those of the last calculation.
         properties
-            Grades are computed only if they are among these.
+            Grades and errors are computed only if they are among these.
         system_changes
             If there are none, results are kept.
         """
@@ -147,6 +165,8 @@ class PotentialCalculator(Calculator):
             self._evaluate(self.atoms, arguments)
         if any(name in _GRADES for name in properties):
             self._grade(arguments)
+        if any(name in _ERRORS for name in properties):
+            self._predict_errors(arguments)
 
     def _arguments(self, atoms: Atoms) -> tuple[Any, ...]:
         """Return what all functions of the kernel take."""
@@ -193,6 +213,27 @@ class PotentialCalculator(Calculator):
             row = configuration_row(rows, active_set.weight_scaling)
             self.results["extrapolation_grade"] = float(grades(row[None], active_set)[0])
 
+    def _predict_errors(self, arguments: tuple[Any, ...]) -> None:
+        own = self.results["energies"], self.results["forces"]
+        found = self._error_predictor().predict(arguments, own)
+        self.results["force_errors"] = found.forces
+        self.results["energy_error"] = float(found.energies[0])
+
+    def _error_predictor(self) -> ErrorPredictor:
+        if self._predictor is None:
+            given = self._errors
+            if given is None:
+                model = errors_beside(self.potential)
+            else:
+                model = given if isinstance(given, ErrorModel) else read_errors(given)
+            if model is None:
+                raise PropertyNotImplementedError(
+                    f"{self.potential.source or 'the potential'} has no committee to predict "
+                    "errors with; `pescape fit` makes one"
+                )
+            self._predictor = ErrorPredictor(model, self.potential)
+        return self._predictor
+
     def _active_set(self) -> ActiveSet:
         if self.potential.active_set is None:
             raise PropertyNotImplementedError(
@@ -233,7 +274,7 @@ class PotentialCalculator(Calculator):
             raise
 
     def export_properties(self) -> Properties:
-        """Return ASE's own properties; it knows no grades."""
+        """Return ASE's own properties; it knows no grades and no errors."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})
 
     def set(self, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -263,18 +304,19 @@ class PotentialCalculator(Calculator):
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the compiled kernel, which is made again."""
-        return {k: v for k, v in self.__dict__.items() if k != "_kernel"}
+        """Leave out compiled kernels, which are made again."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_kernel", "_predictor")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._kernel = self._make_kernel()
+        self._predictor = None
 
 
 class MTP(PotentialCalculator):
-    """Energies, forces, stresses and extrapolation grades of a moment tensor potential.
+    """Energies, forces, stresses, grades and predicted errors of a moment tensor potential.
 
-    Grades are had as from `PotentialCalculator`.
+    Grades and errors are had as from `PotentialCalculator`.
 
     Parameters
     ----------
@@ -284,6 +326,8 @@ class MTP(PotentialCalculator):
         Element of species 0, 1, ...; needed when the file does not name them.
     precision
         "double" or "single": what the kernel computes in.
+    errors
+        See `PotentialCalculator`.
     threads
         OpenMP threads; by default OMP_NUM_THREADS, or one.
     skin
@@ -298,6 +342,7 @@ class MTP(PotentialCalculator):
         species: Sequence[str] | None = None,
         *,
         precision: str = "double",
+        errors: str | PathLike[str] | ErrorModel | None = None,
         threads: int | None = None,
         skin: float = 0.5,
     ) -> None:
@@ -305,7 +350,7 @@ class MTP(PotentialCalculator):
             potential = MTPotential.read(potential)
         self.precision = precision
         potential = potential if species is None else potential.with_species(species)
-        super().__init__(potential, threads=threads, skin=skin)
+        super().__init__(potential, errors=errors, threads=threads, skin=skin)
 
     def _make_kernel(self) -> Kernel:
         return self.potential.kernel(self.precision)
@@ -315,11 +360,11 @@ class MTP(PotentialCalculator):
 
 
 class BPNN(PotentialCalculator):
-    """Energies, forces, stresses and extrapolation grades of a Behler-Parrinello network.
+    """Energies, forces, stresses, grades and predicted errors of a Behler-Parrinello network.
 
-    Grades are had as from `PotentialCalculator`. ``get_property("range_excess", atoms)`` tells how
-    far each atom's symmetry functions are beyond the ranges of the training data, in widths of a
-    range, where these are known.
+    Grades and errors are had as from `PotentialCalculator`. ``get_property("range_excess", atoms)``
+    tells how far each atom's symmetry functions are beyond the ranges of the training data, in
+    widths of a range, where these are known.
 
     Parameters
     ----------
@@ -329,6 +374,8 @@ class BPNN(PotentialCalculator):
     length_unit, energy_unit
         What an n2p2 or RuNNer folder is in: "Bohr" or "Angstrom", "Hartree" or "eV"; or
         the units' values in Å and eV.
+    errors
+        See `PotentialCalculator`.
     threads
         OpenMP threads; by default OMP_NUM_THREADS, or one.
     skin
@@ -344,6 +391,7 @@ class BPNN(PotentialCalculator):
         *,
         length_unit: str | float | None = None,
         energy_unit: str | float | None = None,
+        errors: str | PathLike[str] | ErrorModel | None = None,
         threads: int | None = None,
         skin: float = 0.5,
     ) -> None:
@@ -352,7 +400,7 @@ class BPNN(PotentialCalculator):
             potential = BPNNPotential.read(
                 potential, length_unit=length_unit, energy_unit=energy_unit
             )
-        super().__init__(potential, threads=threads, skin=skin)
+        super().__init__(potential, errors=errors, threads=threads, skin=skin)
 
     def _settings(self) -> dict[str, Any]:
         return self._units
@@ -466,78 +514,3 @@ class SkinnedNeighbors:
         moved = positions - reference
         farthest = np.sqrt(np.einsum("ij,ij->i", moved, moved).max(initial=0.0))
         return bool(shrink * (self.cutoff + self.skin) - 2.0 * farthest >= self.cutoff)
-
-
-_DEVIATIONS = ("energy_deviation", "force_deviations", "force_deviation")
-
-
-class Committee(Calculator):
-    """The mean of several calculators, with their standard deviation.
-
-    Besides ASE's properties there are, through ``get_property(name, atoms)``,
-
-    - ``energy_deviation``: standard deviation of the energy, eV;
-    - ``force_deviations``: for each atom the root mean square length of the members' difference
-      from the mean force, eV/Å, shape (natoms,);
-    - ``force_deviation``: the largest of them.
-
-    Parameters
-    ----------
-    members
-        Two or more calculators; networks that differ in their first weights disagree where the
-        data says nothing.
-    """
-
-    implemented_properties = [  # noqa: RUF012 - so ASE declares it
-        "energy",
-        "free_energy",
-        "forces",
-        "stress",
-        *_DEVIATIONS,
-    ]
-
-    def __init__(self, members: Sequence[BaseCalculator]) -> None:
-        super().__init__()
-        self.members = tuple(members)
-        if len(self.members) < 2:
-            raise ValueError(f"a committee has two members or more, not {len(self.members)}")
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
-        """Compute the mean and the standard deviation of all members.
-
-        Parameters
-        ----------
-        atoms, properties, system_changes
-            As of all ASE calculators.
-        """
-        super().calculate(atoms, properties, system_changes)
-        if self.atoms is None:
-            raise ValueError("the calculator has no atoms to calculate")
-        energies = np.array([m.get_property("energy", self.atoms) for m in self.members])
-        forces = np.array([m.get_property("forces", self.atoms) for m in self.members])
-        deviations = np.sqrt(((forces - forces.mean(axis=0)) ** 2).sum(axis=2).mean(axis=0))
-        self.results |= {
-            "energy": float(energies.mean()),
-            "free_energy": float(energies.mean()),
-            "forces": forces.mean(axis=0),
-            "energy_deviation": float(energies.std()),
-            "force_deviations": deviations,
-            "force_deviation": float(deviations.max(initial=0.0)),
-        }
-        if "stress" in properties:
-            self.results["stress"] = np.mean(self._stresses(self.atoms), axis=0)
-
-    def _stresses(self, atoms: Atoms) -> list[Any]:
-        stresses = [member.get_property("stress", atoms) for member in self.members]
-        if any(stress is None for stress in stresses):
-            raise PropertyNotImplementedError("a member of the committee gives no stress")
-        return stresses
-
-    def export_properties(self) -> Properties:
-        """Return ASE's own properties; it knows no deviations."""
-        return Properties({k: v for k, v in self.results.items() if k in all_outputs})

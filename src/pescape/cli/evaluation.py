@@ -60,6 +60,9 @@ def evaluate(
         ),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the errors here too.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw predicted against true errors of forces here.")
+    ] = None,
     species: Annotated[
         str | None, typer.Option(help="Elements in order, for files that name none.")
     ] = None,
@@ -70,7 +73,8 @@ def evaluate(
     Mean absolute (MAE) and root mean square (RMSE) errors: energies per atom, Cartesian
     components of forces, components of stress, and the mean angle between forces. Each with
     its standard error, 2.28 ± 0.31: how much it varies among 1000 test sets that are drawn from
-    this one, whole configurations with replacement; a dash for a single configuration.
+    this one, whole configurations with replacement; a dash for a single configuration. Where a
+    committee lies beside the potential: how many errors are below what it predicts.
 
     With `--cross`, several potentials, say of different samplers' data, are compared on several
     test sets and on all of these together: energies, forces and angles between forces. Bold are
@@ -86,6 +90,8 @@ def evaluate(
     if cross:
         if by:
             raise typer.BadParameter("--by goes without --cross")
+        if figure is not None:
+            raise typer.BadParameter("--figure is of one potential, without --cross")
         _evaluate_cross(given, test or [], train or [], output, json, species, threads)
         return
     for name, value in (("--test", test), ("--train", train), ("--output", output)):
@@ -96,20 +102,22 @@ def evaluate(
             f"expected a potential and a data set, got {' '.join(given)}; several potentials "
             "are compared with --cross"
         )
-    _evaluate_one(Path(given[0]), Path(given[1]), by, json, species, threads)
+    _evaluate_one(Path(given[0]), Path(given[1]), by, (json, figure), species, threads)
 
 
 def _evaluate_one(
     potential: Path,
     data: Path,
     by: str | None,
-    json: Path | None,
+    written: tuple[Path | None, Path | None],
     species: str | None,
     threads: int,
 ) -> None:
+    """Print errors by group and how predicted ones compare; write JSON and a figure."""
     from pescape.calculators.fit.errors import compare, errors_from
     from pescape.cli.output import errors_table, save_json
     from pescape.cli.potentials import read_potential
+    from pescape.cli.predicted import assess_errors
     from pescape.data.configurations import read_configurations
 
     fitted = read_potential(potential, species)
@@ -120,8 +128,10 @@ def _evaluate_one(
         name: errors_from(found.part(chosen)) for name, chosen in _groups(frames, by, data).items()
     }
     errors_table(f"{potential} on {data}", {data.name: errors} | groups)
+    json, figure = written
+    predicted = assess_errors(fitted, frames, f"predicted errors on {data}", figure, threads)
     if json is not None:
-        content = dataclasses.asdict(errors)
+        content = dataclasses.asdict(errors) | predicted
         if by is not None:
             content["by"] = by
             content["groups"] = {name: dataclasses.asdict(one) for name, one in groups.items()}

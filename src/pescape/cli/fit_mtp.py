@@ -17,6 +17,7 @@ from pescape.calculators.mtp.fit.settings import (  # noqa: TC001 (they become o
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from pescape.calculators.committee.model import ErrorModel
     from pescape.calculators.doptimality.design_matrix import Mode
     from pescape.calculators.fit.shards import Communicator
     from pescape.calculators.mtp import MTPotential
@@ -39,6 +40,9 @@ def fit_mtp(
     mode: Annotated[
         Literal["neighborhood", "configuration"], typer.Option(help="Of the active set.")
     ] = "neighborhood",
+    committee: Annotated[
+        int, typer.Option(min=0, help="Members that predict errors (POT.almtp.errors); 0: none.")
+    ] = 4,
     plot: Annotated[bool, typer.Option(help="Draw POT.almtp.png.")] = True,
     check: Annotated[bool, typer.Option(help="Check the result, as pescape check does.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after a kill.")] = False,
@@ -47,7 +51,8 @@ def fit_mtp(
 
     Trains on free energies where the data has them, because forces are their derivatives.
     A configuration with `fit_weight=10` in its header counts tenfold.
-    Writes the potential, with its active set, the errors as JSON and a figure beside it.
+    Writes the potential, with its active set, and beside it the committee that predicts errors,
+    the errors as JSON and a figure.
     `mpiexec -n 8 pescape fit mtp …` shares the work among ranks and ends with the same numbers.
 
     Examples: `pescape fit mtp train.xyz -o zr.almtp --level 16 --test test.xyz`, then
@@ -72,8 +77,20 @@ def fit_mtp(
     if ranks.rank:
         return
     inputs = [path for path in (train, test, start) if path is not None]
+    model = None
+    if committee:
+        from pescape.calculators.mtp.fit.committee import error_model
+
+        model = error_model(
+            result.potential,
+            frames,
+            settings.weights,
+            members=committee,
+            seed=settings.seed,
+            threads=settings.threads,
+        )
     potential = _finish(
-        result, frames, tested, output, settings, architecture.level, mode, inputs, plot=plot
+        result, model, frames, tested, output, settings, architecture.level, mode, inputs, plot=plot
     )
     if check:
         from pescape.cli.check import check_fit
@@ -83,6 +100,7 @@ def fit_mtp(
 
 def _finish(
     result: FitResult,
+    model: ErrorModel | None,
     frames: list[Atoms],
     tested: list[Atoms] | None,
     output: Path,
@@ -96,10 +114,12 @@ def _finish(
     """Write the potential with all that goes with it, and print its errors."""
     from pescape.calculators.fit.errors import compare, errors_from
     from pescape.cli.output import errors_table, save_json, say
+    from pescape.cli.predicted import write_error_model
 
     potential = result.potential
     say(f"trained on {result.energy_kind.replace('_', ' ')} values, forces and stresses")
     written = _write(result, frames, output, mode, settings.threads)
+    predicted = write_error_model(output, model)
     found = {"training": result.differences}
     if tested is not None:
         found["test"] = compare(potential, tested, threads=settings.threads)
@@ -115,6 +135,7 @@ def _finish(
         "history": list(result.history),
         "settings": settings.as_record(),
         "errors": {name: dataclasses.asdict(one) for name, one in errors.items()},
+        **predicted,
     }
     save_json(output.with_name(f"{output.name}.json"), content, inputs)
     return written

@@ -31,6 +31,9 @@ def grade(
     data: Annotated[Path, typer.Argument(help="Configurations, labelled or not.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="extxyz file to write.")],
     json: Annotated[Path | None, typer.Option(help="Write the largest grades here too.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw predicted against true errors of labelled data here.")
+    ] = None,
     threshold: Annotated[float, typer.Option(help="Above it a grade is risky.")] = 2.1,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which atoms are risky, and in what.")
@@ -47,16 +50,23 @@ def grade(
     neighbors, the row of the active set in whose direction they extrapolate and the parameter
     that says most in it; with `--json` those of every risky configuration are written.
 
+    Where a committee lies beside the potential, the output holds `force_errors` (eV/Å) and
+    `energy_error` (eV) as well: bounds of 90 % of the errors, where data is as in the fit. Of
+    labelled configurations the share that keeps to them is printed.
+
     Example: `pescape grade zr.almtp candidates.xyz -o graded.xyz --explain`
     """
     from pescape.calculators.doptimality.select import grade_each
     from pescape.cli.output import save_json, table
+    from pescape.cli.predicted import GradedErrors
     from pescape.data.configurations import Configurations, write_configurations
 
     fitted = read_potential(potential, species)
     report = _Report(fitted, threshold, explain, threads)
+    predicted = GradedErrors(fitted, threads)
     frames = Configurations(data, species=fitted.species)
-    write_configurations(output, map(report.take_note, grade_each(fitted, frames, threads=threads)))
+    graded = grade_each(fitted, frames, threads=threads)
+    write_configurations(output, (predicted.add(report.take_note(atoms)) for atoms in graded))
     largest = report.largest
     risky = sum(value > threshold for value in largest)
     middle = sorted(largest)[len(largest) // 2]
@@ -64,8 +74,9 @@ def grade(
     columns = ["configurations", "least", "median", "largest", f"above {threshold:g}"]
     table(f"extrapolation grades of {data}", columns, rows)
     report.show(worst)
+    told = report.told | predicted.show(f"predicted errors of {data}", figure)
     if json is not None:
-        save_json(json, {"grades": largest, "risky": risky, **report.told}, [potential, data])
+        save_json(json, {"grades": largest, "risky": risky, **told}, [potential, data])
 
 
 class _Report:

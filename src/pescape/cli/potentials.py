@@ -86,6 +86,7 @@ def convert(
 
         network = BPNNPotential.read(source, length_unit=length_unit, energy_unit=energy_unit)
         network.write(target)
+        _convert_errors(network, target)
         say(f"{target}: {network.parameter_count} parameters")
 
 
@@ -133,12 +134,23 @@ def _convert_mtp(source: Path, target: Path, species: str | None) -> int:
             "make one with pescape fit mtp"
         )
     potential.write(target)
+    _convert_errors(potential, target)
     if potential.repulsion is not None:
         say(
             f"{target.name} has a ZBL repulsion, which MLIP and other programs ignore: their "
             "energies and forces of near atoms will lack it"
         )
     return potential.parameter_count
+
+
+def _convert_errors(potential: Potential, target: Path) -> None:
+    """Copy the committee of a potential beside its other file, for what reads it from there."""
+    from pescape.calculators.committee.files import error_file, errors_beside, write_errors
+    from pescape.calculators.potential import load
+
+    model = errors_beside(potential)
+    if model is not None and target.suffix and model.fits(load(target)):
+        write_errors(error_file(target), model)
 
 
 def info(
@@ -151,11 +163,20 @@ def info(
 
     Example: `pescape info zr.almtp`
     """
+    from pescape.calculators.committee.files import errors_beside
     from pescape.calculators.potential import load
     from pescape.cli.output import save_json, table
 
-    content = load(potential, length_unit=length_unit, energy_unit=energy_unit).summary()
+    read = load(potential, length_unit=length_unit, energy_unit=energy_unit)
+    content = read.summary()
+    model = errors_beside(read) if read.species else None
+    if model is not None:
+        content |= model.summary()
+        least = content.pop("least_force_error")
+        content |= {f"least_force_error_{name}": value for name, value in least.items()}
     units = {"cutoff": " (Å)", "min_dist": " (Å)", "zbl": " repulsion, from and to (Å)"}
+    units |= dict.fromkeys([key for key in content if key.startswith("least_force")], " (eV/Å)")
+    units["least_energy_error"] = " (eV/atom)"
     rows = [(key.replace("_", " ") + units.get(key, ""), value) for key, value in content.items()]
     table(str(potential), ["", ""], rows)
     if json is not None:

@@ -1,0 +1,1 @@
+"""Predicted errors: committees of resampled potentials, calibrated on held-out data."""
