@@ -1,13 +1,14 @@
 """Networks trained on narrow data: the frames of one relaxation.
 
-    python benchmarks/trust_narrow.py DATA [--seeds 2] [--displacements 0,0.05,0.1,0.2]
+    python benchmarks/trust_narrow.py DATA [--seeds 2] [--displacements 0,0.05,0.1,0.2] [--fits]
 
 DATA holds ``ZrO2_vasp/ZrO2_vasp_outcar.extxyz``, 29 frames of one relaxation of zirconia. Default
 fits to five of every six frames are tested on the others. Symmetry functions are divided by no
 less than what displacing all atoms by a small distance changes them by: the first table is about
 that distance, the default marked by a star. The second one says how many functions it concerns
 in ordinary data, if there is any beside (``mlearn``, ``zro_teacher``): fits where it concerns none
-are what they would be without it.
+are what they would be without it, and ``--fits`` fits every fourth frame of the others, with it and
+without.
 """
 
 from __future__ import annotations
@@ -51,6 +52,22 @@ def narrow_errors(frames: list[Atoms], seeds: int) -> list[tuple[str, ...]]:
     return rows
 
 
+def ordinary_errors(data: Path, name: str) -> list[tuple[str, ...]]:
+    """Test errors of default fits to ordinary data, with and without the floor."""
+    frames = read_configurations(data / name)[:: EVERY // 2]
+    test = read_configurations(data / name.replace("train", "test"))
+    default, rows = scaling.DISPLACEMENT, []
+    for value in (0.0, default):
+        scaling.DISPLACEMENT = value
+        untrained = BPNNArchitecture().untrained(species_of(frames))
+        result = fit_bpnn(untrained, frames, BPNNFitOptions().settings())
+        found = errors_from(compare(result.potential, test))
+        numbers = (found.energy_rmse, found.force_rmse, found.stress_rmse)
+        rows.append((name, f"{value:g}", *(f"{number:.4g}" for number in numbers)))
+    scaling.DISPLACEMENT = default
+    return rows
+
+
 def concerned(frames: list[Atoms]) -> tuple[str, ...]:
     """How many functions the floor concerns, and the least sigma over floor."""
     untrained = BPNNArchitecture().untrained(species_of(frames))
@@ -64,12 +81,34 @@ def concerned(frames: list[Atoms]) -> tuple[str, ...]:
     return f"{np.count_nonzero(ratio < 1.0)} of {len(ratio)}", f"{ratio.min():.2f}"
 
 
+def show_ordinary(console: Console, data: Path, *, fits: bool) -> None:
+    """Print how many functions the floor concerns in ordinary data, and what it does to fits."""
+    table = Table(title=f"functions that a floor of {scaling.DISPLACEMENT:g} Å concerns")
+    for name in ("data", "functions", "least sigma / floor"):
+        table.add_column(name, justify="right")
+    errors = Table(title="RMSE on test frames of ordinary data")
+    for name in ("data", "Å", "meV/atom", "eV/Å", "GPa"):
+        errors.add_column(name, justify="right")
+    for name in ORDINARY:
+        if not (data / name).exists():
+            continue
+        found = concerned(read_configurations(data / name)[::EVERY])
+        table.add_row(name, *found)
+        if fits and not found[0].startswith("0 "):
+            for row in ordinary_errors(data, name):
+                errors.add_row(*row)
+    console.print(table)
+    if fits:
+        console.print(errors)
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--displacements", default="0,0.05,0.1,0.2")
+    parser.add_argument("--fits", action="store_true", help="fit ordinary data, where concerned")
     given = parser.parse_args()
     default = scaling.DISPLACEMENT
     console = Console()
@@ -84,13 +123,7 @@ def main() -> None:
             errors.add_row(f"{value:g}{star}", *row)
     scaling.DISPLACEMENT = default
     console.print(errors)
-    table = Table(title=f"functions that a floor of {default:g} Å concerns")
-    for name in ("data", "functions", "least sigma / floor"):
-        table.add_column(name, justify="right")
-    for name in ORDINARY:
-        if (given.data / name).exists():
-            table.add_row(name, *concerned(read_configurations(given.data / name)[::EVERY]))
-    console.print(table)
+    show_ordinary(console, given.data, fits=given.fits)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Whether a network knows where it is: grades far from the training data, and where forces are off.
 
-    python benchmarks/trust_networks.py DATA [--sets Si,Mo,Zr-O] [--keep FOLDER]
+    python benchmarks/trust_networks.py DATA [--sets Si,Mo,Zr-O] [--keep FOLDER] [--inside]
 
 DATA holds ``mlearn/Mo_train.extxyz`` and so on, and ``zro_teacher/train_7net.extxyz``. Default fits
 to every second of the cold frames (elastic ones, and the half of the dynamics with the smaller
 forces; of Zr-O the half with the smaller forces) are tested on all others: hot, surfaces,
-vacancies, compressed. Two grades are compared, by MaxVol on the output layer's features, and by
+vacancies, compressed; with ``--inside`` fits to all training frames are tested on the data's own
+test frames. Two grades are compared, by MaxVol on the output layer's features, and by
 the leverage of the inputs and the layers behind them, which is the default.
 
 The first table has the largest grade where a training crystal is compressed to a fraction of its
@@ -49,13 +50,16 @@ BAD_FORCE, RISKY = 0.3, 2.1
 LARGE = 8.0
 
 
-def frames_of(data: Path, name: str) -> tuple[list[Atoms], list[Atoms]]:
-    """Training frames, every second of the cold ones, and all others."""
+def frames_of(data: Path, name: str, *, inside: bool) -> tuple[list[Atoms], list[Atoms]]:
+    """Training frames, every second of the cold ones, and all others; or the data's own sets."""
     if name == "Zr-O":
         files = [data / f"zro_teacher/{part}_7net.extxyz" for part in ("train", "test")]
     else:
         files = [data / f"mlearn/{name}_{part}.extxyz" for part in ("train", "test")]
-    frames = [atoms for file in files for atoms in read_configurations(file)]
+    parts = [read_configurations(file) for file in files]
+    if inside:
+        return parts[0], parts[1]
+    frames = parts[0] + parts[1]
     largest = np.array([np.linalg.norm(a.get_forces(), axis=1).max() for a in frames])
     groups = np.array([atoms.info.get("group", "AIMD-NVT") for atoms in frames])
     dynamics = groups == "AIMD-NVT"
@@ -127,6 +131,7 @@ def main() -> None:
     parser.add_argument(
         "--keep", type=Path, help="folder of fits, which are read if they are there"
     )
+    parser.add_argument("--inside", action="store_true", help="test inside the training domain")
     given = parser.parse_args()
     far = Table(title="largest grade: crystal compressed, pair pushed together")
     near = Table(title=f"atoms of test frames; bad: forces off by > {BAD_FORCE:g} eV/Å")
@@ -138,8 +143,10 @@ def main() -> None:
     for name in ("data", "grade", "training's", *columns):
         near.add_column(name, justify="right")
     for name in given.sets.split(","):
-        train, test = frames_of(given.data, name)
-        potential = fitted(train, given.keep and given.keep / f"{name}.bpnn")
+        train, test = frames_of(given.data, name, inside=given.inside)
+        potential = fitted(
+            train, given.keep and given.keep / f"{name}{'-inside' * given.inside}.bpnn"
+        )
         calm = min(train, key=lambda a: np.linalg.norm(a.get_forces(), axis=1).max())
         calm = calm.repeat([math.ceil(LARGE / length) for length in calm.cell.lengths()])
         calculator = BPNN(potential)

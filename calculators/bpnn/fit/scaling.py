@@ -101,7 +101,8 @@ def displacement_slopes(potential: BPNNPotential, data: TrainingSet) -> list[Flo
         pairs, width = len(by_pair), by_pair.shape[1]
         total = csr_array((np.ones(pairs), np.arange(pairs), offsets), (len(species), pairs))
         by_atom = total @ np.square(by_pair).sum(axis=2)
-        by_atom += np.square(total @ by_pair.reshape(pairs, -1)).reshape(-1, width, 3).sum(axis=2)
+        sums = total @ by_pair.reshape(pairs, 3 * width)
+        by_atom += np.square(sums).reshape(len(species), width, 3).sum(axis=2)
         for kind, square in enumerate(squares):
             mine = by_atom[species == kind, : len(square)]
             np.add(square, mine.sum(axis=0), out=square)

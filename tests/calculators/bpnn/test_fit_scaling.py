@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -76,6 +77,16 @@ def test_nothing_is_divided_by_less_than_a_displacement_changes_it_by(narrow):
     change = compute(moved) - compute(large)
     sampled = np.sqrt((change**2).mean(axis=0)) / 0.01
     np.testing.assert_allclose(sampled, slopes, rtol=0.3)
+
+
+def test_atoms_without_neighbors_say_nothing_about_displacements(narrow):
+    alone = Atoms("Cu", [[0.0, 0.0, 0.0]])
+    alone.calc = SinglePointCalculator(alone, energy=0.0, forces=np.zeros((1, 3)))
+    _, expected = tables_of(network(), narrow([0.1]))
+    _, slopes = tables_of(network(), [alone, *narrow([0.1])])
+    np.testing.assert_allclose(slopes**2 * 5, expected**2 * 4)
+    table, slopes = tables_of(network(), [alone])
+    assert (smallest_divisors(table, slopes) == IDLE).all()
 
 
 def test_between_frames_of_a_relaxation_forces_are_right(narrow):
