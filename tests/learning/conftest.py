@@ -14,6 +14,7 @@ seed = 3
 output = "out"
 workers = 2
 max_rounds = 8
+check = false
 
 [reference]
 eam = "Zr_mm.eam.fs"

@@ -227,12 +227,14 @@ def learn(
     Leaves in the output folder the potential and that of every level (levels/), the data
     set (train.xyz, every frame with its provenance; train.jsonl, its index), snapshots of
     safe MD that it was tested on (test.xyz), the tables of rounds and levels (.json, .csv)
-    and their figures (learn.png, levels.png). Killed at any moment and started again, here
+    and their figures (learn.png, levels.png), and the health of the last potential (check.json,
+    check.png), as `pescape check` finds it. Killed at any moment and started again, here
     or, copied, elsewhere, the command goes on where it was and ends with the same result.
 
     Examples: `pescape learn examples/zirconium/learn.toml`, then
     `pescape learn examples/zirconium/learn.toml --status`
     """
+    from pescape.cli.check import print_check
     from pescape.cli.ensemble import print_report
     from pescape.cli.output import say, warn
     from pescape.errors import TaskError
@@ -254,9 +256,17 @@ def learn(
     print_rounds(result.rounds)
     print_levels(read_levels(result.folder))
     say(f"{result.potential}  ({time.perf_counter() - begin:.0f} s)")
+    if result.check is not None:
+        print_check(result.check, result.potential)
     if result.ensemble is not None and settings.ensemble is not None:
         print_report(result.ensemble, settings.ensemble.shown)
-    for name in ("learn.png", "levels.png", "ensemble/tree.png", "ensemble/histograms.png"):
+    for name in (
+        "learn.png",
+        "levels.png",
+        "check.png",
+        "ensemble/tree.png",
+        "ensemble/histograms.png",
+    ):
         if (result.folder / name).exists():
             say(f"{result.folder / name}")
     if not result.settled:

@@ -104,6 +104,7 @@ class LearnConfig(WithFit):
     stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (StageConfig(name="all"),)
     test: TestConfig = TestConfig()
     ensemble: EnsembleConfig | None = None
+    check: bool = Field(True, description="check the last potential, as pescape check does")
 
     @property
     def where(self) -> ExecutorConfig:

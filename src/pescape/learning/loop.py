@@ -37,6 +37,7 @@ from pescape.learning.campaign import (
     publish,
 )
 from pescape.learning.exploration import ExplorationRun, MDRun, dynamics_task, exploration_task
+from pescape.learning.health import checked
 from pescape.learning.outcomes import (
     MDOutcome,
     lost_start_of,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from pescape.learning.config import LearnConfig
     from pescape.learning.plan import SamplerRun, Stage
     from pescape.tasks.store import Task
+    from pescape.validation.check import CheckReport
 
 #: Names in the output folder.
 FIGURE_FILE = "learn.png"
@@ -84,6 +86,8 @@ class LearnResult:
         Whether, at the last level, a whole round of MD met nothing risky.
     ensemble
         The members fitted at the end, if the configuration asks for them and all is settled.
+    check
+        The health of the last potential, unless the configuration leaves it out.
     """
 
     folder: Path
@@ -91,6 +95,7 @@ class LearnResult:
     rounds: tuple[Round, ...]
     settled: bool
     ensemble: EnsembleReport | None = None
+    check: CheckReport | None = None
 
 
 def learn(
@@ -374,8 +379,11 @@ def _finish(campaign: Campaign, *, settled: bool) -> LearnResult:
     draw_rounds(campaign.rounds, figure, select=guard.select, stop=guard.stop)
     if campaign.levels:
         draw_levels(campaign.levels, campaign.folder / LEVELS_FIGURE)
+    health = None
+    if campaign.config.check:
+        health = checked(target, campaign.training, campaign.folder, campaign.watcher.stage)
     report = _ensemble(campaign) if settled else None
-    return LearnResult(campaign.folder, target, tuple(campaign.rounds), settled, report)
+    return LearnResult(campaign.folder, target, tuple(campaign.rounds), settled, report, health)
 
 
 def _ensemble(campaign: Campaign) -> EnsembleReport | None:
