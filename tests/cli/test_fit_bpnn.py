@@ -49,6 +49,7 @@ def test_a_fit_writes_potential_errors_and_figure_and_leaves_nothing_else(capsys
     assert code == 0, printed
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "cu.bpnn",
+        "cu.bpnn.errors",
         "cu.bpnn.json",
         "cu.bpnn.png",
     ]
@@ -59,6 +60,7 @@ def test_a_fit_writes_potential_errors_and_figure_and_leaves_nothing_else(capsys
     atoms = ase.io.read(data / "test.xyz")
     atoms.calc = BPNN(output)
     assert atoms.calc.get_property("extrapolation_grade", atoms) > 0
+    assert (atoms.calc.get_property("force_errors", atoms) > 0.0).all()
     code, printed, _ = run(
         capsys, "evaluate", output, data / "test.xyz", "--json", tmp_path / "e.json"
     )

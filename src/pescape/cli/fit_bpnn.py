@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pescape.calculators.bpnn import BPNNPotential
     from pescape.calculators.bpnn.fit import CacheSettings, FitResult, FitSettings
+    from pescape.calculators.committee.model import ErrorModel
     from pescape.calculators.fit.errors import Differences
 
 
@@ -47,6 +48,9 @@ def fit_bpnn(
         Literal["inputs", "output", "all", "none"],
         typer.Option(help="What grades are about: inputs and layers behind, output layer, all."),
     ] = "inputs",
+    committee: Annotated[
+        int, typer.Option(min=0, help="Members that predict errors (POT.bpnn.errors); 0: none.")
+    ] = 4,
     precision: Annotated[
         Literal["double", "single"], typer.Option(help="single: half the memory for derivatives.")
     ] = "double",
@@ -70,12 +74,13 @@ def fit_bpnn(
     Trains on free energies where the data has them, because forces are their derivatives.
     A configuration with `fit_weight=10` in its header counts tenfold.
 
-    Writes the potential, with its active set, the errors as JSON and a figure beside it.
+    Writes the potential, with its active set, and beside it the committee that predicts errors,
+    the errors as JSON and a figure.
 
     Examples: `pescape fit bpnn train.xyz -o mo.bpnn --cutoff 4.8 --test test.xyz`;
     `pescape fit bpnn train.xyz -o zro.bpnn --preset paper`; `pescape fit bpnn train.xyz -o
-    mo.bpnn --members 4` for a committee:
-    `Committee([BPNN("mo.bpnn"), BPNN("mo-1.bpnn"), …])` in Python tells where they disagree.
+    mo.bpnn --members 4` for networks whose mean and disagreement are those of
+    `Committee([BPNN("mo.bpnn"), BPNN("mo-1.bpnn"), …])` in Python.
     """
     from pescape.calculators.bpnn import BPNNPotential
     from pescape.calculators.bpnn.fit import CacheSettings
@@ -96,14 +101,17 @@ def fit_bpnn(
     results = _fit_with_progress(
         potential, frames, settings, stored, output, members=members, resume=resume
     )
+    models = [
+        _error_model(one.potential, frames, settings, committee, stored, seed) for one in results
+    ]
     if cache is None:
         shutil.rmtree(folder, ignore_errors=True)
     inputs = [path for path in (train, test, start) if path is not None]
-    for member, result in enumerate(results):
+    for member, (result, model) in enumerate(zip(results, models, strict=True)):
         path = output.with_stem(f"{output.stem}-{member}") if member else output
         one_seed = {"seed": seed, "member": member}
         written = _finish(
-            result, frames, tested, path, active_set, settings, one_seed, inputs, plot
+            result, model, frames, tested, path, active_set, settings, one_seed, inputs, plot
         )
         if check and member == 0:
             from pescape.cli.check import check_fit
@@ -182,8 +190,25 @@ def _fit_with_progress(
     return results
 
 
+def _error_model(
+    potential: BPNNPotential,
+    frames: list[Atoms],
+    settings: FitSettings,
+    members: int,
+    cache: CacheSettings,
+    seed: int,
+) -> ErrorModel | None:
+    """Make the committee of a network; None if none is wanted, or possible."""
+    from pescape.calculators.bpnn.fit.committee import error_model
+
+    if not members:
+        return None
+    return error_model(potential, frames, settings, members=members, seed=seed, cache=cache)
+
+
 def _finish(
     result: FitResult,
+    model: ErrorModel | None,
     frames: list[Atoms],
     tested: list[Atoms] | None,
     output: Path,
@@ -197,6 +222,7 @@ def _finish(
     from pescape.calculators.doptimality.active_set import build_active_set
     from pescape.calculators.fit.errors import compare, errors_from
     from pescape.cli.output import errors_table, save_json, say
+    from pescape.cli.predicted import write_error_model
 
     potential, threads = result.potential, settings.threads
     say(f"trained on {result.energy_kind.replace('_', ' ')} values and forces")
@@ -206,6 +232,7 @@ def _finish(
         potential = named.with_active_set(active)
         say(f"active set: {active.filled} of {active.size} rows")
     potential.write(output)
+    predicted = write_error_model(output, model)
     errors = {"training": result.errors}
     if result.validation_errors is not None:
         errors["validation"] = result.validation_errors
@@ -225,6 +252,7 @@ def _finish(
         "parameters": potential.parameter_count,
         "settings": dataclasses.asdict(settings),
         "errors": {name: dataclasses.asdict(one) for name, one in errors.items()},
+        **predicted,
     }
     save_json(output.with_name(f"{output.name}.json"), content, inputs)
     return potential
