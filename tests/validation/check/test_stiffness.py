@@ -3,6 +3,7 @@ import pytest
 from ase.calculators.emt import EMT
 from ase.units import GPa
 
+from pescape.data.configurations import read_configurations
 from pescape.validation.check.crystals import find_crystals
 from pescape.validation.check.stiffness import fit_stiffness
 from pescape.validation.properties.crystal.elastic import (
@@ -49,3 +50,25 @@ def test_what_strains_do_not_determine_has_no_error_bar(copper_frames):
     _, found = regressed(copper_frames, lambda s: np.abs(s - np.diag(np.diag(s))).max() < 1e-4)
     assert np.isinf(found.constants["C44"].error)
     assert np.isfinite(found.constants["C11"].error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("element", "wanted"),
+    [
+        ("Cu", (171.0, 138.0, 85.0)),
+        ("Ni", (283.0, 164.0, 139.0)),
+        ("Mo", (480.0, 163.0, 109.0)),
+        ("Si", (153.0, 56.4, 99.5)),
+        ("Li", (None, None, None)),  # its strains have no shear to speak of
+    ],
+)
+def test_published_data_sets_have_these_constants(shared, element, wanted):
+    frames = read_configurations(shared / "data" / "mlearn" / f"{element}_train.extxyz")
+    frames = [atoms for atoms in frames if atoms.info["group"] == "Elastic"]
+    _, found = regressed(frames, lambda strain: np.abs(strain).max() <= 0.025)
+    for one, value in zip(found.constants.values(), wanted, strict=True):
+        if value is not None:
+            assert one.value == pytest.approx(value, rel=0.01)
+    if element == "Li":
+        assert not found.constants["C44"].error < 0.2 * abs(found.constants["C44"].value)

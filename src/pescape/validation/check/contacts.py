@@ -228,7 +228,7 @@ def _push_verdict(
         advice = (
             "give the repulsion (--zbl) a wider reach, or the data closer pairs"
             if repulsion
-            else "fit with a short-range repulsion (--zbl INNER OUTER)"
+            else "fit with a short-range repulsion (--zbl)"
         )
     elif status == "look":
         advice = "if there is no such molecule, label pairs at short distance"

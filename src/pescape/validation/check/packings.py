@@ -164,6 +164,6 @@ def packing_verdict(packings: Sequence[PackingFinding], count: int, *, repulsion
         advice = (
             "give the repulsion (--zbl) a wider reach, or teach packings (pescape learn)"
             if repulsion
-            else "fit with a short-range repulsion (--zbl INNER OUTER), or teach packings"
+            else "fit with a short-range repulsion (--zbl), or teach packings (pescape learn)"
         )
     return Verdict(check, "bad" if broken else "ok", text, advice)

@@ -19,7 +19,13 @@ from pescape.validation.check.basics import (
 )
 from pescape.validation.check.contacts import push_pair, push_verdicts
 from pescape.validation.check.crystals import find_crystals
-from pescape.validation.check.findings import CheckReport, PackingFinding, PushFinding, Verdict
+from pescape.validation.check.findings import (
+    AtomFinding,
+    CheckReport,
+    PackingFinding,
+    PushFinding,
+    Verdict,
+)
 from pescape.validation.check.labels import energy_of, facts_of, pairs_of
 from pescape.validation.check.packings import packing_verdict, relax_packing
 from pescape.validation.check.probe import Probe
@@ -85,10 +91,13 @@ def check_potential(
     facts, crystals = _known(probe, frames)
     pairs = pairs_of(potential.species)
     parts = _Parts(len(crystals) + len(pairs) + settings.packings + 1, on_progress)
-    found = []
+    found, broken = [], []
     for crystal in crystals:
         with parts.part(f"crystal {crystal.name}"):
-            found.append(examine_crystal(probe, crystal, frames))
+            try:
+                found.append(examine_crystal(probe, crystal, frames))
+            except Exception as error:  # noqa: BLE001 (calculators raise anything)
+                broken.append(_broken(f"crystal {crystal.name}", error))
     pushes: list[PushFinding] = []
     failures: list[str] = []
     for pair in pairs:
@@ -102,11 +111,11 @@ def check_potential(
                 probe, facts, dense=bool(index % 2), seed=seed, steps=settings.steps
             )
     with parts.part("smoothness"):
-        alone, atoms = examine_atoms(probe, facts)
+        alone, atoms = _atoms(probe, facts)
         smooth, numbers = examine_smoothness(probe, facts, crystals)
     repulsion, graded = probe.has_repulsion, potential.active_set is not None
     verdicts = [judge(one) for one in found for judge in (elastic_verdict, energy_verdict)]
-    verdicts += [] if found else [_no_crystals(data)]
+    verdicts += broken if crystals else [_no_crystals(data)]
     verdicts += push_verdicts(pushes, failures, repulsion=repulsion)
     verdicts.append(packing_verdict(packings, settings.packings, repulsion=repulsion))
     verdicts += [alone, smooth, extrapolation_verdict(found, pushes, packings, graded=graded)]
@@ -123,6 +132,17 @@ def check_potential(
         seconds=round(time.perf_counter() - begin, 1),
         cpu_seconds=round(time.process_time() - worked, 1),
     )
+
+
+def _atoms(probe: Probe, facts: DataFacts) -> tuple[Verdict, dict[str, AtomFinding]]:
+    try:
+        return examine_atoms(probe, facts)
+    except Exception as error:  # noqa: BLE001 (calculators raise anything)
+        return _broken("isolated atoms", error), {}
+
+
+def _broken(check: str, error: Exception) -> Verdict:
+    return Verdict(check, "bad", str(error) or type(error).__name__, "fit again")
 
 
 class _Parts:

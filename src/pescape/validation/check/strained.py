@@ -238,7 +238,11 @@ def elastic_verdict(one: CrystalFinding) -> Verdict:
     text = f"{', '.join(parts)} GPa (data), in {one.elastic_frames} strained frames"
     text += f"; {', '.join(missing)} not determined by them" if missing else ""
     text += f"; relaxed: {own}" if own else f"; {one.failures[0]}" if one.failures else ""
-    advice = "a larger --stress-weight, more --starts or a higher level" if worst != "ok" else ""
+    advice = (
+        "a larger --stress-weight, more strained cells in the data, or a more flexible potential"
+        if worst != "ok"
+        else ""
+    )
     return Verdict(check, worst, text, advice)  # type: ignore[arg-type]
 
 
@@ -273,7 +277,7 @@ def energy_verdict(one: CrystalFinding) -> Verdict:
             problems.append(("bad" if bad else "look", "energies of strained cells are off"))
     status = "bad" if any(s == "bad" for s, _ in problems) else "look" if problems else "ok"
     found = "; ".join(what for _, what in problems)
-    advice = "more strained cells in the data, or a higher level" if problems else ""
+    advice = "more strained cells in the data, or a more flexible potential" if problems else ""
     return Verdict(check, status, f"{text}{'; ' if found else ''}{found}", advice)  # type: ignore[arg-type]
 
 
