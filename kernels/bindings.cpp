@@ -170,7 +170,7 @@ Out grades(const Table<double>& rows, const Table<double>& matrix, int threads, 
   Out out = make_array(count);
   positive(threads);
   nb::gil_scoped_release unlocked;
-  const auto norm = leverage ? pescape::GradeNorm::length : pescape::GradeNorm::largest;
+  const auto norm = leverage ? pescape::GradeNorm::leverage : pescape::GradeNorm::largest;
   const pescape::GradeMatrix packed{int(n), matrix.data(), norm};
   pescape::parallel_over_atoms(int(count), threads, [&](int, const int* list, int share) {
     if (share > 0) packed.grades(rows.data() + list[0] * n, share, out.data() + list[0]);
@@ -237,7 +237,7 @@ NB_MODULE(_kernels, m) {
            "of the c species and moment coefficients, in which all three are linear.");
 
   m.def("grades", &grades, "rows"_a, "matrix"_a, "threads"_a = 1, "leverage"_a = false,
-        "max_q |rows @ matrix| per row, shape (m,), or the length of rows @ matrix.");
+        "max_q |rows @ matrix| per row, shape (m,), or the sum of its squares.");
 
   bind_parse(m);
   bind_bpnn(m);

@@ -1,5 +1,5 @@
 // Extrapolation grades as a blocked matrix product: of each row of B the largest entry of |B A^-1|,
-// or the length of B W, its leverage.
+// or the square of B W, its leverage.
 //
 // In double precision throughout: inverses of active sets are so ill-conditioned that the products
 // nearly cancel (by 1e4 and more at level 26), which single precision does not survive even as a
@@ -16,7 +16,7 @@
 namespace pescape {
 
 /// What becomes of a row's products with all columns.
-enum class GradeNorm { largest, length };
+enum class GradeNorm { largest, leverage };
 
 /// The matrix that grades come from, packed in column panels for repeated products.
 class GradeMatrix {
@@ -45,7 +45,7 @@ class GradeMatrix {
   int size() const { return n_; }
 
   /// out[r] = max_q | sum_k rows[r][k] A^-1[k][q] | for `count` rows of length n, row-major, or
-  /// the root of the sum of the squares over q.
+  /// the sum of the squares over q.
   /// A NaN anywhere in a row makes its grade NaN.
   void grades(const double* rows, std::size_t count, double* out) const {
     std::fill_n(out, count, 0.0);
@@ -55,8 +55,6 @@ class GradeMatrix {
       for (; r + 4 <= count; r += 4) update<4>(q, rows + r * n_, out + r);
       for (; r < count; ++r) update<1>(q, rows + r * n_, out + r);
     }
-    if (norm_ == GradeNorm::length)
-      for (std::size_t r = 0; r < count; ++r) out[r] = std::sqrt(out[r]);
   }
 
  private:
@@ -70,7 +68,7 @@ class GradeMatrix {
       for (int r = 0; r < R; ++r)
         for (int p = 0; p < panel_packs; ++p)
           sum[r][p] += rows[std::size_t(r) * n_ + k] * column[p];
-    if (norm_ == GradeNorm::length) {
+    if (norm_ == GradeNorm::leverage) {
       for (int r = 0; r < R; ++r)
         for (int p = 0; p < panel_packs; ++p)
           for (int l = 0; l < P::lanes; ++l) out[r] += sum[r][p][l] * sum[r][p][l];

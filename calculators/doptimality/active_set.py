@@ -72,7 +72,8 @@ class ActiveSet:
     configurations
         The configurations that hold at least one row.
     leverage
-        W, shape (n, n), of grades by leverage: that of a row b is the length of ``b @ leverage``.
+        W, shape (n, n), of grades by leverage: that of a row b is the sum of the squares of
+        ``b @ leverage``.
         None: grades are by the active set.
     """
 

@@ -2,10 +2,10 @@
 
 The leverage of a row b is b C⁻¹ bᵀ with the second moments C = Σ b bᵀ / m of the m training rows
 [1]_: of a linear model it is the variance of what is predicted, but for a factor. A grade by
-leverage is its root over the largest of the training rows of the same kind (rows of atoms of
+leverage is the ratio to the largest of the training rows of the same kind (rows of atoms of
 different elements have no entry in common). So it is at most 1 in the training data, too, and
-grows with the distance from it; unlike the largest entry of |b A⁻¹|, which only asks where the
-extremes are, it tells the usual from the rare within.
+grows with the square of the distance from it; unlike the largest entry of |b A⁻¹|, which only
+asks where the extremes are, it tells the usual from the rare within.
 
 References
 ----------
@@ -55,7 +55,7 @@ class SecondMoments:
         self.count += len(block.rows)
 
     def leverage(self, blocks: Iterable[Floats]) -> Floats:
-        """Return the matrix W of grades ‖b W‖, shape (n, n).
+        """Return the matrix W of grades ‖b W‖², shape (n, n).
 
         Parameters
         ----------

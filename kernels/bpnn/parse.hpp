@@ -42,7 +42,7 @@ struct ActiveSetBlock {
   int size = 0;                   ///< number of rows and of parameters
   std::vector<double> matrix;     ///< A, row-major (size, size)
   std::vector<double> inverse;    ///< A^-1, row-major (size, size)
-  std::vector<double> leverage;   ///< W of grades |b W|, row-major (size, size); or empty
+  std::vector<double> leverage;   ///< W of grades |b W|^2, row-major (size, size); or empty
   std::vector<double> origins;    ///< (size, 2): configuration and atom of each row
   int configuration_count = 0;
   std::size_t configurations_begin = 0, configurations_end = 0;  ///< bytes of their text

@@ -52,7 +52,7 @@ Potential PairBPNN::parse(const std::string& name, const std::string& bytes) con
   if (set) {
     const GradeMatrix matrix =
         set->leverage.empty() ? GradeMatrix(set->size, set->inverse.data())
-                              : GradeMatrix(set->size, set->leverage.data(), GradeNorm::length);
+                              : GradeMatrix(set->size, set->leverage.data(), GradeNorm::leverage);
     potential.active_set = ActiveSet{matrix, set->neighborhood_mode, set->weight_scaling};
   }
   return potential;

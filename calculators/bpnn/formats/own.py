@@ -23,7 +23,7 @@ digits as it takes to read back the same double. In order:
     trained, a line of weights for each input, and one with the biases
 ``active_set inputs|output|all MODE WEIGHT_SCALING N CONFIGURATIONS LINES``
     Only if there is one: N rows of the matrix, N rows of its inverse; where grades are by leverage
-    the line ``leverage`` and N rows of the matrix W that they come from; N lines of origins
+    the line ``leverage`` and N rows of the matrix W of grades |b W|²; N lines of origins
     (configuration, atom), and LINES lines in the format ``.cfg`` with the configurations.
 ``end``
 """

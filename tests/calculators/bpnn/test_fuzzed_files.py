@@ -84,7 +84,7 @@ def originals(tmp_path_factory):
     (folder / "amp").write_text(amp_text(potential))
     (folder / "simple-nn").write_text(simple_nn_text(potential))
     size = potential.active_size()
-    active_set = ActiveSet(np.eye(size), np.eye(size))
+    active_set = ActiveSet(np.eye(size), np.eye(size), leverage=np.eye(size))
     potential.with_active_set(active_set).write(folder / "pescape", "pescape")
     for path in folder.iterdir():
         assert BPNNPotential.read(path).species == ("Zr", "O")
