@@ -160,7 +160,7 @@ def main() -> None:
             far.add_row(name, title, *(f"{grade:.3g}" for grade in grades))
             largest = f"{atom_grades(graded, train).max():.3f}"
             near.add_row(name, title, largest, *measures(atom_grades(graded, test), errors))
-    Console(width=140).print(far, near)
+    Console(width=180).print(far, near)
 
 
 if __name__ == "__main__":
