@@ -52,7 +52,8 @@ class MTPKernel {
             const In<double, nb::shape<-1, -1, -1, -1>>& radial_coeffs, const Rows4& basic,
             const Rows4& products, const Vector<std::int32_t>& scalar_moments, int moments_count,
             const Vector<double>& species_coeffs, const Vector<double>& moment_coeffs,
-            const pescape::ZBL* repulsion, bool adds_repulsion, bool single_precision) {
+            const pescape::ZBL* repulsion, bool adds_repulsion, const std::vector<double>& nearest,
+            bool single_precision) {
     pescape::mtp::Model m;
     m.species_count = species_count;
     m.min_dist = min_dist;
@@ -75,6 +76,7 @@ class MTPKernel {
     m.moment_coeffs = to_vector(moment_coeffs);
     if (repulsion) m.repulsion = *repulsion;
     m.adds_repulsion = adds_repulsion;
+    m.nearest = nearest;
     if (single_precision)
       plan_.emplace<pescape::mtp::Plan<float>>(m);
     else
@@ -188,8 +190,9 @@ NB_MODULE(_kernels, m) {
 
   nb::class_<pescape::ZBL>(
       m, "ZBLKernel", "The ZBL repulsion between species, switched off from inner to outer (Å).")
-      .def(nb::init<const std::vector<int>&, double, double>(), nb::kw_only(), "atomic_numbers"_a,
-           "inner"_a, "outer"_a)
+      .def(nb::init<const std::vector<int>&, const std::vector<double>&,
+                    const std::vector<double>&>(),
+           nb::kw_only(), "atomic_numbers"_a, "inner"_a, "outer"_a)
       .def("evaluate", &evaluate_zbl, "positions"_a, "species"_a, "offsets"_a, "indices"_a,
            "shifts"_a, "threads"_a = 1,
            "Site energies (n,) in eV, forces (n, 3) in eV/Å and site virials (n, 6) in eV, as\n"
@@ -203,14 +206,15 @@ NB_MODULE(_kernels, m) {
       "r_ij = positions[j] + shift - positions[i]; pairs may reach beyond the cut-off. Shorter\n"
       "offsets (c+1,) are for atoms of which the first c have lists; the others, ghosts, are only\n"
       "neighbours, and what is given per site has c entries.")
-      .def(
-          nb::init<int, double, double, double, const In<double, nb::shape<-1, -1, -1, -1>>&,
-                   const Rows4&, const Rows4&, const Vector<std::int32_t>&, int,
-                   const Vector<double>&, const Vector<double>&, const pescape::ZBL*, bool, bool>(),
-          nb::kw_only(), "species_count"_a, "min_dist"_a, "max_dist"_a, "scaling"_a,
-          "radial_coeffs"_a, "basic"_a, "products"_a, "scalar_moments"_a, "moments_count"_a,
-          "species_coeffs"_a, "moment_coeffs"_a, "repulsion"_a = nb::none(),
-          "adds_repulsion"_a = true, "single_precision"_a = false)
+      .def(nb::init<int, double, double, double, const In<double, nb::shape<-1, -1, -1, -1>>&,
+                    const Rows4&, const Rows4&, const Vector<std::int32_t>&, int,
+                    const Vector<double>&, const Vector<double>&, const pescape::ZBL*, bool,
+                    const std::vector<double>&, bool>(),
+           nb::kw_only(), "species_count"_a, "min_dist"_a, "max_dist"_a, "scaling"_a,
+           "radial_coeffs"_a, "basic"_a, "products"_a, "scalar_moments"_a, "moments_count"_a,
+           "species_coeffs"_a, "moment_coeffs"_a, "repulsion"_a = nb::none(),
+           "adds_repulsion"_a = true, "nearest"_a = std::vector<double>(),
+           "single_precision"_a = false)
       .def_prop_ro("parameter_count", &MTPKernel::parameter_count,
                    "Number of fitted parameters: radial, species, moments.")
       .def_prop_ro("species_count", &MTPKernel::species_count)
@@ -222,7 +226,7 @@ NB_MODULE(_kernels, m) {
       .def("site_gradients", &MTPKernel::site_gradients, "positions"_a, "species"_a, "offsets"_a,
            "indices"_a, "shifts"_a, "threads"_a = 1,
            "dE_i/dtheta (n, parameters): the rows that extrapolation grades are made of. Radial\n"
-           "functions go on below min_dist here even where a repulsion lets them saturate.")
+           "functions go on below `nearest` here even where a repulsion lets them saturate.")
       .def(
           "weighted_gradient", &MTPKernel::weighted_gradient, "positions"_a, "species"_a,
           "offsets"_a, "indices"_a, "shifts"_a, "site_weights"_a, "displacements"_a, "strains"_a,

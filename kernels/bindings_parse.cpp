@@ -89,7 +89,18 @@ nb::dict parse_mtp(const nb::bytes& data) {
     d["species_coeffs"] = array(std::move(m.species_coeffs), {s});
     d["moment_coeffs"] = array(std::move(m.moment_coeffs), {m.scalar_moments.size()});
   }
-  if (m.repulsion) d["repulsion"] = nb::make_tuple(m.repulsion->inner(), m.repulsion->outer());
+  const auto pair_table = [&](auto&& value) {
+    std::vector<double> table;
+    for (int i = 0; i < m.species_count; ++i)
+      for (int j = 0; j < m.species_count; ++j) table.push_back(value(i, j));
+    return array(std::move(table), {s, s});
+  };
+  if (m.repulsion) {
+    const auto& zbl = *m.repulsion;
+    d["repulsion"] = nb::make_tuple(pair_table([&](int i, int j) { return zbl.inner(i, j); }),
+                                    pair_table([&](int i, int j) { return zbl.outer(i, j); }));
+  }
+  if (!m.nearest.empty()) d["nearest"] = array(std::move(m.nearest), {s, s});
   if (file.active_set) d["active_set"] = active_set(std::move(*file.active_set));
   return d;
 }

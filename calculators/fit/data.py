@@ -90,6 +90,23 @@ class TrainingSet:
         """What the kernel's functions take first."""
         return self.positions, self.species, self.offsets, self.indices, self.shifts
 
+    def nearest(self, species: int) -> Floats:
+        """Return the shortest distance of each pair of species in Å, shape (S, S).
+
+        Infinite for pairs that are nowhere within the cut-off.
+
+        Parameters
+        ----------
+        species
+            S, their number.
+        """
+        center = np.repeat(np.arange(len(self.species)), np.diff(self.offsets))
+        vectors = self.positions[self.indices] + self.shifts - self.positions[center]
+        pair = self.species[center] * species + self.species[self.indices]
+        squares = np.full(species**2, np.inf)
+        np.minimum.at(squares, pair, np.einsum("ij,ij->i", vectors, vectors))
+        return np.sqrt(squares).reshape(species, species)
+
     def one(self, index: int) -> tuple[NDArray[np.generic], ...]:
         """Geometry of one configuration.
 

@@ -343,6 +343,26 @@ class DataShard:
 
         return agreed(ranks, part)
 
+    def nearest(self, species: int, ranks: Communicator) -> Floats:
+        """Return the shortest distance of each pair of species in the data of all ranks.
+
+        Parameters
+        ----------
+        species
+            S, their number.
+        ranks
+            All of them call this.
+
+        Returns
+        -------
+        ndarray
+            Å, shape (S, S); infinite for pairs that are nowhere within the cut-off.
+        """
+        own = np.full((species, species), np.inf)
+        if self.data is not None:
+            own = self.data.nearest(species)
+        return np.min(ranks.allgather(own), axis=0)
+
 
 def block_edges(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Cut configurations into blocks.

@@ -2,13 +2,16 @@
 
 What MLIP's format has no place for is in ``potential_tag``, which other programs skip:
 ``species: Zr O; zbl: 0.8 1.8; any text`` names the elements and adds a ZBL repulsion that is
-switched off from 0.8 to 1.8 Å.
+switched off from 0.8 to 1.8 Å. Pairs of elements may have distances of their own, ``zbl: Zr-Zr 1.5
+2.5 Zr-O 1.1 1.9 O-O 1.4 2.4``, and before it ``nearest: Zr-Zr 2.3 Zr-O 1.7 O-O 2.1`` gives the
+shortest distances of the training data.
 """
 
 from __future__ import annotations
 
 import io
 from contextlib import contextmanager
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,7 +40,7 @@ _EQUATIONS_BEFORE_FORCES = 1
 _STRESS_EQUATIONS = 9
 _SELECTED = "selected_eqn_inds"
 # How the parts of potential_tag begin that hold the elements and the repulsion.
-_OUR_TAGS = ("species:", "zbl:")
+_OUR_TAGS = ("species:", "nearest:", "zbl:")
 
 
 def read_fields(path: str | PathLike[str]) -> dict[str, Any]:
@@ -58,11 +61,20 @@ def read_fields(path: str | PathLike[str]) -> dict[str, Any]:
         fields = _kernels.parse_mtp(data)
         fields["species"] = tuple(fields["species"])
         if "repulsion" in fields:
-            fields["repulsion"] = ZBL(*fields["repulsion"])
+            fields["repulsion"] = _repulsion(fields["species"], *fields["repulsion"])
         if "active_set" in fields:
             elements = _elements(fields["species"], fields["species_count"])
             fields["active_set"] = _active_set(fields["active_set"], data, elements)
     return {**fields, "source": str(path)}
+
+
+def _repulsion(
+    species: tuple[str, ...], inner: NDArray[np.float64], outer: NDArray[np.float64]
+) -> ZBL:
+    if np.ptp(inner) == np.ptp(outer) == 0.0:
+        return ZBL(float(inner[0, 0]), float(outer[0, 0]))
+    pairs = combinations_with_replacement(range(len(species)), 2)
+    return ZBL.of_pairs({(species[i], species[j]): (inner[i, j], outer[i, j]) for i, j in pairs})
 
 
 @contextmanager
@@ -139,9 +151,15 @@ def _tag(potential: MTPotential) -> str:
     tag = _one_line(potential.tag, "tag")
     if tag.startswith(_OUR_TAGS):
         raise ValueError(f"the potential's tag {tag!r} begins as those that tell its species do")
-    parts = [f"species: {' '.join(potential.species)}"] if potential.species else []
-    if potential.repulsion is not None:
-        parts.append(f"zbl: {potential.repulsion.inner!r} {potential.repulsion.outer!r}")
+    species, zbl, nearest = potential.species, potential.repulsion, potential.nearest
+    parts = [f"species: {' '.join(species)}"] if species else []
+    if species and nearest is not None:
+        pairs = combinations_with_replacement(range(len(species)), 2)
+        named = (f"{species[i]}-{species[j]} {float(nearest[i, j])!r}" for i, j in pairs)
+        parts.append(f"nearest: {' '.join(named)}")
+    if zbl is not None:
+        of_pairs = (f"{one}-{other} {low!r} {high!r}" for one, other, low, high in zbl.pairs)
+        parts.append(f"zbl: {' '.join(of_pairs) or f'{zbl.inner!r} {zbl.outer!r}'}")
     return "; ".join([*parts, tag] if tag else parts)
 
 

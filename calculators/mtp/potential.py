@@ -71,9 +71,12 @@ class MTPotential:
     active_set
         What extrapolation grades are measured against.
     repulsion
-        Added to what is fitted. With it, radial functions come to rest just below min_dist
-        (within 5 %) instead of growing as polynomials do, so that the repulsion wins at all
-        shorter distances. Grades still tell how short a distance is.
+        Added to what is fitted. With it, radial functions come to rest (within 5 %) just below
+        the shortest distance of the training data instead of growing as polynomials do, so that
+        the repulsion wins at all shorter distances. Grades still tell how short a distance is.
+    nearest
+        Å (S, S), shortest distance of each pair of species in the training data, the cut-off for
+        pairs that are not there; None where nobody knows, which stands for min_dist.
     adds_repulsion
         False only while a fit lasts, whose labels lack the repulsion: the kernel leaves it out.
     name, tag
@@ -102,6 +105,7 @@ class MTPotential:
     active_set: ActiveSet | None = None
     repulsion: ZBL | None = None
     adds_repulsion: bool = True
+    nearest: Floats | None = None
     name: str = "MTP"
     tag: str = ""
     source: str = ""
@@ -115,6 +119,7 @@ class MTPotential:
         freeze("radial_coeffs", float, (s, s, self.radial_funcs_count, self.radial_basis_size))
         freeze("species_coeffs", float, (s,))
         freeze("moment_coeffs", float, (len(self.scalar_moments),))
+        freeze("nearest", float, (s, s))
         object.__setattr__(self, "species", _checked_species(self.species, s))
         coefficients = (self.radial_coeffs, self.species_coeffs, self.moment_coeffs)
         if len({c is None for c in coefficients}) != 1:
@@ -293,6 +298,17 @@ class MTPotential:
         """
         return dataclasses.replace(self, repulsion=repulsion, adds_repulsion=added)
 
+    def with_nearest(self, nearest: ArrayLike | None) -> MTPotential:
+        """Replace the shortest distances of the training data.
+
+        Parameters
+        ----------
+        nearest
+            Å (S, S); None where nobody knows.
+        """
+        table = None if nearest is None else np.minimum(nearest, self.cutoff)
+        return dataclasses.replace(self, nearest=table)
+
     def with_species(self, species: Sequence[str]) -> MTPotential:
         """Name the elements of the species; a file that already does so must agree.
 
@@ -407,7 +423,7 @@ class MTPotential:
             "trained": self.is_trained,
             "cutoff": self.cutoff,
             "min_dist": self.min_dist,
-            "zbl": None if self.repulsion is None else [self.repulsion.inner, self.repulsion.outer],
+            "zbl": None if self.repulsion is None else self.repulsion.summary(),
             "radial_functions": self.radial_funcs_count,
             "radial_basis_size": self.radial_basis_size,
             "basic_moments": len(self.basic),
@@ -460,6 +476,7 @@ class MTPotential:
             moment_coeffs=self.moment_coeffs,
             repulsion=None if self.repulsion is None else self.repulsion.kernel(self.species),
             adds_repulsion=self.adds_repulsion,
+            nearest=[] if self.nearest is None else self.nearest.ravel(),
             single_precision=single_precision,
         )
 

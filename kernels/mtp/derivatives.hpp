@@ -130,10 +130,11 @@ class BasisJacobian {
     const T inverse = T(1.0 / r);
     phi_.resize(size);
     slope_.resize(size);
+    const double low = plan_.nearest(zi, around_.species(k));
     if (plan_.saturates())
-      radial_basis<true>(plan_, P(T(r)), phi_.data(), slope_.data());
+      radial_basis<true>(plan_, low, P(T(r)), phi_.data(), slope_.data());
     else
-      radial_basis<false>(plan_, P(T(r)), phi_.data(), slope_.data());
+      radial_basis<false>(plan_, low, P(T(r)), phi_.data(), slope_.data());
     f_.assign(channels, T(0));
     df_.assign(channels, T(0));
     const T* c = plan_.radial_coeffs(zi, around_.species(k));

@@ -94,17 +94,15 @@ void moments_and_adjoints(const Plan<T>& plan, Scratch<Pack<T>>& w) {
   energy_and_adjoints(plan, w);
 }
 
-/// The shortest distance (Å) to any neighbour of any lane.
-template <class T>
-double shortest_distance(const Scratch<Pack<T>>& w) {
+/// Whether any neighbour of any lane is nearer than limit(species of the neighbour), in Å.
+template <class T, class Group, class Limit>
+bool any_nearer(const Scratch<Pack<T>>& w, const Group& group, const Limit& limit) {
   Pack<T> largest(T(0));
   for (int slot = 0; slot < w.slots; ++slot) {
-    const Pack<T> inverse = w.inverse_r[slot];
-    largest = Pack<T>(typename Pack<T>::Register(inverse.v > largest.v ? inverse.v : largest.v));
+    const Pack<T> ratio = Pack<T>(T(limit(group.species(slot)))) * w.inverse_r[slot];
+    largest = Pack<T>(typename Pack<T>::Register(ratio.v > largest.v ? ratio.v : largest.v));
   }
-  T all(0);
-  for (int lane = 0; lane < Pack<T>::lanes; ++lane) all = std::max(all, largest[lane]);
-  return 1.0 / double(all);
+  return any_less(Pack<T>(T(1)), largest);
 }
 
 // Rare work stays out of line, where it does not hinder the compiler with the rest.
@@ -118,7 +116,8 @@ template <class T, class Group, class Sink>
 [[gnu::noinline]] void repel(const ZBL& repulsion, const Scratch<Pack<T>>& w, const Group& group,
                              int zi, Sink& sink) {
   for (int slot = 0; slot < w.slots; ++slot) {
-    if (!any_less(Pack<T>(T(1.0 / repulsion.outer())), w.inverse_r[slot])) continue;
+    const T limit = T(1.0 / repulsion.outer(zi, group.species(slot)));
+    if (!any_less(Pack<T>(limit), w.inverse_r[slot])) continue;
     repulsion.repel<Pack<double>>(
         zi, group.species(slot), Pack<T>::lanes, group.position(slot, 0), group.position(slot, 1),
         group.position(slot, 2), [&](int lane) { return group.atom(lane); },
@@ -131,30 +130,31 @@ void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, i
                     const List& list, Sink& sink) {
   using V = Pack<T>;
   Scratch<V>& w = work.scratch;
-  for_each_group(work.pending, plan.species_count(), plan.cutoff(), atoms, count, list,
-                 [&](const Neighborhoods<V::lanes>& group, int zi) {
-                   load_slots<false>(plan, w, group, zi);
-                   const double shortest = plan.saturates() ? shortest_distance(w) : plan.cutoff();
-                   const bool saturated = plan.saturates() && shortest < plan.min_dist();
-                   if (saturated) saturate_slots(plan, w, group, zi);
-                   moments_and_adjoints(plan, w);
-                   backward_slots<true>(plan, w);
-                   scatter(plan, w, group, zi, sink);
-                   if (plan.repulsion() && shortest < plan.repulsion()->outer())
-                     repel(*plan.repulsion(), w, group, zi, sink);
-                   if constexpr (with_parameters) {
-                     if (saturated) {
-                       // Grades have to tell how far below min_dist neighbours are.
-                       load_slots<false>(plan, w, group, zi);
-                       moments_and_adjoints(plan, w);
-                       backward_slots<false>(plan, w);
-                     }
-                     work.parameters.resize(plan.parameter_count());
-                     parameter_gradient(plan, w, zi, group, work.parameters.data());
-                     sink.parameters(group.atoms(), group.used(),
-                                     reinterpret_cast<const T*>(work.parameters.data()), V::lanes);
-                   }
-                 });
+  for_each_group(
+      work.pending, plan.species_count(), plan.cutoff(), atoms, count, list,
+      [&](const Neighborhoods<V::lanes>& group, int zi) {
+        load_slots<false>(plan, w, group, zi);
+        const auto nearer = [&](auto&& limit) { return any_nearer(w, group, limit); };
+        const bool near = plan.saturates() && nearer([&](int zj) { return plan.reach(zi, zj); });
+        const bool saturated = near && nearer([&](int zj) { return plan.nearest(zi, zj); });
+        if (saturated) saturate_slots(plan, w, group, zi);
+        moments_and_adjoints(plan, w);
+        backward_slots<true>(plan, w);
+        scatter(plan, w, group, zi, sink);
+        if (near && plan.repulsion()) repel(*plan.repulsion(), w, group, zi, sink);
+        if constexpr (with_parameters) {
+          if (saturated) {
+            // Grades have to tell how near neighbours are.
+            load_slots<false>(plan, w, group, zi);
+            moments_and_adjoints(plan, w);
+            backward_slots<false>(plan, w);
+          }
+          work.parameters.resize(plan.parameter_count());
+          parameter_gradient(plan, w, zi, group, work.parameters.data());
+          sink.parameters(group.atoms(), group.used(),
+                          reinterpret_cast<const T*>(work.parameters.data()), V::lanes);
+        }
+      });
 }
 
 }  // namespace detail

@@ -40,8 +40,11 @@ struct Model {
   std::vector<double> species_coeffs;  ///< eV, one per species
   std::vector<double> moment_coeffs;   ///< one per scalar moment
 
-  /// Beside what is fitted. With it, radial functions hardly change below min_dist.
+  /// Beside what is fitted. With it, radial functions come to rest just below `nearest`.
   std::optional<ZBL> repulsion;
+  /// Shortest distances (Å) in the training data, of each ordered pair of species; min_dist where
+  /// it is empty.
+  std::vector<double> nearest;
   bool adds_repulsion = true;  ///< false while it is fitted to labels that lack the repulsion
 
   std::size_t radial_size() const {

@@ -173,6 +173,7 @@ class TextReader {
     Tag tag = read_tag(in_);
     tag_line_ = in_.line();
     file_.species_names = std::move(tag.species_names);
+    file_.model.nearest = std::move(tag.nearest);
     file_.model.repulsion = std::move(tag.repulsion);
     file_.tag = std::move(tag.text);
     if (seen_.count("species_count")) check_species_names();
@@ -330,6 +331,11 @@ class TextReader {
                                            std::to_string(m.max_dist) +
                                            ": 0 <= min_dist < max_dist must hold");
     check_species_names();
+    for (const double distance : m.nearest)
+      if (!(distance > 0.0 && distance <= m.max_dist))
+        throw ParseError(tag_line_, "potential_tag: nearest: " + std::to_string(distance) +
+                                        " is not above 0 and up to max_dist " +
+                                        std::to_string(m.max_dist));
     check_repulsion();
     order_radial_coeffs();
   }

@@ -71,6 +71,11 @@ class Plan {
   int radial_size() const { return model_.radial_basis_size; }
   double cutoff() const { return model_.max_dist; }
   double min_dist() const { return model_.min_dist; }
+  /// Below which distance (Å) radial functions of a pair of species come to rest, if they do.
+  double nearest(int zi, int zj) const {
+    return model_.nearest.empty() ? model_.min_dist
+                                  : model_.nearest[std::size_t(zi) * species_count() + zj];
+  }
   double scaling() const { return model_.scaling; }
   int parameter_count() const { return int(model_.parameter_count()); }
   const Model& model() const { return model_; }
@@ -78,9 +83,13 @@ class Plan {
   const ZBL* repulsion() const {
     return model_.repulsion && model_.adds_repulsion ? &*model_.repulsion : nullptr;
   }
-  /// Whether radial functions come to rest just below min_dist. Polynomials that go on growing
+  /// Whether radial functions come to rest just below nearest(). Polynomials that go on growing
   /// would outdo the repulsion where they know nothing.
   bool saturates() const { return model_.repulsion.has_value(); }
+  /// Where the energy of a pair begins to differ from that of plain polynomials (Å).
+  double reach(int zi, int zj) const {
+    return saturates() ? std::max(nearest(zi, zj), model_.repulsion->outer(zi, zj)) : 0.0;
+  }
 
   /// Coefficients of the radial functions, [mu][n], for one ordered pair of species.
   const T* radial_coeffs(int zi, int zj) const {
@@ -127,6 +136,10 @@ class Plan {
     if (m.species_count < 1) bad("species_count must be at least 1");
     if (m.radial_basis_size < 1 || m.radial_funcs_count < 1) bad("the radial basis is empty");
     if (!(m.max_dist > m.min_dist) || m.min_dist < 0.0) bad("0 <= min_dist < max_dist is required");
+    if (!m.nearest.empty() && m.nearest.size() != std::size_t(m.species_count) * m.species_count)
+      bad("nearest must hold one distance per pair of species");
+    for (const double distance : m.nearest)
+      if (!(distance > 0.0 && distance <= m.max_dist)) bad("nearest must be within the cut-off");
     if (m.radial_coeffs.size() != m.radial_size()) bad("radial_coeffs has the wrong size");
     if (int(m.species_coeffs.size()) != m.species_count) bad("species_coeffs has the wrong size");
     if (m.moment_coeffs.size() != m.scalar_moments.size()) bad("moment_coeffs has the wrong size");

@@ -1,4 +1,5 @@
-// The radial basis phi_n(r), and how it comes to rest below min_dist beside a repulsion.
+// The radial basis phi_n(r), and how it comes to rest below the shortest distance
+// of the training data, beside a repulsion.
 //
 // V is Pack<T>, or Dual<Pack<T>> where the derivative along one displacement is wanted too.
 #pragma once
@@ -9,16 +10,16 @@
 
 namespace pescape::mtp {
 
-/// Over which part of min_dist saturating radial functions come to rest.
+/// Over which part of the shortest distance of the data saturating radial functions come to rest.
 inline constexpr double saturation_width = 0.05;
 
-/// A distance that ends at min_dist (1 - saturation_width / 2), and its derivative dr/d(true r).
+/// A distance that ends at low (1 - saturation_width / 2), and its derivative dr/d(true r).
 template <class T>
 struct Saturated {
   Pack<T> r, slope;
 };
 
-/// The same as r from `low` = min_dist on; twice continuously differentiable.
+/// The same as r from `low` on; twice continuously differentiable.
 template <class T>
 Saturated<T> saturated(Pack<T> r, T low) {
   Saturated<T> at{r, Pack<T>(T(1))};
@@ -54,15 +55,16 @@ PESCAPE_INLINE void chebyshev_basis(const P& plan, V r, V* phi, V* slope) {
 
 /// The same of saturated distances.
 template <class P, class T>
-void saturated_basis(const P& plan, Pack<T> r, Pack<T>* phi, Pack<T>* slope) {
-  const Saturated<T> at = saturated(r, T(plan.min_dist()));
+void saturated_basis(const P& plan, double nearest, Pack<T> r, Pack<T>* phi, Pack<T>* slope) {
+  const Saturated<T> at = saturated(r, T(nearest));
   chebyshev_basis(plan, at.r, phi, slope);
   if (slope)
     for (int n = 0; n < plan.radial_size(); ++n) slope[n] = at.slope * slope[n];
 }
 template <class P, class T>
-void saturated_basis(const P& plan, Dual<Pack<T>> r, Dual<Pack<T>>* phi, Dual<Pack<T>>* slope) {
-  const Saturated<T> at = saturated(r.value, T(plan.min_dist()));
+void saturated_basis(const P& plan, double nearest, Dual<Pack<T>> r, Dual<Pack<T>>* phi,
+                     Dual<Pack<T>>* slope) {
+  const Saturated<T> at = saturated(r.value, T(nearest));
   chebyshev_basis(plan, Dual<Pack<T>>(at.r, at.slope * r.tangent), phi, slope);
 }
 
@@ -75,13 +77,13 @@ PESCAPE_INLINE Pack<T> value_of(Dual<Pack<T>> a) {
   return a.value;
 }
 
-/// phi_n, and their derivatives where `slope` is given; below min_dist they saturate if asked to.
+/// phi_n, and their derivatives where `slope` is given; below `nearest` they saturate if asked to.
 template <bool saturating, class P, class V>
-PESCAPE_INLINE void radial_basis(const P& plan, V r, V* phi, V* slope) {
+PESCAPE_INLINE void radial_basis(const P& plan, double nearest, V r, V* phi, V* slope) {
   using T = typename Numeric<V>::Scalar;
   if constexpr (saturating)
-    if (any_less(value_of(r), Pack<T>(T(plan.min_dist()))))
-      return saturated_basis(plan, r, phi, slope);
+    if (any_less(value_of(r), Pack<T>(T(nearest))))
+      return saturated_basis(plan, nearest, r, phi, slope);
   chebyshev_basis(plan, r, phi, slope);
 }
 

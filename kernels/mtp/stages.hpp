@@ -67,7 +67,7 @@ PESCAPE_INLINE void radial_functions(const P& plan, Scratch<V>& w, int slot, int
   const T* coeffs = plan.radial_coeffs(zi, zj);
   V* phi = &w.basis[std::size_t(slot) * size];
   V* slope = w.slope.data();
-  radial_basis<saturating>(plan, r, phi, with_slope ? slope : nullptr);
+  radial_basis<saturating>(plan, plan.nearest(zi, zj), r, phi, with_slope ? slope : nullptr);
   const std::size_t at = std::size_t(slot / slot_group) * channels * slot_group + slot % slot_group;
   for (int mu = 0; mu < channels; ++mu, coeffs += size) {
     V f = scale(coeffs[0], phi[0]), df = f;

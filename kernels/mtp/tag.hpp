@@ -1,5 +1,7 @@
-// The line potential_tag, where other programs see free text, and ours elements and a repulsion:
-// "species: Zr O; zbl: 0.8 1.8; anything else".
+// The line potential_tag, where other programs see free text, and ours elements, the shortest
+// distances of their pairs and a repulsion: "species: Zr O; zbl: 0.8 1.8; anything else", or
+// "species: Zr O; nearest: Zr-Zr 2.3 Zr-O 1.7 O-O 2.1; zbl: Zr-Zr 1.4 2.6 Zr-O 1.0 1.9
+// O-O 1.3 2.3".
 #pragma once
 
 #include <algorithm>
@@ -17,6 +19,7 @@ namespace pescape::mtp::parsing {
 
 struct Tag {
   std::vector<std::string> species_names;  ///< empty when the line names no elements
+  std::vector<double> nearest;             ///< Å, of ordered pairs of species; may be empty
   std::optional<ZBL> repulsion;
   std::string text;  ///< what else there is
 };
@@ -49,28 +52,84 @@ inline std::vector<std::string> tagged_species(std::string_view text, const Scan
   return found;
 }
 
-/// From the distances between which the repulsion is switched off.
+/// Numbers for each ordered pair of species, from "Zr-Zr 1.1 2.2 Zr-O 0.9 1.6 O-O 0.8 1.5"; each
+/// table of `columns` holds one number per ordered pair. Every pair is named once, in either order.
+inline std::vector<std::vector<double>> pair_tables(std::string_view text,
+                                                    const std::vector<std::string>& species,
+                                                    std::size_t columns) {
+  const std::size_t count = species.size();
+  std::vector<std::vector<double>> tables(columns, std::vector<double>(count * count, -1.0));
+  const auto place = [&](std::string_view name) {
+    const auto found = std::find(species.begin(), species.end(), name);
+    if (found == species.end()) throw ParseError(0, "no species is called " + quoted(name));
+    return std::size_t(found - species.begin());
+  };
+  Scanner words(text);
+  for (words.skip_space(); !words.at_end(); words.skip_space()) {
+    const std::string_view pair = words.word();
+    const std::size_t dash = pair.find('-');
+    if (dash == std::string_view::npos)
+      throw ParseError(0, "a pair such as Zr-O expected, found " + quoted(pair));
+    const std::size_t i = place(pair.substr(0, dash)), j = place(pair.substr(dash + 1));
+    for (std::vector<double>& table : tables) {
+      if (table[i * count + j] >= 0.0)
+        throw ParseError(0, "the pair " + quoted(pair) + " appears twice");
+      const double value = words.real("a distance");
+      if (value < 0.0) throw ParseError(0, "a distance in Å is not negative");
+      table[i * count + j] = table[j * count + i] = value;
+    }
+  }
+  for (std::size_t i = 0; columns > 0 && i < count; ++i)
+    for (std::size_t j = i; j < count; ++j)
+      if (tables[0][i * count + j] < 0.0)
+        throw ParseError(0, "the pair " + species[i] + "-" + species[j] + " is missing");
+  return tables;
+}
+
+/// From the distances between which the repulsion is switched off: two for all pairs, or two for
+/// each.
 inline ZBL tagged_repulsion(std::string_view text, const std::vector<std::string>& species,
                             const Scanner& in) {
-  const std::string expected = "potential_tag: zbl: two distances in Å, 0 < inner < outer, ";
-  Scanner distances(text);
-  double inner = 0.0, outer = 0.0;
-  try {
-    inner = distances.real("inner"), outer = distances.real("outer");
-  } catch (const ParseError& error) {
-    in.fail(expected + "expected; " + error.message);
-  }
-  distances.skip_space();
-  if (!distances.at_end() || !(0.0 < inner && inner < outer))
-    in.fail(expected + "expected, found " + quoted(text));
+  const std::string expected =
+      "potential_tag: zbl: two distances in Å, 0 < inner < outer, or pairs of elements each with "
+      "two, expected";
   if (species.empty())
     in.fail("potential_tag: zbl: needs the elements before it, as in species: Zr; zbl: 0.8 1.8");
+  std::vector<std::vector<double>> tables;
+  try {
+    if (text.find('-') != std::string_view::npos) {
+      tables = pair_tables(text, species, 2);
+    } else {
+      Scanner distances(text);
+      const std::size_t pairs = species.size() * species.size();
+      for (const char* what : {"inner", "outer"}) tables.emplace_back(pairs, distances.real(what));
+      distances.skip_space();
+      if (!distances.at_end()) throw ParseError(0, "found " + quoted(text));
+    }
+  } catch (const ParseError& error) {
+    in.fail(expected + "; " + error.message);
+  }
   std::vector<int> numbers;
   for (const std::string& name : species) {
     numbers.push_back(atomic_number(name));
     if (numbers.back() == 0) in.fail("potential_tag: zbl: no element is called " + quoted(name));
   }
-  return {numbers, inner, outer};
+  for (std::size_t k = 0; k < tables[0].size(); ++k)
+    if (!(0.0 < tables[0][k] && tables[0][k] < tables[1][k]))
+      in.fail(expected + ", found " + quoted(text));
+  return {numbers, tables[0], tables[1]};
+}
+
+/// Shortest distances of pairs in the training data.
+inline std::vector<double> tagged_distances(std::string_view text,
+                                            const std::vector<std::string>& species,
+                                            const Scanner& in) {
+  try {
+    return pair_tables(text, species, 1)[0];
+  } catch (const ParseError& error) {
+    in.fail("potential_tag: nearest: pairs of elements each with a distance in Å expected; " +
+            error.message);
+  }
 }
 
 /// Takes the rest of the line that `in` is at.
@@ -78,6 +137,8 @@ inline Tag read_tag(Scanner& in) {
   Tag tag;
   std::string_view line = in.rest_of_line();
   if (const auto part = part_of(line, "species:")) tag.species_names = tagged_species(*part, in);
+  if (const auto part = part_of(line, "nearest:"))
+    tag.nearest = tagged_distances(*part, tag.species_names, in);
   if (const auto part = part_of(line, "zbl:"))
     tag.repulsion = tagged_repulsion(*part, tag.species_names, in);
   tag.text = line;

@@ -19,6 +19,7 @@ from pescape.calculators.mtp.fit.problem import Problem
 from pescape.calculators.mtp.fit.settings import FitResult, FitSettings, Progress
 from pescape.calculators.mtp.fit.steps import better, bfgs_cycle, projection_cycle
 from pescape.calculators.mtp.potential import MTPotential
+from pescape.calculators.zbl import ZBL
 from pescape.files import sha256
 
 if TYPE_CHECKING:
@@ -73,13 +74,16 @@ def level_of(potential: MTPotential) -> int | None:
 
 
 def _like(potential: MTPotential, level: int) -> MTPotential:
-    return MTPotential.untrained(
+    new = MTPotential.untrained(
         level,
         potential.species or potential.species_count,
         cutoff=potential.cutoff,
         min_dist=potential.min_dist,
         radial_basis_size=potential.radial_basis_size,
-    ).with_repulsion(potential.repulsion, added=potential.adds_repulsion)
+    )
+    return new.with_repulsion(
+        potential.repulsion, added=potential.adds_repulsion
+    ).with_nearest(potential.nearest)
 
 
 def raised(
@@ -138,6 +142,7 @@ def fit_mtp(
     checkpoint: Path | str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     ranks: Communicator | None = None,
+    wall: bool = True,
 ) -> FitResult:
     """Fit a potential to energies, forces and stresses.
 
@@ -164,6 +169,9 @@ def fit_mtp(
         MPI ranks that share the work, ``pescape.calculators.fit.shards.world()``; all of
         them make this call with the same data and get the same result, which does not
         depend on how many they are. By default this process works alone.
+    wall
+        Give a potential without a repulsion the one its data asks for (`ZBL.wall`), which keeps
+        atoms apart below the shortest distances there.
 
     Returns
     -------
@@ -178,6 +186,11 @@ def fit_mtp(
     if not potential.species:
         raise ValueError("the potential names no elements: give it with_species([...])")
     shard = DataShard.of(configurations, potential.species, potential.cutoff, ranks)
+    potential = potential.with_nearest(shard.nearest(potential.species_count, ranks))
+    if wall and potential.repulsion is None:
+        assert potential.nearest is not None
+        nearest, cutoff = potential.nearest, potential.cutoff
+        potential = potential.with_repulsion(ZBL.wall(potential.species, nearest, cutoff))
     fit = _Fit(potential, shard, settings, ranks, on_progress or (lambda _: None))
     if ranks.rank:
         return fit.result(None, "")

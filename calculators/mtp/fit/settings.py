@@ -69,14 +69,23 @@ class MTPArchitecture(MTPBasis):
 
 
 class Repulsion(Strict):
-    """A short-range repulsion (ZBL) beside the potential."""
+    """A wall beside the potential that keeps atoms apart where there is no data (ZBL)."""
 
     zbl: tuple[float, float] | None = Field(
         None,
-        description="Å: add a short-range (ZBL) repulsion, switched off between two distances, to "
-        "the potential and subtract it from the labels; best where the data ends, e.g. 0.8 1.8",
+        description="Å: the wall (a ZBL repulsion) is switched off between these two distances; "
+        "if unset, between those that the shortest distance of each pair in the data asks for",
         json_schema_extra={"metavar": "INNER OUTER"},
     )
+    no_zbl: bool = Field(False, description="no wall: for files that MLIP shall run")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_false(cls, given: Any) -> Any:  # noqa: ANN401 (whatever the caller gave)
+        """Take ``zbl = false`` as what it says."""
+        if isinstance(given, dict) and given.get("zbl") is False:
+            return {**given, "zbl": None, "no_zbl": True}
+        return given
 
     @field_validator("zbl")
     @classmethod
@@ -85,10 +94,26 @@ class Repulsion(Strict):
             ZBL(*zbl)  # which refuses distances that make no sense
         return zbl
 
-    @property
-    def potential(self) -> ZBL | None:
-        """The repulsion, if there is one."""
-        return None if self.zbl is None else ZBL(*self.zbl)
+    @model_validator(mode="after")
+    def _check_one(self) -> Repulsion:
+        if self.no_zbl and self.zbl is not None:
+            raise ValueError("zbl and no_zbl exclude each other: give one of them")
+        return self
+
+    def beside(self, potential: MTPotential) -> MTPotential:
+        """Give a potential the repulsion these settings name.
+
+        One that an earlier fit chose from its data goes: `fit_mtp` chooses anew.
+
+        Parameters
+        ----------
+        potential
+            Where the fit starts.
+        """
+        if self.zbl is not None:
+            return potential.with_repulsion(ZBL(*self.zbl))
+        chosen = potential.repulsion is not None and potential.repulsion.pairs
+        return potential.with_repulsion(None) if self.no_zbl or chosen else potential
 
 
 class FitOptions(Strict):

@@ -67,13 +67,13 @@ def fit_mtp(
         frames = read_configurations(train)
         tested = None if test is None else read_configurations(test)
         potential = _starting_point(frames, start, architecture, settings.seed)
-        if repulsion.potential is not None:
-            potential = potential.with_repulsion(repulsion.potential)
-        return potential, frames, tested
+        return repulsion.beside(potential), frames, tested
 
     with ending_together(ranks):
         potential, frames, tested = agreed(ranks, prepared)
-        result = _fit_with_progress(potential, frames, settings, output, ranks, resume=resume)
+        result = _fit_with_progress(
+            potential, frames, settings, output, ranks, resume=resume, wall=not repulsion.no_zbl
+        )
     if ranks.rank:
         return
     inputs = [path for path in (train, test, start) if path is not None]
@@ -192,12 +192,13 @@ def _fit_with_progress(
     ranks: Communicator,
     *,
     resume: bool,
+    wall: bool,
 ) -> FitResult:
     from pescape.calculators.mtp.fit import Progress, fit_mtp
     from pescape.cli.output import progress_bar
 
     if ranks.rank:
-        return fit_mtp(potential, frames, settings, ranks=ranks)
+        return fit_mtp(potential, frames, settings, ranks=ranks, wall=wall)
     output.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = output.with_name(f"{output.name}.checkpoint.npz")
     if not resume:
@@ -215,7 +216,13 @@ def _fit_with_progress(
             )
 
         result = fit_mtp(
-            potential, frames, settings, checkpoint=checkpoint, on_progress=report, ranks=ranks
+            potential,
+            frames,
+            settings,
+            checkpoint=checkpoint,
+            on_progress=report,
+            ranks=ranks,
+            wall=wall,
         )
     checkpoint.unlink(missing_ok=True)
     return result

@@ -176,7 +176,9 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     default = None if field.is_required() else field.get_default(call_default_factory=True)
     if isinstance(default, tuple) and listed is not None:
         default = ",".join(map(str, default))
-    info = typer.Option(help=_sentence(field.description or ""), metavar=metavar)
+    # What is off unless asked for has no opposite.
+    flags = [f"--{name.replace('_', '-')}"] if default is False else []
+    info = typer.Option(*flags, help=_sentence(field.description or ""), metavar=metavar)
     if default is None and typing.get_origin(kind) not in (Union, types.UnionType):
         return _keyword(name, Annotated[kind, info])
     return _keyword(name, Annotated[kind, info], default)

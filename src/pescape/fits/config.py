@@ -146,7 +146,8 @@ class BasisConfig(MTPBasis):
         """
         assert isinstance(fit, FitConfig)
         size = self.radial_basis_size
-        return MTPStart(level, self.species, self.cutoff, self.min_dist, size, path, fit.zbl)
+        wall = Repulsion(zbl=fit.zbl, no_zbl=fit.no_zbl)
+        return MTPStart(level, self.species, self.cutoff, self.min_dist, size, path, wall)
 
     def settings(self, fit: AnyFit, seed: int) -> FitSettings:
         """Make the settings of one fit.
@@ -318,7 +319,7 @@ _MODELS: dict[str, tuple[type[MemberConfig | NetworkMemberConfig], type[AnyFit]]
 # Keys of the tables that are options of curves.
 _CURVE_KEYS = (
     *("cutoff", "min_dist", "radial_basis_size", "hidden", "radial", "angular"),
-    *("energy_weight", "force_weight", "stress_weight", "iterations", "starts", "zbl"),
+    *("energy_weight", "force_weight", "stress_weight", "iterations", "starts", "zbl", "no_zbl"),
     *("validation", "threads"),
 )
 

@@ -23,6 +23,7 @@ from pescape.calculators.doptimality.active_set import build_active_set
 from pescape.calculators.fit.shards import world
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp, raised
+from pescape.calculators.mtp.fit.settings import Repulsion
 from pescape.calculators.zbl import ZBL
 from pescape.data.configurations import configuration_id
 from pescape.errors import SOURCE, DataError, TaskError, frame_name
@@ -204,9 +205,8 @@ class MTPStart:
         Of a new potential.
     path
         A fitted potential, of this level or a lower one; None for random starts.
-    zbl
-        Distances in Å between which the repulsion beside the potential is switched off; None
-        for no repulsion.
+    repulsion
+        The wall beside the potential.
     """
 
     level: int
@@ -215,7 +215,7 @@ class MTPStart:
     min_dist: float
     radial_basis_size: int
     path: str | None = None
-    zbl: tuple[float, float] | None = None
+    repulsion: Repulsion = Repulsion()
 
     @property
     def kind(self) -> Literal["mtp", "bpnn"]:
@@ -230,13 +230,12 @@ class MTPStart:
         seed
             Of the new coefficients where a fitted potential is raised to the level.
         """
-        repulsion = None if self.zbl is None else ZBL(*self.zbl)
         untrained = MTPotential.untrained(
             self.level, self.species, self.cutoff, self.min_dist, self.radial_basis_size
-        ).with_repulsion(repulsion)
+        )
         if self.path is None:
-            return untrained
-        fitted = MTPotential.read(self.path).with_repulsion(repulsion)
+            return self.repulsion.beside(untrained)
+        fitted = self.repulsion.beside(MTPotential.read(self.path))
         if fitted.parameter_count == untrained.parameter_count:
             return fitted
         return raised(fitted, self.level, seed=seed)
@@ -250,6 +249,8 @@ class MTPStart:
             Of the fit.
         """
         start = dataclasses.asdict(dataclasses.replace(self, path=None))
+        repulsion = start.pop("repulsion")
+        start |= {"zbl": repulsion.zbl} if repulsion.zbl or repulsion.no_zbl else {"wall": ZBL.WALL}
         return start, Path(self.path).read_bytes() if self.path else b"", settings.as_record()
 
     def fit(
@@ -267,7 +268,7 @@ class MTPStart:
             As `FitStart` names them.
         """
         start = self.potential(settings.seed)
-        result = fit_mtp(start, frames, settings, checkpoint=checkpoint, ranks=ranks)
+        result = fit_mtp(start, frames, settings, checkpoint=checkpoint, ranks=ranks, wall=not self.repulsion.no_zbl)
         return result.potential, result.summary()
 
 

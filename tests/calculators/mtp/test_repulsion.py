@@ -177,7 +177,7 @@ def test_files_keep_the_repulsion_and_name_nothing_other_programs_do_not_know(tm
     [
         ("species: Zr O; zbl: 2.4 0.8", "line 6: potential_tag: zbl: two distances in Å, 0 < inn"),
         ("species: Zr O; zbl: 0.8", "line 6: .*outer: a number expected"),
-        ("species: Zr O; zbl: 0.8 2.4 5", "line 6: .*expected, found ' 0.8 2.4 5'"),
+        ("species: Zr O; zbl: 0.8 2.4 5", "line 6: .*expected; found ' 0.8 2.4 5'"),
         ("species: Zr O; zbl: 0.8 five", "line 6: .*a number expected, found 'five'"),
         ("zbl: 0.8 2.4", "line 6: .*needs the elements before it"),
         ("species: Zr Xx; zbl: 0.8 2.4", "line 6: .*no element is called 'Xx'"),
@@ -275,7 +275,7 @@ def test_a_fit_lowers_the_loss_of_the_whole_even_for_data_below_min_dist(least):
 def test_a_fit_beside_the_repulsion_reports_errors_of_the_whole(tmp_path):
     frames = labelled(12, seed=3)
     result = fit_mtp(ZIRCONIUM.with_repulsion(WIDE), frames, SETTINGS)
-    bare = fit_mtp(ZIRCONIUM, frames, SETTINGS)
+    bare = fit_mtp(ZIRCONIUM, frames, SETTINGS, wall=False)
     assert bare.potential.repulsion is None
     assert result.potential.repulsion == WIDE
     assert result.potential.adds_repulsion
