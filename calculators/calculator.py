@@ -6,6 +6,7 @@ Neighbor lists last while atoms move a little.
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,7 @@ class PotentialCalculator(Calculator):
         self._neighbors = SkinnedNeighbors(potential.cutoff, skin)
         self._numbers = b""
         self._types = np.zeros(0, dtype=np.int32)
+        self._watched = potential.nearest  # until it has been said
 
     @property
     def name(self) -> str:
@@ -182,6 +184,8 @@ class PotentialCalculator(Calculator):
         return (np.ascontiguousarray(positions), self._types, *listed.arrays, self.threads)
 
     def _evaluate(self, atoms: Atoms, arguments: tuple[Any, ...]) -> None:
+        if self._watched is not None:
+            self._warn_if_nearer(arguments)
         energies, forces, virials = self._kernel.evaluate(*arguments)
         energy = float(energies.sum())
         if not np.isfinite(energy) or not np.isfinite(forces).all():
@@ -201,6 +205,23 @@ class PotentialCalculator(Calculator):
             stresses = virials / -volume
             results |= {"stress": stresses.sum(axis=0), "stresses": stresses}
         self.results |= results
+
+    def _warn_if_nearer(self, arguments: tuple[Any, ...]) -> None:
+        """Warn once of a pair nearer than any of the training data."""
+        from pescape._kernels import pair_nearer_than
+
+        found = pair_nearer_than(*arguments[:-1], self._watched)
+        if found is None:
+            return
+        self._watched = None
+        first, second, distance, limit = found
+        names = "-".join(self.potential.species[self._types[atom]] for atom in (first, second))
+        warnings.warn(
+            f"atoms {first} and {second} ({names}) are {distance:.3f} Å apart, nearer than any of "
+            f"the training data ({limit:.3f} Å): a wall acts there, nothing that was fitted "
+            "(said once)",
+            stacklevel=2,
+        )
 
     def _grade(self, arguments: tuple[Any, ...]) -> None:
         active_set = self._active_set()

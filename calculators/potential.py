@@ -68,6 +68,10 @@ class Potential(Protocol):
         """Å; neighbors beyond it do not count."""
 
     @property
+    def nearest(self) -> Floats | None:
+        """Å (S, S), shortest distances of pairs in the training data; None where nobody knows."""
+
+    @property
     def is_trained(self) -> bool:
         """Whether the parameters have values."""
 

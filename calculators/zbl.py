@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pescape._kernels import ZBLKernel
 
 
-
 @dataclass(frozen=True)
 class ZBL:
     """The repulsion of Ziegler, Biersack and Littmark, switched off smoothly.

@@ -3,6 +3,7 @@
 
 #include <nanobind/stl/vector.h>
 
+#include <cmath>
 #include <string>
 #include <variant>
 
@@ -53,6 +54,7 @@ class MTPKernel {
             const Rows4& products, const Vector<std::int32_t>& scalar_moments, int moments_count,
             const Vector<double>& species_coeffs, const Vector<double>& moment_coeffs,
             const pescape::ZBL* repulsion, bool adds_repulsion, const std::vector<double>& nearest,
+            const std::vector<double>& densest, const std::vector<double>& summits,
             bool single_precision) {
     pescape::mtp::Model m;
     m.species_count = species_count;
@@ -77,6 +79,7 @@ class MTPKernel {
     if (repulsion) m.repulsion = *repulsion;
     m.adds_repulsion = adds_repulsion;
     m.nearest = nearest;
+    if (!densest.empty()) m.crowding.emplace(species_count, max_dist, densest, summits);
     if (single_precision)
       plan_.emplace<pescape::mtp::Plan<float>>(m);
     else
@@ -180,6 +183,27 @@ Out grades(const Table<double>& rows, const Table<double>& matrix, int threads, 
   return out;
 }
 
+/// The pair that is nearest, relative to nearest(species i, species j), if it is nearer than that.
+nb::object pair_nearer_than(const Rows3& positions, const Vector<std::int32_t>& species,
+                            const Vector<std::int64_t>& offsets,
+                            const Vector<std::int32_t>& indices, const Rows3& shifts,
+                            const Table<double>& nearest) {
+  const int count = int(nearest.shape(0));
+  const auto atoms = listed(positions, species, offsets, indices, shifts, count);
+  double least = 1.0;
+  int first = -1, second = -1;
+  for (int i = 0; i < int(atoms.listed); ++i)
+    atoms.for_each(i, [&](int j, double x, double y, double z) {
+      if (atoms.species(i) < 0 || atoms.species(j) < 0) return;
+      const double limit = nearest(atoms.species(i), atoms.species(j));
+      const double ratio = (x * x + y * y + z * z) / (limit * limit);
+      if (ratio < least) least = ratio, first = i, second = j;
+    });
+  if (first < 0) return nb::none();
+  const double limit = nearest(atoms.species(first), atoms.species(second));
+  return nb::make_tuple(first, second, std::sqrt(least) * limit, limit);
+}
+
 }  // namespace
 
 void bind_parse(nb::module_& m);  // bindings_parse.cpp
@@ -209,11 +233,13 @@ NB_MODULE(_kernels, m) {
       .def(nb::init<int, double, double, double, const In<double, nb::shape<-1, -1, -1, -1>>&,
                     const Rows4&, const Rows4&, const Vector<std::int32_t>&, int,
                     const Vector<double>&, const Vector<double>&, const pescape::ZBL*, bool,
+                    const std::vector<double>&, const std::vector<double>&,
                     const std::vector<double>&, bool>(),
            nb::kw_only(), "species_count"_a, "min_dist"_a, "max_dist"_a, "scaling"_a,
            "radial_coeffs"_a, "basic"_a, "products"_a, "scalar_moments"_a, "moments_count"_a,
            "species_coeffs"_a, "moment_coeffs"_a, "repulsion"_a = nb::none(),
            "adds_repulsion"_a = true, "nearest"_a = std::vector<double>(),
+           "densest"_a = std::vector<double>(), "summits"_a = std::vector<double>(),
            "single_precision"_a = false)
       .def_prop_ro("parameter_count", &MTPKernel::parameter_count,
                    "Number of fitted parameters: radial, species, moments.")
@@ -242,6 +268,12 @@ NB_MODULE(_kernels, m) {
 
   m.def("grades", &grades, "rows"_a, "matrix"_a, "threads"_a = 1, "leverage"_a = false,
         "max_q |rows @ matrix| per row, shape (m,), or the sum of its squares.");
+
+  m.def("pair_nearer_than", &pair_nearer_than, "positions"_a, "species"_a, "offsets"_a, "indices"_a,
+        "shifts"_a, "nearest"_a,
+        "Atoms, distance and limit (Å) of the pair that is nearest in units of nearest (S, S), in "
+        "Å,\n"
+        "if it is nearer than that; else None.");
 
   bind_parse(m);
   bind_bpnn(m);

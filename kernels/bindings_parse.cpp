@@ -101,6 +101,11 @@ nb::dict parse_mtp(const nb::bytes& data) {
                                     pair_table([&](int i, int j) { return zbl.outer(i, j); }));
   }
   if (!m.nearest.empty()) d["nearest"] = array(std::move(m.nearest), {s, s});
+  if (m.crowding) {
+    const auto& crowding = *m.crowding;
+    d["densest"] = pair_table([&](int i, int j) { return crowding.densest(i, j); });
+    d["summits"] = array(std::vector<double>(crowding.summits()), {s});
+  }
   if (file.active_set) d["active_set"] = active_set(std::move(*file.active_set));
   return d;
 }

@@ -45,6 +45,7 @@ class BPNNPotential(BPNNData):
     kind: ClassVar[Literal["bpnn"]] = "bpnn"
     description: ClassVar[str] = "Behler-Parrinello network"
     suffixes: ClassVar[tuple[str, ...]] = (".bpnn",)
+    nearest: ClassVar[None] = None  # not kept
 
     @classmethod
     def untrained(

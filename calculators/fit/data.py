@@ -107,6 +107,29 @@ class TrainingSet:
         np.minimum.at(squares, pair, np.einsum("ij,ij->i", vectors, vectors))
         return np.sqrt(squares).reshape(species, species)
 
+    def densest(self, species: int, cutoff: float) -> Floats:
+        """Return how densely atoms are surrounded at most, shape (S, S).
+
+        The largest sum over neighbors of one species of (1 - r²/R²)³, for each species of the
+        central atom and of its neighbors.
+
+        Parameters
+        ----------
+        species
+            S, their number.
+        cutoff
+            R, Å.
+        """
+        center = np.repeat(np.arange(len(self.species)), np.diff(self.offsets))
+        vectors = self.positions[self.indices] + self.shifts - self.positions[center]
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        parts = np.maximum(1.0 - squares / cutoff**2, 0.0) ** 3
+        place = center * species + self.species[self.indices]
+        sums = np.bincount(place, parts, minlength=len(self.species) * species)
+        largest = np.zeros((species, species))
+        np.maximum.at(largest, self.species, sums.reshape(-1, species))
+        return largest
+
     def one(self, index: int) -> tuple[NDArray[np.generic], ...]:
         """Geometry of one configuration.
 

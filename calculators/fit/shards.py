@@ -343,25 +343,28 @@ class DataShard:
 
         return agreed(ranks, part)
 
-    def nearest(self, species: int, ranks: Communicator) -> Floats:
-        """Return the shortest distance of each pair of species in the data of all ranks.
+    def extent(self, species: int, cutoff: float, ranks: Communicator) -> tuple[Floats, Floats]:
+        """Return how near and how densely packed atoms are at most in the data of all ranks.
 
         Parameters
         ----------
         species
             S, their number.
+        cutoff
+            Å, of the potential.
         ranks
             All of them call this.
 
         Returns
         -------
-        ndarray
-            Å, shape (S, S); infinite for pairs that are nowhere within the cut-off.
+        tuple
+            `TrainingSet.nearest` and `TrainingSet.densest` of all of the data, both (S, S).
         """
-        own = np.full((species, species), np.inf)
+        own = np.full((species, species), np.inf), np.zeros((species, species))
         if self.data is not None:
-            own = self.data.nearest(species)
-        return np.min(ranks.allgather(own), axis=0)
+            own = self.data.nearest(species), self.data.densest(species, cutoff)
+        nearest, densest = zip(*ranks.allgather(own), strict=True)
+        return np.min(nearest, axis=0), np.max(densest, axis=0)
 
 
 def block_edges(rows: NDArray[np.int64]) -> NDArray[np.int64]:

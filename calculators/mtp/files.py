@@ -4,7 +4,8 @@ What MLIP's format has no place for is in ``potential_tag``, which other program
 ``species: Zr O; zbl: 0.8 1.8; any text`` names the elements and adds a ZBL repulsion that is
 switched off from 0.8 to 1.8 Å. Pairs of elements may have distances of their own, ``zbl: Zr-Zr 1.5
 2.5 Zr-O 1.1 1.9 O-O 1.4 2.4``, and before it ``nearest: Zr-Zr 2.3 Zr-O 1.7 O-O 2.1`` gives the
-shortest distances of the training data.
+shortest distances of the training data, ``densest: Zr-Zr 9.1 Zr-O 3.2 O-Zr 3.3 O-O 2.2; summits: Zr
+-4.1 O -2.0`` how densely atoms are surrounded there at most and their highest energies.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _EQUATIONS_BEFORE_FORCES = 1
 _STRESS_EQUATIONS = 9
 _SELECTED = "selected_eqn_inds"
 # How the parts of potential_tag begin that hold the elements and the repulsion.
-_OUR_TAGS = ("species:", "nearest:", "zbl:")
+_OUR_TAGS = ("species:", "nearest:", "densest:", "summits:", "zbl:")
 
 
 def read_fields(path: str | PathLike[str]) -> dict[str, Any]:
@@ -151,12 +152,21 @@ def _tag(potential: MTPotential) -> str:
     tag = _one_line(potential.tag, "tag")
     if tag.startswith(_OUR_TAGS):
         raise ValueError(f"the potential's tag {tag!r} begins as those that tell its species do")
-    species, zbl, nearest = potential.species, potential.repulsion, potential.nearest
+    species, zbl = potential.species, potential.repulsion
+    nearest, densest = potential.nearest, potential.densest
     parts = [f"species: {' '.join(species)}"] if species else []
     if species and nearest is not None:
         pairs = combinations_with_replacement(range(len(species)), 2)
         named = (f"{species[i]}-{species[j]} {float(nearest[i, j])!r}" for i, j in pairs)
         parts.append(f"nearest: {' '.join(named)}")
+    if species and densest is not None:
+        named = (
+            f"{species[i]}-{species[j]} {float(densest[i, j])!r}"
+            for i, j in np.ndindex(densest.shape)
+        )
+        parts.append(f"densest: {' '.join(named)}")
+        tops = zip(species, cast("NDArray[np.float64]", potential.summits), strict=True)
+        parts.append(f"summits: {' '.join(f'{name} {float(top)!r}' for name, top in tops)}")
     if zbl is not None:
         of_pairs = (f"{one}-{other} {low!r} {high!r}" for one, other, low, high in zbl.pairs)
         parts.append(f"zbl: {' '.join(of_pairs) or f'{zbl.inner!r} {zbl.outer!r}'}")

@@ -77,6 +77,13 @@ class MTPotential:
     nearest
         Å (S, S), shortest distance of each pair of species in the training data, the cut-off for
         pairs that are not there; None where nobody knows, which stands for min_dist.
+    densest
+        Shape (S, S), how densely atoms of a species are surrounded by those of another at most in
+        the training data (`TrainingSet.densest`). Beyond it, and a margin, the fitted energy of an
+        atom fades and a wall rises. None for a potential that does neither.
+    summits
+        eV (S,), the highest energy of an atom of each species in the training data, relative to
+        the isolated atom: towards it energies fade.
     adds_repulsion
         False only while a fit lasts, whose labels lack the repulsion: the kernel leaves it out.
     name, tag
@@ -106,6 +113,8 @@ class MTPotential:
     repulsion: ZBL | None = None
     adds_repulsion: bool = True
     nearest: Floats | None = None
+    densest: Floats | None = None
+    summits: Floats | None = None
     name: str = "MTP"
     tag: str = ""
     source: str = ""
@@ -120,6 +129,8 @@ class MTPotential:
         freeze("species_coeffs", float, (s,))
         freeze("moment_coeffs", float, (len(self.scalar_moments),))
         freeze("nearest", float, (s, s))
+        freeze("densest", float, (s, s))
+        freeze("summits", float, (s,))
         object.__setattr__(self, "species", _checked_species(self.species, s))
         coefficients = (self.radial_coeffs, self.species_coeffs, self.moment_coeffs)
         if len({c is None for c in coefficients}) != 1:
@@ -298,16 +309,25 @@ class MTPotential:
         """
         return dataclasses.replace(self, repulsion=repulsion, adds_repulsion=added)
 
-    def with_nearest(self, nearest: ArrayLike | None) -> MTPotential:
-        """Replace the shortest distances of the training data.
+    def with_extent(
+        self,
+        nearest: ArrayLike | None,
+        densest: ArrayLike | None = None,
+        summits: ArrayLike | None = None,
+    ) -> MTPotential:
+        """Replace what is known of the training data's extent.
 
         Parameters
         ----------
         nearest
             Å (S, S); None where nobody knows.
+        densest
+            Shape (S, S); None for a potential whose energy does not fade in denser surroundings.
+        summits
+            eV (S,), where there is `densest`.
         """
         table = None if nearest is None else np.minimum(nearest, self.cutoff)
-        return dataclasses.replace(self, nearest=table)
+        return dataclasses.replace(self, nearest=table, densest=densest, summits=summits)
 
     def with_species(self, species: Sequence[str]) -> MTPotential:
         """Name the elements of the species; a file that already does so must agree.
@@ -477,6 +497,8 @@ class MTPotential:
             repulsion=None if self.repulsion is None else self.repulsion.kernel(self.species),
             adds_repulsion=self.adds_repulsion,
             nearest=[] if self.nearest is None else self.nearest.ravel(),
+            densest=[] if self.densest is None else self.densest.ravel(),
+            summits=[] if self.summits is None else self.summits,
             single_precision=single_precision,
         )
 

@@ -57,10 +57,13 @@ template <bool saturating, class T, class Group>
 void load_slots(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi) {
   using V = Pack<T>;
   w.prepare(plan, group.slots());
+  const Crowding* const crowding = plan.crowding();
+  if (crowding) w.density.assign(plan.species_count(), V(T(0)));
   for (int slot = 0; slot < w.slots; ++slot) {
     V r[3];
     for (int axis = 0; axis < 3; ++axis) r[axis] = V::convert(group.position(slot, axis));
-    const V length = sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+    const V r2 = r[0] * r[0] + r[1] * r[1] + r[2] * r[2], length = sqrt(r2);
+    if (crowding) w.density[group.species(slot)] += crowding->weight<T>(r2);
     const V inverse = V(T(1)) / length;
     V* unit = &w.unit[std::size_t(3 * (slot / slot_group)) * slot_group + slot % slot_group];
     for (int axis = 0; axis < 3; ++axis) unit[axis * slot_group] = r[axis] * inverse;
@@ -125,6 +128,41 @@ template <class T, class Group, class Sink>
   }
 }
 
+/// Fades energies of crowded atoms and their gradients, and adds the wall.
+template <class T, class Group>
+[[gnu::noinline]] void fade(const Plan<T>& plan, Scratch<Pack<T>>& w, const Group& group, int zi) {
+  const Crowding& crowding = *plan.crowding();
+  const int species = plan.species_count();
+  std::vector<double> rho(species), slopes(species);
+  for (int lane = 0; lane < group.used(); ++lane) {
+    for (int zj = 0; zj < species; ++zj) rho[zj] = double(w.density[zj][lane]);
+    const auto at = crowding.response(zi, rho.data(), double(w.energy[lane]));
+    if (at.excess == 0.0) continue;
+    for (int zj = 0; zj < species; ++zj)
+      slopes[zj] = at.slope * crowding.excess_slope(zi, zj, rho[zj]);
+    w.energy.set(lane, T(at.energy));
+    for (int slot = 0; slot < w.slots; ++slot) {
+      double d[3];
+      for (int axis = 0; axis < 3; ++axis) d[axis] = group.position(slot, axis)[lane];
+      const double slope =
+          slopes[group.species(slot)] * crowding.slope(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
+      for (int axis = 0; axis < 3; ++axis) {
+        Pack<T>& g = w.gradient[3 * std::size_t(slot) + axis];
+        g.set(lane, T(at.fitted * double(g[lane]) + slope * d[axis]));
+      }
+    }
+  }
+}
+
+/// Whether any atom of the group is surrounded more densely than the training data.
+template <class T>
+bool any_crowded(const Plan<T>& plan, const Scratch<Pack<T>>& w, int zi) {
+  bool found = false;
+  for (int zj = 0; zj < plan.species_count(); ++zj)
+    found |= any_less(Pack<T>(T(plan.crowding()->limit(zi, zj))), w.density[zj]);
+  return found;
+}
+
 template <bool with_parameters, class T, class List, class Sink>
 void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, int count,
                     const List& list, Sink& sink) {
@@ -140,6 +178,7 @@ void evaluate_atoms(const Plan<T>& plan, Workspace<T>& work, const int* atoms, i
         if (saturated) saturate_slots(plan, w, group, zi);
         moments_and_adjoints(plan, w);
         backward_slots<true>(plan, w);
+        if (plan.crowding() && any_crowded(plan, w, zi)) fade(plan, w, group, zi);
         scatter(plan, w, group, zi, sink);
         if (near && plan.repulsion()) repel(*plan.repulsion(), w, group, zi, sink);
         if constexpr (with_parameters) {

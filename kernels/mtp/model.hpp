@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "crowding.hpp"
 #include "zbl.hpp"
 
 namespace pescape::mtp {
@@ -45,6 +46,8 @@ struct Model {
   /// Shortest distances (Å) in the training data, of each ordered pair of species; min_dist where
   /// it is empty.
   std::vector<double> nearest;
+  /// How dense neighbourhoods are in the training data; beyond it the fitted energy fades.
+  std::optional<Crowding> crowding;
   bool adds_repulsion = true;  ///< false while it is fitted to labels that lack the repulsion
 
   std::size_t radial_size() const {

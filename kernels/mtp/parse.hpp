@@ -174,6 +174,8 @@ class TextReader {
     tag_line_ = in_.line();
     file_.species_names = std::move(tag.species_names);
     file_.model.nearest = std::move(tag.nearest);
+    densest_ = std::move(tag.densest);
+    summits_ = std::move(tag.summits);
     file_.model.repulsion = std::move(tag.repulsion);
     file_.tag = std::move(tag.text);
     if (seen_.count("species_count")) check_species_names();
@@ -337,6 +339,8 @@ class TextReader {
                                         " is not above 0 and up to max_dist " +
                                         std::to_string(m.max_dist));
     check_repulsion();
+    if (!densest_.empty())
+      file_.model.crowding.emplace(file_.model.species_count, m.max_dist, densest_, summits_);
     order_radial_coeffs();
   }
 
@@ -354,6 +358,7 @@ class TextReader {
   std::set<std::string> seen_;
   std::set<std::array<int, 2>> radial_pairs_;
   std::vector<std::pair<std::array<int, 2>, std::vector<double>>> radial_blocks_;
+  std::vector<double> densest_, summits_;
   std::vector<std::size_t> product_lines_, last_;
   std::size_t max_dist_line_ = 0, moments_count_line_ = 0, tag_line_ = 0;
   int basic_count_ = 0, products_count_ = 0, scalars_count_ = 0;

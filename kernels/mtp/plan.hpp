@@ -86,6 +86,8 @@ class Plan {
   /// Whether radial functions come to rest just below nearest(). Polynomials that go on growing
   /// would outdo the repulsion where they know nothing.
   bool saturates() const { return model_.repulsion.has_value(); }
+  /// Where neighbourhoods are denser than all of the training data; null if nobody knows.
+  const Crowding* crowding() const { return model_.crowding ? &*model_.crowding : nullptr; }
   /// Where the energy of a pair begins to differ from that of plain polynomials (Å).
   double reach(int zi, int zj) const {
     return saturates() ? std::max(nearest(zi, zj), model_.repulsion->outer(zi, zj)) : 0.0;

@@ -32,6 +32,7 @@ struct Scratch {
   std::vector<V> moment, adjoint;       ///< M and dE/dM
   std::vector<V> slope;                 ///< derivatives of phi_n of one slot
   std::vector<V> gradient;              ///< [slot][axis]: dE/dr_ij
+  std::vector<V> density;               ///< [species]: see Crowding, where the plan has one
   V energy;
 
   template <class P>

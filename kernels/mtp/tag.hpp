@@ -20,6 +20,8 @@ namespace pescape::mtp::parsing {
 struct Tag {
   std::vector<std::string> species_names;  ///< empty when the line names no elements
   std::vector<double> nearest;             ///< Å, of ordered pairs of species; may be empty
+  std::vector<double> summits;             ///< eV, of species; may be empty
+  std::vector<double> densest;             ///< of ordered pairs of species; may be empty
   std::optional<ZBL> repulsion;
   std::string text;  ///< what else there is
 };
@@ -53,10 +55,11 @@ inline std::vector<std::string> tagged_species(std::string_view text, const Scan
 }
 
 /// Numbers for each ordered pair of species, from "Zr-Zr 1.1 2.2 Zr-O 0.9 1.6 O-O 0.8 1.5"; each
-/// table of `columns` holds one number per ordered pair. Every pair is named once, in either order.
+/// table of `columns` holds one number per ordered pair. Every pair is named once: in either order,
+/// or in both where they are `ordered`.
 inline std::vector<std::vector<double>> pair_tables(std::string_view text,
                                                     const std::vector<std::string>& species,
-                                                    std::size_t columns) {
+                                                    std::size_t columns, bool ordered = false) {
   const std::size_t count = species.size();
   std::vector<std::vector<double>> tables(columns, std::vector<double>(count * count, -1.0));
   const auto place = [&](std::string_view name) {
@@ -74,16 +77,39 @@ inline std::vector<std::vector<double>> pair_tables(std::string_view text,
     for (std::vector<double>& table : tables) {
       if (table[i * count + j] >= 0.0)
         throw ParseError(0, "the pair " + quoted(pair) + " appears twice");
-      const double value = words.real("a distance");
-      if (value < 0.0) throw ParseError(0, "a distance in Å is not negative");
-      table[i * count + j] = table[j * count + i] = value;
+      const double value = words.real("a number");
+      if (value < 0.0) throw ParseError(0, "a number is negative");
+      table[i * count + j] = value;
+      if (!ordered) table[j * count + i] = value;
     }
   }
   for (std::size_t i = 0; columns > 0 && i < count; ++i)
-    for (std::size_t j = i; j < count; ++j)
+    for (std::size_t j = 0; j < count; ++j)
       if (tables[0][i * count + j] < 0.0)
         throw ParseError(0, "the pair " + species[i] + "-" + species[j] + " is missing");
   return tables;
+}
+
+/// Highest energies of the species in the training data, from "Zr 1.2 O -0.4".
+inline std::vector<double> tagged_summits(std::string_view text,
+                                          const std::vector<std::string>& species,
+                                          const Scanner& in) {
+  const std::string expected =
+      "potential_tag: summits: every element with an energy in eV expected";
+  Scanner words(text);
+  std::vector<double> found;
+  try {
+    for (const std::string& name : species) {
+      const std::string_view word = words.word();
+      if (word != name) throw ParseError(0, name + " should follow, not " + quoted(word));
+      found.push_back(words.real("an energy"));
+    }
+    words.skip_space();
+    if (!words.at_end()) throw ParseError(0, "found " + words.found() + " after them");
+  } catch (const ParseError& error) {
+    in.fail(expected + "; " + error.message);
+  }
+  return found;
 }
 
 /// From the distances between which the repulsion is switched off: two for all pairs, or two for
@@ -120,14 +146,14 @@ inline ZBL tagged_repulsion(std::string_view text, const std::vector<std::string
   return {numbers, tables[0], tables[1]};
 }
 
-/// Shortest distances of pairs in the training data.
-inline std::vector<double> tagged_distances(std::string_view text,
-                                            const std::vector<std::string>& species,
-                                            const Scanner& in) {
+/// One number per pair: the shortest distances, or the largest densities, of the training data.
+inline std::vector<double> tagged_numbers(const std::string& key, std::string_view text,
+                                          const std::vector<std::string>& species, bool ordered,
+                                          const Scanner& in) {
   try {
-    return pair_tables(text, species, 1)[0];
+    return pair_tables(text, species, 1, ordered)[0];
   } catch (const ParseError& error) {
-    in.fail("potential_tag: nearest: pairs of elements each with a distance in Å expected; " +
+    in.fail("potential_tag: " + key + ": pairs of elements each with a number expected; " +
             error.message);
   }
 }
@@ -138,7 +164,13 @@ inline Tag read_tag(Scanner& in) {
   std::string_view line = in.rest_of_line();
   if (const auto part = part_of(line, "species:")) tag.species_names = tagged_species(*part, in);
   if (const auto part = part_of(line, "nearest:"))
-    tag.nearest = tagged_distances(*part, tag.species_names, in);
+    tag.nearest = tagged_numbers("nearest", *part, tag.species_names, false, in);
+  if (const auto part = part_of(line, "densest:"))
+    tag.densest = tagged_numbers("densest", *part, tag.species_names, true, in);
+  if (const auto part = part_of(line, "summits:"))
+    tag.summits = tagged_summits(*part, tag.species_names, in);
+  if (tag.densest.empty() != tag.summits.empty())
+    in.fail("potential_tag: densest and summits belong together: one of them is missing");
   if (const auto part = part_of(line, "zbl:"))
     tag.repulsion = tagged_repulsion(*part, tag.species_names, in);
   tag.text = line;

@@ -30,6 +30,7 @@ Potential PairMTP::parse(const std::string&, const std::string& bytes) const {
   potential.species_names = file.species_names;
   potential.species_count = file.model.species_count;
   potential.cutoff = file.model.max_dist;
+  potential.nearest = file.model.nearest;
   if (file.active_set)
     potential.active_set =
         ActiveSet{GradeMatrix(file.active_set->n, file.active_set->inverse.data()),

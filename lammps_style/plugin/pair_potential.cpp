@@ -10,6 +10,7 @@
 #include "atom.h"
 #include "comm.h"
 #include "error.h"
+#include "extxyz.hpp"
 #include "force.h"
 #include "memory.h"
 #include "neigh_list.h"
@@ -122,7 +123,10 @@ void PairPotential::compute(int eflag, int vflag) {
   graded_ = grades_requested_ || extrapolation_flag_ != 0;
   grades_requested_ = false;
   if (graded_ && !has_active_set()) error->all(FLERR, no_active_set_message(*this));
-  if (neighbor->ago == 0) sort_neighbors();
+  if (neighbor->ago == 0) {
+    sort_neighbors();
+    warn_if_nearer();
+  }
   evaluate(graded_);
   if (vflag_fdotr) virial_fdotr_compute();
 }
@@ -153,6 +157,46 @@ void PairPotential::sort_neighbors() {
       for (int n = 0; n < count; ++n) neighbors[n] = keys[n].neighbor;
     }
   }
+}
+
+/// Tells once, when lists are new, of a pair that is nearer than any of the training data.
+void PairPotential::warn_if_nearer() {
+  if (warned_ || potential_.nearest.empty()) return;
+  struct {
+    double ratio;
+    int rank;
+  } mine{1.0, comm->me}, least;
+  double found[4] = {0.0, 0.0, 0.0, 0.0};  // ids, distance, limit
+  for (int k = 0; k < list->inum; ++k) {
+    const int i = list->ilist[k], si = species_of_type_[atom->type[i]];
+    const double* const xi = atom->x[i];
+    for (int n = 0; si >= 0 && n < list->numneigh[i]; ++n) {
+      const int j = list->firstneigh[i][n] & NEIGHMASK, sj = species_of_type_[atom->type[j]];
+      if (sj < 0) continue;
+      const double limit = potential_.nearest[std::size_t(si) * potential_.species_count + sj];
+      const double* const xj = atom->x[j];
+      double r2 = 0.0;
+      for (int axis = 0; axis < 3; ++axis) r2 += (xj[axis] - xi[axis]) * (xj[axis] - xi[axis]);
+      if (r2 >= mine.ratio * mine.ratio * limit * limit) continue;
+      const double r = std::sqrt(r2);
+      mine.ratio = r / limit;
+      found[0] = double(atom->tag[i]), found[1] = double(atom->tag[j]);
+      found[2] = r, found[3] = limit;
+    }
+  }
+  MPI_Allreduce(&mine, &least, 1, MPI_DOUBLE_INT, MPI_MINLOC, world);
+  if (least.ratio >= 1.0) return;
+  warned_ = true;
+  MPI_Bcast(found, 4, MPI_DOUBLE, least.rank, world);
+  const auto id = [&](double tag) { return std::to_string((long long)tag); };
+  if (comm->me == 0)
+    error->warning(FLERR, std::string("pair_style ") + style_name() + ": step " +
+                              std::to_string(update->ntimestep) + ": atoms " +
+                              id(std::min(found[0], found[1])) + " and " +
+                              id(std::max(found[0], found[1])) + " are " + fixed(found[2], 3) +
+                              " Å apart, nearer than any of the training data (" +
+                              fixed(found[3], 3) +
+                              " Å): a wall acts there, nothing that was fitted");
 }
 
 void PairPotential::evaluate(bool graded) {

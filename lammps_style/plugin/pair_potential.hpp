@@ -55,6 +55,7 @@ class PairPotential : public LAMMPS_NS::Pair, public GradedPair {
   void use_potential(const std::string& file, const std::vector<std::string>& elements);
   AtomView view() const;
   void sort_neighbors();
+  void warn_if_nearer();
   void evaluate(bool graded);
   void grade_configuration(int atoms);
 
@@ -65,6 +66,7 @@ class PairPotential : public LAMMPS_NS::Pair, public GradedPair {
 
   int extrapolation_flag_ = 0;
   bool grades_requested_ = false;
+  bool warned_ = false;                                       ///< of a distance below the data's
   bool graded_ = false;                                       ///< at the last evaluation
   std::vector<double> grades_ = std::vector<double>(1, 0.0);  ///< [local atom], never empty
   std::vector<double> range_excess_;                          ///< [local atom], or empty

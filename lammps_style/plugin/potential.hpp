@@ -24,6 +24,8 @@ struct Potential {
   int species_count = 0;
   double cutoff = 0.0;        ///< Å
   bool knows_ranges = false;  ///< which values symmetry functions had in the training data
+  /// Shortest distances (Å) in the training data of ordered pairs of species; empty if unknown.
+  std::vector<double> nearest;
   std::optional<ActiveSet> active_set;
 };
 

@@ -81,9 +81,9 @@ def _like(potential: MTPotential, level: int) -> MTPotential:
         min_dist=potential.min_dist,
         radial_basis_size=potential.radial_basis_size,
     )
-    return new.with_repulsion(
-        potential.repulsion, added=potential.adds_repulsion
-    ).with_nearest(potential.nearest)
+    return new.with_repulsion(potential.repulsion, added=potential.adds_repulsion).with_extent(
+        potential.nearest
+    )
 
 
 def raised(
@@ -186,15 +186,20 @@ def fit_mtp(
     if not potential.species:
         raise ValueError("the potential names no elements: give it with_species([...])")
     shard = DataShard.of(configurations, potential.species, potential.cutoff, ranks)
-    potential = potential.with_nearest(shard.nearest(potential.species_count, ranks))
+    nearest, densest = shard.extent(potential.species_count, potential.cutoff, ranks)
     if wall and potential.repulsion is None:
-        assert potential.nearest is not None
-        nearest, cutoff = potential.nearest, potential.cutoff
-        potential = potential.with_repulsion(ZBL.wall(potential.species, nearest, cutoff))
+        zbl = ZBL.wall(potential.species, nearest, potential.cutoff)
+        potential = potential.with_repulsion(zbl)
+    potential = potential.with_extent(nearest)
     fit = _Fit(potential, shard, settings, ranks, on_progress or (lambda _: None))
     if ranks.rank:
-        return fit.result(None, "")
-    return fit.result(checkpoint, _identity(potential, configurations, settings))
+        result = fit.result(None, "")
+    else:
+        result = fit.result(checkpoint, _identity(potential, configurations, settings))
+    if potential.repulsion is None:
+        return result
+    walled = result.potential.with_extent(nearest, densest, fit.summits(result.potential))
+    return dataclasses.replace(result, potential=walled)
 
 
 def without_repulsion(
@@ -426,6 +431,28 @@ class _Fit:
         ridge = self.settings.ridge
         theta, loss = method(problem, state.theta, state.loss, iterations, ridge, on_step)
         return _State(state.stage, theta, loss, made, tuple(history))
+
+    def summits(self, potential: MTPotential) -> Floats:
+        """Return the highest energy of an atom of each species in the data of all ranks.
+
+        Parameters
+        ----------
+        potential
+            Fitted.
+
+        Returns
+        -------
+        ndarray
+            eV (S,), relative to the isolated atom; zero for species that are not there.
+        """
+        bare = potential.with_repulsion(self.repulsion, added=False)
+        assert bare.species_coeffs is not None
+        highest = np.full(bare.species_count, -np.inf)
+        for _, data in self.shard.blocks:
+            sites, _, _ = bare.kernel().evaluate(*data.geometry, self.settings.threads)
+            np.maximum.at(highest, data.species, sites - bare.species_coeffs[data.species])
+        highest = np.max(self.ranks.allgather(highest), axis=0)
+        return np.where(np.isfinite(highest), highest, 0.0)
 
     def _fitted(self, state: _State) -> FitResult:
         potential = self._potential(state).with_repulsion(self.repulsion)

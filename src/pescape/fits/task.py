@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
@@ -215,7 +215,7 @@ class MTPStart:
     min_dist: float
     radial_basis_size: int
     path: str | None = None
-    repulsion: Repulsion = Repulsion()
+    repulsion: Repulsion = field(default_factory=Repulsion)
 
     @property
     def kind(self) -> Literal["mtp", "bpnn"]:
@@ -268,7 +268,14 @@ class MTPStart:
             As `FitStart` names them.
         """
         start = self.potential(settings.seed)
-        result = fit_mtp(start, frames, settings, checkpoint=checkpoint, ranks=ranks, wall=not self.repulsion.no_zbl)
+        result = fit_mtp(
+            start,
+            frames,
+            settings,
+            checkpoint=checkpoint,
+            ranks=ranks,
+            wall=not self.repulsion.no_zbl,
+        )
         return result.potential, result.summary()
 
 
