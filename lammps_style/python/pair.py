@@ -28,6 +28,7 @@ from pescape.lammps_style.python.clib import (
     Communicator,
     Lammps,
     refuse,
+    report,
     show_errors_briefly,
     stop,
     with_all,
@@ -90,6 +91,8 @@ class Session:
         What LAMMPS holds a pointer to.
     failure
         What went wrong in the callback.
+    near, warned
+        Which pair of this rank is nearer than any of the training data; whether that was said.
     """
 
     lammps: Lammps
@@ -105,19 +108,26 @@ class Session:
     at_start: Callable[[], None] | None = None
     callback: object = None
     failure: BaseException | None = None
+    near: str = ""
+    warned: bool = False
 
     def evaluate(self) -> None:
         """Add the forces on all atoms and hand LAMMPS the energy."""
-        share = np.zeros(2)  # energy (eV), ranks that failed
+        share = np.zeros(3)  # energy (eV), ranks that failed, ranks with a pair too near
         try:
             share[0] = self._evaluate_own()
         except BaseException as error:  # noqa: BLE001 - no rank may leave the others waiting
             self.failure = error
         failure, self.failure = self.failure, None
-        share[1] = failure is not None
-        energy, failed = self.comm.sum(share)
+        share[1:] = failure is not None, bool(self.near)
+        energy, failed, near = self.comm.sum(share)
         if failed:
             stop(self.comm, failure)
+        if near and not self.warned:
+            self.warned = True
+            told = self.comm.gather(self.near)
+            if told is not None:
+                report(next(filter(None, told)))
         self.lammps.lammps_fix_external_set_energy_global(FIX.encode(), energy)
         previous, self.step = self.step, self.lammps.step
         if self.at_start is not None and previous in {-1, self.step}:
@@ -126,7 +136,9 @@ class Session:
     def _evaluate_own(self) -> float:
         """Evaluate the atoms of this rank; return the sum of their energies (eV)."""
         atoms = self.lammps.atoms()
-        self.neighbors = nb = self._current_neighbors(atoms)
+        nb = self._current_neighbors(atoms)
+        self.near = "" if nb is self.neighbors or self.warned else self._nearer(atoms, nb)
+        self.neighbors = nb
         energies, forces, _ = self.kernel.evaluate(
             atoms.positions, nb.species, nb.offsets, nb.indices, nb.shifts, self.threads
         )
@@ -135,6 +147,24 @@ class Session:
         self._check_finite(atoms, forces, "force")
         atoms.forces[:] += forces
         return float(self.site_energies.sum())
+
+    def _nearer(self, atoms: AtomArrays, nb: GhostNeighbors) -> str:
+        """Say which pair of this rank is nearer than any of the training data, if one is."""
+        from pescape._kernels import pair_nearer_than
+
+        if self.potential.nearest is None:
+            return ""
+        geometry = atoms.positions, nb.species, nb.offsets, nb.indices, nb.shifts
+        found = pair_nearer_than(*geometry, self.potential.nearest)
+        if found is None:
+            return ""
+        first, second, distance, limit = found
+        tags = sorted((int(atoms.tags[first]), int(atoms.tags[second])))
+        return (
+            f"step {self.lammps.step}: atoms {tags[0]} and {tags[1]} are {distance:.3f} Å apart, "
+            f"nearer than any of the training data ({limit:.3f} Å): a wall acts there, nothing "
+            "that was fitted"
+        )
 
     @property
     def style(self) -> str:

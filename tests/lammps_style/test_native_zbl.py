@@ -177,3 +177,42 @@ def test_a_repulsion_beyond_the_cutoff_is_refused_with_its_line(lammps, potentia
     assert done.code != 0
     assert "line 6" in done.output
     assert "beyond max_dist 5" in done.output
+
+
+def walled(lammps, potentials) -> MTPotential:
+    """An alloy's potential that knows its data's extent, written as a file."""
+    pairs = {("Ag", "Ag"): (1.5, 2.6), ("Cu", "Ag"): (1.2, 2.4), ("Cu", "Cu"): (1.1, 2.3)}
+    bare = MTPotential.read(lammps.folder / potentials.alloy("bare.mtp"))
+    assert set(bare.species) == {"Ag", "Cu"}
+    nearest = np.full((2, 2), 2.35)
+    densest = np.array([[2.0, 1.8], [1.7, 2.4]])
+    potential = bare.with_repulsion(ZBL.of_pairs(pairs))
+    potential = potential.with_extent(nearest, densest, np.array([-1.0, 0.5]))
+    potential.write(lammps.folder / "walls.mtp")
+    return potential
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_walls_of_pairs_and_fading_energies_act_as_in_ase(lammps, potentials, ranks):
+    potential = walled(lammps, potentials)
+    atoms = crystal()
+    bare = atoms.copy()
+    bare.calc = MTP(potential.with_extent(potential.nearest))
+    atoms.calc = MTP(potential)
+    (result,) = lammps.evaluate([atoms], "walls.mtp", ["Cu", "Ag"], ranks=ranks)
+    assert atoms.get_potential_energy() > bare.get_potential_energy() + 1.0, (
+        "some atoms are crowded"
+    )
+    assert result.energy == pytest.approx(atoms.get_potential_energy(), rel=1e-12)
+    np.testing.assert_allclose(result.forces, atoms.get_forces(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_one_line_tells_of_pairs_nearer_than_the_data(lammps, potentials, ranks):
+    walled(lammps, potentials)
+    atoms = crystal()
+    lammps.write(atoms, "a.data", ["Cu", "Ag"])
+    coefficients = "pair_coeff * * walls.mtp Cu Ag"
+    text = INPUT.format(data="a.data", name="near", style="mtp", coefficients=coefficients)
+    done = lammps.ok(text + "run 0\nrun 0\n", ranks)
+    assert done.output.count("nearer than any of the training data (2.350 Å)") == 1
