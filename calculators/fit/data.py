@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -60,6 +61,8 @@ class TrainingSet:
     factors
         Of each configuration in the loss, shape (C,): how much it counts over the number of
         configurations of the whole data set.
+    has_energies
+        False where only forces and virials are labels.
     """
 
     first: NDArray[np.int64]
@@ -76,6 +79,7 @@ class TrainingSet:
     energy_kind: EnergyKind
     shortest: float
     factors: Floats
+    has_energies: bool = True
 
     def __len__(self) -> int:
         return len(self.first) - 1
@@ -84,6 +88,12 @@ class TrainingSet:
     def sizes(self) -> NDArray[np.int64]:
         """Atoms per configuration, shape (C,)."""
         return np.diff(self.first)
+
+    @cached_property
+    def mean_square_forces(self) -> Floats:
+        """Mean squared length of the labels of forces by configuration, shape (C,), eV²/Å²."""
+        squares = np.einsum("ij,ij->i", self.forces, self.forces)
+        return np.add.reduceat(squares, self.first[:-1]) / self.sizes
 
     @property
     def geometry(self) -> tuple[NDArray[np.generic], ...]:

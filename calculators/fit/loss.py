@@ -3,6 +3,10 @@
 L = mean over configurations of k [w_E ΔE²/Nᵃ + w_F Σ|ΔF|²/Nᵇ + w_S Σ ΔW²/Nᵃ], with the energy E
 in eV, forces F in eV/Å, the nine components of the virial W = -stress × volume in eV and the
 weight k of the configuration. The powers of the number of atoms N are MLIP's ways of weighting.
+
+Beyond MLIP's, w_S may fall with the forces: w_S / (1 + <F²>/F₀²), with the mean of the squared
+labels of a configuration. Errors of stresses grow with temperature; so those of cold strained
+cells, which tell the elastic constants, are not drowned by those of hot ones.
 """
 
 from __future__ import annotations
@@ -46,18 +50,23 @@ class Weights:
         the energy of one atom counts the same in all, for molecular dynamics; "molecules": the
         energy of the whole counts, for binding energies; "structures": the energy per atom does,
         for formation energies.
+    stress_force
+        F₀, eV/Å; infinite where the stresses of all configurations count alike.
     """
 
     energy: float = 1.0
     force: float = 0.01
     stress: float = 0.001
     weighting: Weighting = "vibrations"
+    stress_force: float = np.inf
 
     def __post_init__(self) -> None:
         for name in ("energy", "force", "stress"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} weight {value} is not a number ≥ 0")
+        if not self.stress_force > 0.0:
+            raise ValueError(f"stress_force {self.stress_force} is not above 0 eV/Å")
         if self.energy == self.force == self.stress == 0.0:
             raise ValueError("all weights of the loss are zero")
         if self.weighting not in _POWERS:
@@ -137,7 +146,9 @@ def factors(data: TrainingSet, weights: Weights) -> tuple[Floats, Floats, Floats
         Of energies, forces and virials.
     """
     whole, each = (data.factors / data.sizes.astype(float) ** n for n in _POWERS[weights.weighting])
-    return weights.energy * whole, weights.force * each, weights.stress * whole
+    calm = 1.0 / (1.0 + data.mean_square_forces / weights.stress_force**2)
+    energy = weights.energy if data.has_energies else 0.0
+    return energy * whole, weights.force * each, weights.stress * calm * whole
 
 
 def row_scales(data: TrainingSet, weights: Weights) -> tuple[Floats, Floats, Floats]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from pescape.calculators.fit import checkpoint as checkpoints
 from pescape.calculators.fit.shards import DataShard, SerialComm, from_first
 from pescape.calculators.mtp.basis import moment_graph
 from pescape.calculators.mtp.fit.problem import Problem
+from pescape.calculators.mtp.fit.pushes import falling_pairs, resting_dimers, strengthened
 from pescape.calculators.mtp.fit.settings import FitResult, FitSettings, Progress
 from pescape.calculators.mtp.fit.steps import better, bfgs_cycle, projection_cycle
 from pescape.calculators.mtp.potential import MTPotential
@@ -24,7 +27,6 @@ from pescape.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -187,19 +189,53 @@ def fit_mtp(
         raise ValueError("the potential names no elements: give it with_species([...])")
     shard = DataShard.of(configurations, potential.species, potential.cutoff, ranks)
     nearest, densest = shard.extent(potential.species_count, potential.cutoff, ranks)
-    if wall and potential.repulsion is None:
+    wall = wall and potential.repulsion is None
+    if wall:
         zbl = ZBL.wall(potential.species, nearest, potential.cutoff)
         potential = potential.with_repulsion(zbl)
     potential = potential.with_extent(nearest)
-    fit = _Fit(potential, shard, settings, ranks, on_progress or (lambda _: None))
-    if ranks.rank:
-        result = fit.result(None, "")
-    else:
-        result = fit.result(checkpoint, _identity(potential, configurations, settings))
-    if potential.repulsion is None:
-        return result
-    walled = result.potential.with_extent(nearest, densest, fit.summits(result.potential))
-    return dataclasses.replace(result, potential=walled)
+    results: list[FitResult] = []
+    while True:
+        fit = _Fit(
+            potential, shard, settings, ranks, on_progress or (lambda _: None), len(configurations)
+        )
+        identity = "" if ranks.rank else _identity(potential, configurations, settings)
+        own = None if ranks.rank else _numbered(checkpoint, len(results))
+        results.append(fit.result(own, identity))
+        fitted = results[-1].potential
+        if fitted.repulsion is not None:
+            fitted = fitted.with_extent(nearest, densest, fit.summits(fitted))
+        # Where pairs fall together, it goes on with labels that lack a stronger wall.
+        stronger = (
+            from_first(ranks, partial(_strengthened, fitted, configurations)) if wall else None
+        )
+        if stronger is None:
+            break
+        potential = stronger
+    if ranks.rank == 0 and checkpoint is not None:
+        for number in range(1, len(results)):
+            cast("Path", _numbered(checkpoint, number)).unlink(missing_ok=True)
+    return dataclasses.replace(
+        results[-1],
+        potential=fitted,
+        history=tuple(loss for result in results for loss in result.history),
+        iterations=sum(result.iterations for result in results),
+    )
+
+
+def _numbered(checkpoint: Path | str | None, number: int) -> Path | None:
+    """Name the checkpoint of a fit that went on with stronger walls so many times."""
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint)
+    return path.with_name(f"{path.name}.{number}") if number else path
+
+
+def _strengthened(potential: MTPotential, configurations: Sequence[Atoms]) -> MTPotential | None:
+    """Return the potential with stronger walls where pairs fall together, to be fitted further."""
+    falling = falling_pairs(potential, configurations)
+    found = strengthened(potential, falling) if falling else None
+    return None if found is None else found.with_extent(potential.nearest)
 
 
 def without_repulsion(
@@ -253,6 +289,8 @@ class _State:
         The loss after each iteration on all levels.
     converged
         The level is done.
+    offset
+        Of stresses, eV/Å³.
     """
 
     stage: int
@@ -261,6 +299,7 @@ class _State:
     made: int = 0
     history: tuple[float, ...] = ()
     converged: bool = False
+    offset: float = 0.0
 
     @classmethod
     def read(cls, saved: Mapping[str, NDArray[Any]]) -> _State:
@@ -271,6 +310,7 @@ class _State:
             made=int(saved["made"]),
             history=tuple(saved["history"].tolist()),
             converged=bool(saved["converged"]),
+            offset=float(saved["offset"]),
         )
 
     def content(self) -> dict[str, Any]:
@@ -281,6 +321,7 @@ class _State:
             "made": self.made,
             "history": self.history,
             "converged": self.converged,
+            "offset": self.offset,
         }
 
 
@@ -310,6 +351,7 @@ class _Fit:
         settings: FitSettings,
         ranks: Communicator,
         report: Callable[[Progress], None],
+        configurations: int,
     ) -> None:
         self.settings, self.ranks, self.report = settings, ranks, report
         self.repulsion, self.labels = potential.repulsion, shard
@@ -318,10 +360,25 @@ class _Fit:
             for number, data in shard.blocks
         )
         self.shard = dataclasses.replace(shard, blocks=blocks)
+        if potential.repulsion is not None and potential.nearest is not None:
+            self._add_dimers(potential, configurations)
         bare = potential.with_active_set(None).with_repulsion(self.repulsion, added=False)
         # Levels are untrained but for the first, which may be where the fit starts.
         scheduled = settings.ladder and not bare.is_trained
         self.levels = level_schedule(bare) if scheduled else (bare,)
+
+    def _add_dimers(self, potential: MTPotential, configurations: int) -> None:
+        """Add dimers that rest where the data ends, as a block of rank 0."""
+        dimers, shard = resting_dimers(potential, configurations), self.shard
+        if dimers is None:
+            return
+        own = ((shard.count, dimers),) if self.ranks.rank == 0 else ()
+        self.shard = dataclasses.replace(
+            shard,
+            blocks=shard.blocks + own,
+            count=shard.count + 1,
+            rows=shard.rows + dimers.forces.size,
+        )
 
     def result(self, checkpoint: Path | str | None, identity: str) -> FitResult:
         """Go on from the checkpoint, or begin, and return the fitted potential.
@@ -346,9 +403,25 @@ class _Fit:
             save(state)
         return self._fitted(state)
 
-    def _problem(self, potential: MTPotential, shard: DataShard | None = None) -> Problem:
-        settings, shard = self.settings, shard or self.shard
-        return Problem(potential, shard, settings.weights, settings.threads, self.ranks)
+    def _problem(self, potential: MTPotential, offset: float = 0.0) -> Problem:
+        settings = self.settings
+        return Problem(
+            potential,
+            self.shard,
+            settings.weights,
+            settings.threads,
+            self.ranks,
+            stress_offset=offset,
+        )
+
+    def _solved(self, problem: Problem, theta: Floats, loss: float, state: _State) -> _State:
+        """Solve for the linear coefficients, and the offset of stresses with them."""
+        ridge = self.settings.ridge
+        if self.settings.pulay:
+            problem = problem.with_best_offset(theta, ridge)
+            loss = problem.value(theta) if np.isfinite(loss) else loss
+        theta, loss = better(problem, theta, loss, ridge)
+        return dataclasses.replace(state, theta=theta, loss=loss, offset=problem.stress_offset)
 
     def _potential(self, state: _State) -> MTPotential:
         return self.levels[state.stage].with_parameters(state.theta)
@@ -371,21 +444,24 @@ class _Fit:
         problem = self._problem(first)
         if first.is_trained:
             theta = first.parameters
-            return _State(0, *better(problem, theta, problem.value(theta), settings.ridge))
+            start = _State(0, theta, problem.value(theta))
+            return self._solved(problem, theta, start.loss, start)
         best: _State | None = None
         projecting = settings.method != "bfgs"
         most = settings.start_iterations * (1 if projecting else _BFGS_PER_PROJECTION)
         for index, seed in enumerate(np.random.SeedSequence(settings.seed).spawn(settings.starts)):
             potential = first.randomized(seed)
             few = self._problem(potential).thinned()
-            start = _State(0, *better(few, potential.parameters, np.inf, settings.ridge))
+            theta = potential.parameters
+            start = self._solved(few, theta, np.inf, _State(0, theta, np.inf))
+            few = dataclasses.replace(few, stress_offset=start.offset)
             stage = f"start {index + 1} of {settings.starts}"
             state = self._cycle(few, start, most, stage, most, projecting=projecting)
             if best is None or state.loss < best.loss:
                 best = state
         if best is None or not np.isfinite(best.loss):
             raise ValueError("no random start gave a finite loss: are the labels of a sane size?")
-        return _State(0, *better(problem, best.theta, np.inf, settings.ridge))
+        return self._solved(problem, best.theta, np.inf, _State(0, best.theta, np.inf))
 
     def _next(self, state: _State) -> _State:
         """Make one more cycle, or go up to the next level."""
@@ -395,8 +471,10 @@ class _Fit:
         iterations = min(settings.cycle, most - state.made)
         stage = "fit" if self._is_last(state) else f"level {level_of(level)}"
         projecting = settings.method == "projection"
-        problem = self._problem(level)
+        problem = self._problem(level, state.offset)
         new = self._cycle(problem, state, iterations, stage, most, projecting=projecting)
+        if settings.pulay:
+            new = self._solved(problem, new.theta, new.loss, new)
         gain = 1.0 - new.loss / state.loss if state.loss > 0.0 else 0.0
         return dataclasses.replace(new, converged=gain < settings.tolerance)
 
@@ -406,8 +484,9 @@ class _Fit:
         assert level is not None  # level_schedule() made them
         potential = raised(self._potential(state), level, seed=self.settings.seed)
         start = potential.parameters
-        theta, loss = better(self._problem(potential), start, state.loss, self.settings.ridge)
-        return _State(stage, theta, loss, history=state.history)
+        problem = self._problem(potential, state.offset)
+        new = _State(stage, start, state.loss, history=state.history)
+        return self._solved(problem, start, state.loss, new)
 
     def _cycle(
         self,
@@ -430,7 +509,7 @@ class _Fit:
         method = projection_cycle if projecting else bfgs_cycle
         ridge = self.settings.ridge
         theta, loss = method(problem, state.theta, state.loss, iterations, ridge, on_step)
-        return _State(state.stage, theta, loss, made, tuple(history))
+        return dataclasses.replace(state, theta=theta, loss=loss, made=made, history=tuple(history))
 
     def summits(self, potential: MTPotential) -> Floats:
         """Return the highest energy of an atom of each species in the data of all ranks.
@@ -448,7 +527,9 @@ class _Fit:
         bare = potential.with_repulsion(self.repulsion, added=False)
         assert bare.species_coeffs is not None
         highest = np.full(bare.species_count, -np.inf)
-        for _, data in self.shard.blocks:
+        for number, data in self.shard.blocks:
+            if number >= self.labels.count:  # dimers
+                continue
             sites, _, _ = bare.kernel().evaluate(*data.geometry, self.settings.threads)
             np.maximum.at(highest, data.species, sites - bare.species_coeffs[data.species])
         highest = np.max(self.ranks.allgather(highest), axis=0)
@@ -458,7 +539,14 @@ class _Fit:
         potential = self._potential(state).with_repulsion(self.repulsion)
         return FitResult(
             potential=potential,
-            differences=self._problem(potential, self.labels).differences(state.theta),
+            differences=Problem(
+                potential,
+                self.labels,
+                self.settings.weights,
+                self.settings.threads,
+                self.ranks,
+            ).differences(state.theta),
+            stress_offset=state.offset,
             loss=state.loss,
             history=state.history,
             iterations=len(state.history),

@@ -41,6 +41,10 @@ _DIFFERENCE = 1e-6
 # A thinned data set keeps so many rows for each parameter, and so many blocks.
 _ROWS_PER_PARAMETER = 50
 _FEWEST_BLOCKS = 8
+# Least relative eigenvalue of a direction of the linear coefficients.
+_EIGENVALUE = 1e-12
+# Offsets of stresses are expected to be of this size (1.6 GPa), and so many residuals to err alike.
+_OFFSET, _ROWS_AT_ONCE = 0.01, 3.0
 
 
 def loss_and_gradient(
@@ -112,6 +116,45 @@ def linear_system(
     labels = _scaled(data.energies, data.forces, data.virials, data, weights)
     rows_and_labels = np.column_stack((columns, labels))
     return np.asarray(rows_and_labels.T @ rows_and_labels)
+
+
+def offset_system(
+    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
+) -> Floats:
+    """Compute [J y u]ᵀ [J y u], (c + 2, c + 2), as `linear_system` with one more column.
+
+    Parameters
+    ----------
+    potential, data, weights, threads
+        As of `loss_and_gradient`. The column u is what an isotropic stress of 1 eV/Å³ adds to the
+        virials.
+    """
+    columns = linear_columns(potential, data, weights, threads)
+    labels = _scaled(data.energies, data.forces, data.virials, data, weights)
+    none = np.zeros(len(data)), np.zeros_like(data.forces)
+    unit = _scaled(*none, _isotropic(data), data, weights)
+    everything = np.column_stack((columns, labels, unit))
+    return np.asarray(everything.T @ everything)
+
+
+def _isotropic(data: TrainingSet) -> Floats:
+    """Virials (C, 6) of an isotropic stress of 1 eV/Å³."""
+    return np.outer(-data.volumes * data.has_virial, [1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+
+
+def shifted(data: TrainingSet, offset: float) -> TrainingSet:
+    """Take a stress offset out of the labels.
+
+    Parameters
+    ----------
+    data
+        The labels.
+    offset
+        eV/Å³, isotropic, of ASE's sign.
+    """
+    return (
+        data if offset == 0.0 else replace(data, virials=data.virials - offset * _isotropic(data))
+    )
 
 
 def rows(potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1) -> Floats:
@@ -206,6 +249,8 @@ class Problem:
         By default this process alone.
     stride
         Every so many blocks of the data are used; they stand for all.
+    stress_offset
+        eV/Å³, isotropic stress that the labels have beyond what is fitted.
     """
 
     potential: MTPotential
@@ -214,6 +259,7 @@ class Problem:
     threads: int = 1
     ranks: Communicator = field(default_factory=SerialComm)
     stride: int = 1
+    stress_offset: float = 0.0
 
     def of(self, potential: MTPotential) -> Problem:
         """Return the same problem for another potential, of another level.
@@ -262,6 +308,45 @@ class Problem:
         both = self._sum(linear_system, theta)
         return both[:-1, :-1], both[:-1, -1]
 
+    def offset_system(self, theta: Floats) -> Floats:
+        """Compute [J y u]ᵀ [J y u] of the linear coefficients, labels and a unit stress.
+
+        Parameters
+        ----------
+        theta
+            Parameters (P,).
+        """
+        return self._sum(offset_system, theta)
+
+    def with_best_offset(self, theta: Floats, ridge: float) -> Problem:
+        """Return the problem with the stress offset that goes with the best linear coefficients.
+
+        Parameters
+        ----------
+        theta
+            Parameters (P,); only the radial ones matter.
+        ridge
+            Directions of the linear coefficients below it, relative to the longest, do not count.
+        """
+        bare = replace(self, stress_offset=0.0)
+        everything = bare.offset_system(theta)
+        lengths = np.sqrt(np.maximum(np.diag(everything), 0.0))
+        if lengths[-1] == 0.0 or not np.isfinite(everything).all():
+            return bare
+        lengths[lengths == 0.0] = 1.0
+        scaled = everything / np.outer(lengths, lengths)
+        values, vectors = np.linalg.eigh(scaled[:-2, :-2])
+        kept = values > max(ridge**2, _EIGENVALUE) * values[-1]
+        u, y = (vectors[:, kept].T @ scaled[:-2, column] for column in (-1, -2))
+        # What the potential can say as well is no offset: where the data leaves more doubt than
+        # _OFFSET it is taken for none.
+        left = max(scaled[-1, -1] - u @ (u / values[kept]), 0.0) * lengths[-1] ** 2
+        along = (scaled[-1, -2] - u @ (y / values[kept])) * lengths[-1] * lengths[-2]
+        error = max(scaled[-2, -2] - y @ (y / values[kept]), 0.0) * lengths[-2] ** 2
+        doubt = _ROWS_AT_ONCE * error / self.shard.rows
+        offset = self.ranks.bcast(float(along / (left + doubt / _OFFSET**2)) if doubt else 0.0)
+        return replace(self, stress_offset=offset)
+
     def gauss_newton(self, theta: Floats) -> Floats:
         """Compute JᵀJ of the rows' Jacobian J, (P, P).
 
@@ -299,7 +384,8 @@ class Problem:
             potential, part = self.potential.with_parameters(theta), OrderedSum(count)
             for index, data in self.shard.blocks:
                 if index % self.stride == 0:
-                    found = work(potential, data, self.weights, self.threads)
+                    labels = shifted(data, self.stress_offset)
+                    found = work(potential, labels, self.weights, self.threads)
                     part.add(0, index // self.stride, np.asarray(found))
             return part.nodes
 
