@@ -51,21 +51,21 @@ class Weights:
         energy of the whole counts, for binding energies; "structures": the energy per atom does,
         for formation energies.
     stress_force
-        F₀, eV/Å; infinite where the stresses of all configurations count alike.
+        F₀, eV/Å; None where the stresses of all configurations count alike.
     """
 
     energy: float = 1.0
     force: float = 0.01
     stress: float = 0.001
     weighting: Weighting = "vibrations"
-    stress_force: float = np.inf
+    stress_force: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("energy", "force", "stress"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} weight {value} is not a number ≥ 0")
-        if not self.stress_force > 0.0:
+        if self.stress_force is not None and not self.stress_force > 0.0:
             raise ValueError(f"stress_force {self.stress_force} is not above 0 eV/Å")
         if self.energy == self.force == self.stress == 0.0:
             raise ValueError("all weights of the loss are zero")
@@ -146,7 +146,9 @@ def factors(data: TrainingSet, weights: Weights) -> tuple[Floats, Floats, Floats
         Of energies, forces and virials.
     """
     whole, each = (data.factors / data.sizes.astype(float) ** n for n in _POWERS[weights.weighting])
-    calm = 1.0 / (1.0 + data.mean_square_forces / weights.stress_force**2)
+    calm: Floats | float = 1.0
+    if weights.stress_force is not None:
+        calm = 1.0 / (1.0 + data.mean_square_forces / weights.stress_force**2)
     energy = weights.energy if data.has_energies else 0.0
     return energy * whole, weights.force * each, weights.stress * calm * whole
 
