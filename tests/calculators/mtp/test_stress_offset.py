@@ -42,7 +42,7 @@ def fitted(frames, **settings):
 def test_a_stress_beside_the_energies_is_found_and_left_out():
     right, plain = fitted(strained()), fitted(strained(stress=PULAY))
     assert abs(right.stress_offset) < 0.15 * PULAY
-    assert plain.stress_offset == pytest.approx(PULAY, rel=0.15)
+    assert plain.stress_offset == pytest.approx(PULAY, rel=0.25)
     atoms = strained(1)[0]
     pressure = atoms.get_stress()[:3].mean()
     atoms.calc = MTP(plain.potential)
