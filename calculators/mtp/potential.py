@@ -311,9 +311,9 @@ class MTPotential:
 
     def with_extent(
         self,
-        nearest: ArrayLike | None,
-        densest: ArrayLike | None = None,
-        summits: ArrayLike | None = None,
+        nearest: Floats | None,
+        densest: Floats | None = None,
+        summits: Floats | None = None,
     ) -> MTPotential:
         """Replace what is known of the training data's extent.
 
