@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _ELSEWHERE = ("dimer_repulsion", "crystal_repulsion")
 # Crystals that are looked at, and how far their scans go in: where there is data, walls are steep.
 _MOST_CRYSTALS, _SHORTEST = 2, 0.9
+# Forces (eV/Å) whose numerical derivatives have lost too many digits.
+_WILD = 1e3
 # How far isolated atoms may be off, eV.
 _ATOM_LOOK = 0.05
 
@@ -78,8 +80,13 @@ def examine_smoothness(
     if failed:
         remarks = [one for one in result.warnings if one.partition(":")[0] in failed]
         text += f"; {'; '.join(remarks) or ', '.join(failed)}"
+    wild = max((float(np.abs(one.get_forces()).max()) for one in result.structures), default=0.0)
     status = "bad" if set(failed) - set(missing) else "look" if missing else "ok"
     advice = "report it: this is a fault of the potential's kernel or file" if failed else ""
+    if failed and wild > _WILD:
+        status = "look"
+        text += f"; forces up to {wild:.2g} eV/Å in rattled crystals leave few digits to compare"
+        advice = "mend the holes and fit again"
     return Verdict(check, status, text, advice), numbers  # type: ignore[arg-type]
 
 

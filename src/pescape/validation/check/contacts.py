@@ -11,8 +11,11 @@ from pescape.plugins.structures.limits import pair_in_box
 from pescape.validation.check.findings import PushFinding, Verdict
 from pescape.validation.check.labels import nearest_pairs
 from pescape.validation.check.probe import RISKY
+from pescape.validation.compounds import conventional_cell
+from pescape.validation.crystals import repeat_to_length
 from pescape.validation.properties.soundness.pair_push import Pair, placed_pair, pushed_crystal
 from pescape.validation.properties.soundness.scans import Scan, Track
+from pescape.validation.property import PropertyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,7 +102,12 @@ def _in_vacuum(pair: tuple[str, str], nearest: float, probe: Probe) -> Pair:
 
 
 def _in_crystal(pair: tuple[str, str], crystal: DataCrystal, probe: Probe) -> Pair:
-    return placed_pair(pushed_crystal(crystal.solid, probe.calculator, None), pair)
+    try:
+        supercell = pushed_crystal(crystal.solid, probe.calculator, None)
+    except PropertyError:  # it does not relax: as the data has it, then
+        unit = conventional_cell(crystal.cell, crystal.symmetry)
+        supercell = unit.repeat(repeat_to_length(unit, 2.0 * probe.potential.cutoff))
+    return placed_pair(supercell, pair)
 
 
 def _in_frame(pair: tuple[str, str], atoms: Atoms, reach: float) -> Pair:

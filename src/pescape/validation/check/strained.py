@@ -256,8 +256,10 @@ def energy_verdict(one: CrystalFinding) -> Verdict:
     """
     check = f"energy against volume, {one.name}"
     if one.volume is None:
-        reason = one.failures[0] if one.failures else "no minimum near the volume of the data"
-        return Verdict(check, "bad", reason, "fit again: the crystal is not stable")
+        reason = "the crystal of the data does not relax to a minimum near its volume"
+        return Verdict(
+            check, "bad", "; ".join([reason, *one.failures]), "fit again, with a repulsion"
+        )
     problems: list[tuple[str, str]] = []
     text = f"volume {one.volume:.2f} Å³/atom"
     if one.data_volume is not None:
