@@ -341,6 +341,11 @@ def _identity(
     return sha256(*parts)
 
 
+def _gain(before: _State, after: _State) -> float:
+    """By how much the loss has fallen, relative."""
+    return 1.0 - after.loss / before.loss if before.loss > 0.0 else 0.0
+
+
 class _Fit:
     """What stays the same during a fit; all ranks go through the same stages."""
 
@@ -473,10 +478,9 @@ class _Fit:
         projecting = settings.method == "projection"
         problem = self._problem(level, state.offset)
         new = self._cycle(problem, state, iterations, stage, most, projecting=projecting)
-        if settings.pulay:
+        if _gain(state, new) < settings.tolerance and settings.pulay:  # the offset may be due
             new = self._solved(problem, new.theta, new.loss, new)
-        gain = 1.0 - new.loss / state.loss if state.loss > 0.0 else 0.0
-        return dataclasses.replace(new, converged=gain < settings.tolerance)
+        return dataclasses.replace(new, converged=_gain(state, new) < settings.tolerance)
 
     def _raised(self, state: _State) -> _State:
         stage = state.stage + 1

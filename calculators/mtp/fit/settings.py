@@ -145,7 +145,7 @@ class FitOptions(Strict):
 
     energy_weight: NonNegativeFloat = Field(10.0, description="of energies in the loss, 1/eV²")
     force_weight: NonNegativeFloat = Field(0.01, description="of forces in the loss, Å²/eV²")
-    stress_weight: NonNegativeFloat = Field(5e-3, description="of virials in the loss, 1/eV²")
+    stress_weight: NonNegativeFloat = Field(8e-3, description="of virials in the loss, 1/eV²")
     stress_force: PositiveFloat | None = Field(
         0.2,
         description="eV/Å: virials of configurations with forces of this mean size count half as "

@@ -46,7 +46,7 @@ def test_a_stress_beside_the_energies_is_found_and_left_out():
     atoms = strained(1)[0]
     pressure = atoms.get_stress()[:3].mean()
     atoms.calc = MTP(plain.potential)
-    assert atoms.get_stress()[:3].mean() == pytest.approx(pressure, abs=0.1 * PULAY)
+    assert atoms.get_stress()[:3].mean() == pytest.approx(pressure, abs=0.25 * PULAY)
     pulled = fitted(strained(stress=PULAY), pulay=False)
     assert pulled.stress_offset == 0.0
     assert plain.errors.energy_rmse < 0.7 * pulled.errors.energy_rmse
