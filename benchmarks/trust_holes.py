@@ -29,7 +29,7 @@ from rich.table import Table
 from pescape.calculators import MTP
 from pescape.calculators.fit.errors import evaluate, with_error
 from pescape.calculators.mtp import MTPotential
-from pescape.calculators.mtp.fit import FitSettings, fit_mtp
+from pescape.calculators.mtp.fit import FitSettings, MTPArchitecture, fit_mtp
 from pescape.data.configurations import read_configurations
 from pescape.plugins.structures import random_packing
 
@@ -43,7 +43,8 @@ def fitted(train: list[Atoms], level: int, *, wall: bool) -> MTPotential:
     """Fit with default settings."""
     shortest = min(neighbor_list("d", atoms, 3.5).min(initial=9.0) for atoms in train)
     species = sorted(set(train[0].symbols))
-    start = MTPotential.untrained(level, species, CUTOFF, np.floor(10.0 * shortest) / 10.0, 10)
+    size = MTPArchitecture().radial_basis_size
+    start = MTPotential.untrained(level, species, CUTOFF, np.floor(10.0 * shortest) / 10.0, size)
     return fit_mtp(start, train, FitSettings(), wall=wall).potential
 
 
