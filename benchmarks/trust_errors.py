@@ -78,7 +78,10 @@ def fitted_mtp(
     few = {} if iterations is None else {"iterations": iterations, "rung_iterations": iterations}
     settings = FitSettings(**few)
     result = fit_mtp(start, frames, settings)
-    return result.potential, error_model(result.potential, frames, settings.weights)
+    model = error_model(
+        result.potential, frames, settings.weights, stress_offset=result.stress_offset
+    )
+    return result.potential, model
 
 
 def fitted_bpnn(

@@ -138,6 +138,15 @@ def test_a_committee_of_another_potential_is_refused(fitted, tmp_path):
         MTP(path).get_property("force_errors", copper(1, 5)[0])
 
 
+def test_an_offset_of_the_stresses_changes_no_committee(fitted):
+    potential, _ = fitted
+    shifted = copper(60, 0)
+    for atoms in shifted:
+        atoms.calc.results["stress"] = atoms.get_stress() + 0.02 * np.array([1, 1, 1, 0, 0, 0])
+    found = error_model(potential, shifted, WEIGHTS, stress_offset=0.02)
+    np.testing.assert_allclose(found.members, fitted[1].members, rtol=1e-6, atol=1e-9)
+
+
 def test_few_configurations_calibrate_nothing(fitted):
     assert error_model(fitted[0], copper(5, 0), WEIGHTS) is None
 

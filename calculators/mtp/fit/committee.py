@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pescape.calculators.committee.sandwich import FEWEST, calibrated, changes
 from pescape.calculators.fit.data import configuration_weights, training_set
-from pescape.calculators.mtp.fit.problem import linear_columns, rows
+from pescape.calculators.mtp.fit.problem import linear_columns, rows, shifted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +32,7 @@ def error_model(
     configurations: Sequence[Atoms],
     weights: Weights,
     *,
+    stress_offset: float = 0.0,
     members: int = 4,
     folds: int = 10,
     seed: int = 0,
@@ -50,6 +51,8 @@ def error_model(
         With energy, forces and, where they are periodic, stress.
     weights
         Of the loss.
+    stress_offset
+        What the fit took out of the labels, eV/Å³.
     members
         Of the committee.
     folds
@@ -68,7 +71,7 @@ def error_model(
         return None
     data = training_set(configurations, potential.species, potential.cutoff)
     data = replace(data, factors=data.factors * configuration_weights(configurations))
-    systems = _systems(potential, data, weights, threads)
+    systems = _systems(potential, shifted(data, stress_offset), weights, threads)
     found = changes(systems, len(data), members=members, folds=folds, damping=_DAMPING, seed=seed)
     first = potential.parameter_count - found.members.shape[1]
     return calibrated(potential, data, first, found, threads=threads)

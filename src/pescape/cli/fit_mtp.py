@@ -85,6 +85,7 @@ def fit_mtp(
             result.potential,
             frames,
             settings.weights,
+            stress_offset=result.stress_offset,
             members=committee,
             seed=settings.seed,
             threads=settings.threads,
