@@ -80,9 +80,13 @@ def test_without_data_what_cannot_be_checked_is_told(fitted):
 
 
 def test_a_hole_is_bad(fitted, copper_frames):
-    # Moments of the other sign turn repulsion into attraction.
-    probe = Probe(dataclasses.replace(fitted, moment_coeffs=-fitted.moment_coeffs))
+    # Moments of one sign or of the other attract at short distance; the larger, the deeper.
     facts = facts_of(copper_frames, ("Cu",), 4.5)
+    pair = Atoms("Cu2", [[0, 0, 0], [0.5, 0, 0]], cell=[15.0] * 3, pbc=True)
+    plain = dataclasses.replace(fitted, moment_coeffs=0.0 * fitted.moment_coeffs)
+    lift = Probe(fitted).energies(pair)[0] - Probe(plain).energies(pair)[0]
+    moments = -100.0 * np.sign(lift) * fitted.moment_coeffs
+    probe = Probe(dataclasses.replace(fitted, moment_coeffs=moments))
     pushes = [*push_pair(probe, ("Cu", "Cu"), facts, [], copper_frames)]
     assert {one.where.split()[0] for one in pushes} == {"vacuum", "frame"}
     [verdict] = push_verdicts(pushes, [], repulsion=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -153,10 +154,12 @@ class _Parts:
 
     @contextlib.contextmanager
     def part(self, what: str) -> Iterator[None]:
-        """Context manager: one of the parts."""
+        """Context manager: one of the parts, without warnings of atoms that are near on purpose."""
         if self._on_progress is not None:
             self._on_progress(what, self._done, self._total)
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
         self._done += 1
 
 

@@ -42,6 +42,7 @@ _LOOK, _BAD, _NEGLIGIBLE = 0.10, 0.25, 0.02
 # The same of volumes, and of energies of strained cells: over the largest of them, and meV/atom.
 _VOLUME_LOOK, _VOLUME_BAD = 0.01, 0.03
 _ENERGY_LOOK, _ENERGY_BAD, _ENERGY_NEGLIGIBLE = 0.05, 0.15, 1.0
+_VOLUME_OFF = "the volume is off"
 # Falls of the energy-volume curve that count, eV/atom.
 _FALL = 1e-3
 
@@ -266,7 +267,7 @@ def energy_verdict(one: CrystalFinding) -> Verdict:
         off = one.volume / one.data_volume - 1.0
         text += f" ({100 * off:+.1f} % of the data's)"
         if abs(off) > _VOLUME_LOOK:
-            problems.append(("bad" if abs(off) > _VOLUME_BAD else "look", "the volume is off"))
+            problems.append(("bad" if abs(off) > _VOLUME_BAD else "look", _VOLUME_OFF))
     falls = _falls(one)
     if falls is not None:
         problems.append(("bad", f"the energy falls beyond {falls:.1f} Å³/atom"))
@@ -280,6 +281,8 @@ def energy_verdict(one: CrystalFinding) -> Verdict:
     status = "bad" if any(s == "bad" for s, _ in problems) else "look" if problems else "ok"
     found = "; ".join(what for _, what in problems)
     advice = "more strained cells in the data, or a more flexible potential" if problems else ""
+    if [what for _, what in problems] == [_VOLUME_OFF] and one.energy_rmse is not None:
+        advice = "the energies are right: do the data's stresses lack the Pulay stress?"
     return Verdict(check, status, f"{text}{'; ' if found else ''}{found}", advice)  # type: ignore[arg-type]
 
 
