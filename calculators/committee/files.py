@@ -178,7 +178,15 @@ class _Lines:
         return self._lines[self._next][1][0] if self._next < len(self._lines) else ""
 
     def take(self, keyword: str, count: int | None = None) -> list[str]:
-        """Return the words after the keyword that the next line must begin with."""
+        """Return the words after the keyword that the next line must begin with.
+
+        Parameters
+        ----------
+        keyword
+            First word of the line.
+        count
+            How many words follow; None for one or more.
+        """
         if self.word != keyword:
             place = self.word or "the end of the file"
             self._next += 1
@@ -191,13 +199,25 @@ class _Lines:
         return words
 
     def error(self, message: str) -> ValueError:
-        """Make an error about the line that was taken last."""
+        """Make an error about the line that was taken last.
+
+        Parameters
+        ----------
+        message
+            What is wrong.
+        """
         taken = min(self._next, len(self._lines))
         number = self._lines[taken - 1][0] if taken else 1
         return ValueError(f"{self._path}, line {number}: {message}")
 
     def reals(self, words: list[str]) -> NDArray[np.float64]:
-        """Return finite numbers."""
+        """Return finite numbers.
+
+        Parameters
+        ----------
+        words
+            Their text.
+        """
         try:
             values = np.array([float(word) for word in words])
         except ValueError:
@@ -207,13 +227,25 @@ class _Lines:
         return values
 
     def whole(self, word: str) -> int:
-        """Return a number ≥ 0."""
+        """Return a number ≥ 0.
+
+        Parameters
+        ----------
+        word
+            Its text.
+        """
         if not word.isdecimal():
             raise self.error(f"expected a whole number, not {word!r}")
         return int(word)
 
     def bound(self, words: list[str]) -> Bound:
-        """Return floor and factor."""
+        """Return floor and factor.
+
+        Parameters
+        ----------
+        words
+            Their text.
+        """
         values = self.reals(words).tolist()
         try:
             return Bound(*values)

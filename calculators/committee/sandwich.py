@@ -132,15 +132,33 @@ class _Solver:
         self._roots = np.sqrt(np.maximum(values, 0.0) + least)
 
     def whitened(self, slopes: Floats) -> Floats:
-        """Return A^(-1/2) times slopes (…, m), in the basis of the eigenvectors."""
+        """Return A^(-1/2) times slopes (…, m), in the basis of the eigenvectors.
+
+        Parameters
+        ----------
+        slopes
+            Shape (…, m).
+        """
         return np.asarray((slopes / self.lengths) @ self._vectors / self._roots)
 
     def unwhitened(self, white: Floats) -> Floats:
-        """Return A^(-1/2) times vectors (…, m) of that basis."""
+        """Return A^(-1/2) times vectors (…, m) of that basis.
+
+        Parameters
+        ----------
+        white
+            Shape (…, m).
+        """
         return np.asarray((white / self._roots) @ self._vectors.T / self.lengths)
 
     def solved(self, slope: Floats) -> Floats:
-        """Return A⁻¹ times a slope (m,)."""
+        """Return A⁻¹ times a slope (m,).
+
+        Parameters
+        ----------
+        slope
+            Shape (m,).
+        """
         return self.unwhitened(self.whitened(slope))
 
 

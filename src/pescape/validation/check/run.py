@@ -154,7 +154,13 @@ class _Parts:
 
     @contextlib.contextmanager
     def part(self, what: str) -> Iterator[None]:
-        """Context manager: one of the parts, without warnings of atoms that are near on purpose."""
+        """Context manager: one of the parts, without warnings of atoms that are near on purpose.
+
+        Parameters
+        ----------
+        what
+            Name of the part, for progress.
+        """
         if self._on_progress is not None:
             self._on_progress(what, self._done, self._total)
         with warnings.catch_warnings():
