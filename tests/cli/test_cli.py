@@ -261,6 +261,6 @@ def test_the_commands_are_those_of_the_documentation():
     assert names == {
         *("learn", "structures", "sample", "diversity", "label", "evaluate", "grade"),
         *("select", "convert", "info", "lammps", "ensemble", "learning-curve"),
-        *("validate", "report"),
+        *("validate", "report", "check"),
     }
     assert groups == {"fit"}

@@ -540,18 +540,15 @@ class _Fit:
         return np.where(np.isfinite(highest), highest, 0.0)
 
     def _fitted(self, state: _State) -> FitResult:
-        potential = self._potential(state).with_repulsion(self.repulsion)
+        potential, settings = self._potential(state).with_repulsion(self.repulsion), self.settings
+        # Of the data alone: dimers that rest are none.
+        problem = Problem(potential, self.labels, settings.weights, settings.threads, self.ranks)
+        with_offset = dataclasses.replace(problem, stress_offset=state.offset)
         return FitResult(
             potential=potential,
-            differences=Problem(
-                potential,
-                self.labels,
-                self.settings.weights,
-                self.settings.threads,
-                self.ranks,
-            ).differences(state.theta),
+            differences=problem.differences(state.theta),
             stress_offset=state.offset,
-            loss=state.loss,
+            loss=with_offset.value(state.theta),
             history=state.history,
             iterations=len(state.history),
             converged=state.converged,

@@ -207,8 +207,10 @@ def test_equal_seeds_give_equal_fits():
 def test_a_trained_potential_is_where_a_fit_starts():
     train = morse(8, seed=0)
     start = MTPotential.untrained(6, ["Cu"], 4.5, 2.0, 4)
-    first = fit_mtp(start, train, FitSettings(iterations=40, starts=1))
-    more = fit_mtp(first.potential, train, FitSettings(iterations=40))
+    # A wall and an offset of stresses have losses of their own.
+    plain = FitSettings(iterations=40, starts=1, pulay=False)
+    first = fit_mtp(start, train, plain, wall=False)
+    more = fit_mtp(first.potential, train, plain, wall=False)
     assert more.loss <= first.loss
     assert more.history[0] <= first.loss * (1 + 1e-9)
 

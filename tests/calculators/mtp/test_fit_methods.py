@@ -101,7 +101,7 @@ def test_a_weight_of_two_counts_as_two_copies():
     potential, frames, _ = copper(3)
     frames[1].info["fit_weight"] = 2.0
     start = potential.randomized(seed=2)
-    settings = QUICK.replace(iterations=1, cycle=1)
+    settings = QUICK.replace(iterations=1, cycle=1, pulay=False)
     doubled = [frames[0], frames[1].copy(), frames[1], frames[2]]
     doubled[1].calc = frames[1].calc
     weighted = fit_mtp(start, frames, settings).history[0]

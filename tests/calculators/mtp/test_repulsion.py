@@ -267,7 +267,7 @@ def test_a_fit_lowers_the_loss_of_the_whole_even_for_data_below_min_dist(least):
     start = ZIRCONIUM.randomized(seed=1).with_repulsion(WIDE)
     data = training_set(frames, start.species, start.cutoff)
     assert (data.shortest < start.min_dist) == (least < 0.8)
-    result = fit_mtp(start, frames, SETTINGS.replace(iterations=20))
+    result = fit_mtp(start, frames, SETTINGS.replace(iterations=20, pulay=False))
     assert result.loss == pytest.approx(loss(result.potential, data, SETTINGS.weights), rel=1e-9)
     assert result.loss < 0.1 * loss(start, data, SETTINGS.weights)
 
