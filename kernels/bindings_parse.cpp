@@ -98,7 +98,8 @@ nb::dict parse_mtp(const nb::bytes& data) {
   if (m.repulsion) {
     const auto& zbl = *m.repulsion;
     d["repulsion"] = nb::make_tuple(pair_table([&](int i, int j) { return zbl.inner(i, j); }),
-                                    pair_table([&](int i, int j) { return zbl.outer(i, j); }));
+                                    pair_table([&](int i, int j) { return zbl.outer(i, j); }),
+                                    file.repulsion_of_pairs);
   }
   if (!m.nearest.empty()) d["nearest"] = array(std::move(m.nearest), {s, s});
   if (m.crowding) {

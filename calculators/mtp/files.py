@@ -70,9 +70,12 @@ def read_fields(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def _repulsion(
-    species: tuple[str, ...], inner: NDArray[np.float64], outer: NDArray[np.float64]
+    species: tuple[str, ...],
+    inner: NDArray[np.float64],
+    outer: NDArray[np.float64],
+    of_pairs: bool,
 ) -> ZBL:
-    if np.ptp(inner) == np.ptp(outer) == 0.0:
+    if not of_pairs:
         return ZBL(float(inner[0, 0]), float(outer[0, 0]))
     pairs = combinations_with_replacement(range(len(species)), 2)
     return ZBL.of_pairs({(species[i], species[j]): (inner[i, j], outer[i, j]) for i, j in pairs})

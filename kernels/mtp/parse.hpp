@@ -41,6 +41,7 @@ struct PotentialFile {
   Model model;
   std::string name, tag;
   std::vector<std::string> species_names;  ///< empty when the file names no elements
+  bool repulsion_of_pairs = false;         ///< its distances are of each pair
   std::optional<ActiveSetBlock> active_set;
 
   bool trained() const { return !model.radial_coeffs.empty(); }
@@ -177,6 +178,7 @@ class TextReader {
     densest_ = std::move(tag.densest);
     summits_ = std::move(tag.summits);
     file_.model.repulsion = std::move(tag.repulsion);
+    file_.repulsion_of_pairs = tag.of_pairs;
     file_.tag = std::move(tag.text);
     if (seen_.count("species_count")) check_species_names();
   }

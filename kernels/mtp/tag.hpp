@@ -23,7 +23,8 @@ struct Tag {
   std::vector<double> summits;             ///< eV, of species; may be empty
   std::vector<double> densest;             ///< of ordered pairs of species; may be empty
   std::optional<ZBL> repulsion;
-  std::string text;  ///< what else there is
+  bool of_pairs = false;  ///< the repulsion has distances of each pair
+  std::string text;       ///< what else there is
 };
 
 /// Takes a part that begins with a prefix and ends at a semicolon off a line.
@@ -112,6 +113,12 @@ inline std::vector<double> tagged_summits(std::string_view text,
   return found;
 }
 
+/// Whether distances follow the names of pairs; otherwise they are numbers alone.
+inline bool names_pairs(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
+  return !text.empty() && text[0] >= 'A' && text[0] <= 'Z';
+}
+
 /// From the distances between which the repulsion is switched off: two for all pairs, or two for
 /// each.
 inline ZBL tagged_repulsion(std::string_view text, const std::vector<std::string>& species,
@@ -123,7 +130,7 @@ inline ZBL tagged_repulsion(std::string_view text, const std::vector<std::string
     in.fail("potential_tag: zbl: needs the elements before it, as in species: Zr; zbl: 0.8 1.8");
   std::vector<std::vector<double>> tables;
   try {
-    if (text.find('-') != std::string_view::npos) {
+    if (names_pairs(text)) {
       tables = pair_tables(text, species, 2);
     } else {
       Scanner distances(text);
@@ -171,8 +178,10 @@ inline Tag read_tag(Scanner& in) {
     tag.summits = tagged_summits(*part, tag.species_names, in);
   if (tag.densest.empty() != tag.summits.empty())
     in.fail("potential_tag: densest and summits belong together: one of them is missing");
-  if (const auto part = part_of(line, "zbl:"))
+  if (const auto part = part_of(line, "zbl:")) {
+    tag.of_pairs = names_pairs(*part);
     tag.repulsion = tagged_repulsion(*part, tag.species_names, in);
+  }
   tag.text = line;
   return tag;
 }
