@@ -74,7 +74,7 @@ class ZBL:
         species
             S elements.
         nearest
-            Shortest distance of each pair in Å (S, S), as `nearest_distances` finds it.
+            Shortest distance of each pair in Å (S, S), see `TrainingSet.extent`.
         cutoff
             Å, of the potential.
         """

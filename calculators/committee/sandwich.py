@@ -32,6 +32,7 @@ from pescape.calculators.committee.calibration import (
 )
 from pescape.calculators.committee.model import ErrorModel
 from pescape.calculators.fit.loss import residuals
+from pescape.calculators.fit.normalized import column_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
 #: Fewer configurations say nothing of how a committee's spread compares with errors.
 FEWEST = 10
-# Columns so short, relative to the longest, are round-off.
-_ROUND_OFF = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +123,7 @@ class _Solver:
     def __init__(self, matrix: Floats, damping: float, lengths: Floats | None = None) -> None:
         self.matrix = matrix
         if lengths is None:
-            lengths = np.sqrt(np.maximum(np.diag(matrix), 0.0))
-            lengths[lengths <= _ROUND_OFF * lengths.max(initial=0.0)] = np.inf
+            lengths = column_lengths(matrix)
         self.lengths = lengths
         values, self._vectors = np.linalg.eigh(matrix / np.outer(lengths, lengths))
         least = damping * max(float(values[-1]), np.finfo(float).tiny)

@@ -100,28 +100,8 @@ class TrainingSet:
         """What the kernel's functions take first."""
         return self.positions, self.species, self.offsets, self.indices, self.shifts
 
-    def nearest(self, species: int) -> Floats:
-        """Return the shortest distance of each pair of species in Å, shape (S, S).
-
-        Infinite for pairs that are nowhere within the cut-off.
-
-        Parameters
-        ----------
-        species
-            S, their number.
-        """
-        center = np.repeat(np.arange(len(self.species)), np.diff(self.offsets))
-        vectors = self.positions[self.indices] + self.shifts - self.positions[center]
-        pair = self.species[center] * species + self.species[self.indices]
-        squares = np.full(species**2, np.inf)
-        np.minimum.at(squares, pair, np.einsum("ij,ij->i", vectors, vectors))
-        return np.sqrt(squares).reshape(species, species)
-
-    def densest(self, species: int, cutoff: float) -> Floats:
-        """Return how densely atoms are surrounded at most, shape (S, S).
-
-        The largest sum over neighbors of one species of (1 - r²/R²)³, for each species of the
-        central atom and of its neighbors.
+    def extent(self, species: int, cutoff: float) -> tuple[Floats, Floats]:
+        """Return how near and how densely packed atoms are at most.
 
         Parameters
         ----------
@@ -129,16 +109,25 @@ class TrainingSet:
             S, their number.
         cutoff
             R, Å.
+
+        Returns
+        -------
+        tuple
+            ``nearest``, the shortest distance of each pair of species in Å (S, S), infinite for
+            pairs that are nowhere within the cut-off; and ``densest`` (S, S), for each species of
+            the central atom and of its neighbors the largest sum of (1 - r²/R²)³ over the latter.
         """
         center = np.repeat(np.arange(len(self.species)), np.diff(self.offsets))
         vectors = self.positions[self.indices] + self.shifts - self.positions[center]
         squares = np.einsum("ij,ij->i", vectors, vectors)
+        others = self.species[self.indices]
+        nearest = np.full(species**2, np.inf)
+        np.minimum.at(nearest, self.species[center] * species + others, squares)
         parts = np.maximum(1.0 - squares / cutoff**2, 0.0) ** 3
-        place = center * species + self.species[self.indices]
-        sums = np.bincount(place, parts, minlength=len(self.species) * species)
-        largest = np.zeros((species, species))
-        np.maximum.at(largest, self.species, sums.reshape(-1, species))
-        return largest
+        sums = np.bincount(center * species + others, parts, minlength=len(self.species) * species)
+        densest = np.zeros((species, species))
+        np.maximum.at(densest, self.species, sums.reshape(-1, species))
+        return np.sqrt(nearest).reshape(species, species), densest
 
     def one(self, index: int) -> tuple[NDArray[np.generic], ...]:
         """Geometry of one configuration.

@@ -358,11 +358,11 @@ class DataShard:
         Returns
         -------
         tuple
-            `TrainingSet.nearest` and `TrainingSet.densest` of all of the data, both (S, S).
+            `TrainingSet.extent` of all of the data.
         """
         own = np.full((species, species), np.inf), np.zeros((species, species))
         if self.data is not None:
-            own = self.data.nearest(species), self.data.densest(species, cutoff)
+            own = self.data.extent(species, cutoff)
         nearest, densest = zip(*ranks.allgather(own), strict=True)
         return np.min(nearest, axis=0), np.max(densest, axis=0)
 

@@ -79,7 +79,7 @@ class MTPotential:
         pairs that are not there; None where nobody knows, which stands for min_dist.
     densest
         Shape (S, S), how densely atoms of a species are surrounded by those of another at most in
-        the training data (`TrainingSet.densest`). Beyond it, and a margin, the fitted energy of an
+        the training data (`TrainingSet.extent`). Beyond it, and a margin, the fitted energy of an
         atom fades and a wall rises. None for a potential that does neither.
     summits
         eV (S,), the highest energy of an atom of each species in the training data, relative to

@@ -17,6 +17,7 @@ import numpy as np
 from pescape.calculators.fit.data import full
 from pescape.calculators.fit.errors import Differences, differences
 from pescape.calculators.fit.loss import factors, loss, loss_value, residuals, row_scales
+from pescape.calculators.fit.normalized import normalized
 from pescape.calculators.fit.shards import (
     Communicator,
     DataShard,
@@ -105,29 +106,13 @@ def gauss_newton(
 def linear_system(
     potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
 ) -> Floats:
-    """Compute [J y]ᵀ [J y] of the c linear coefficients' columns and the labels y, (c + 1, c + 1).
+    """Compute [J y u]ᵀ [J y u], shape (c + 2, c + 2).
 
     Parameters
     ----------
     potential, data, weights, threads
-        As of `loss_and_gradient`.
-    """
-    columns = linear_columns(potential, data, weights, threads)
-    labels = _scaled(data.energies, data.forces, data.virials, data, weights)
-    rows_and_labels = np.column_stack((columns, labels))
-    return np.asarray(rows_and_labels.T @ rows_and_labels)
-
-
-def offset_system(
-    potential: MTPotential, data: TrainingSet, weights: Weights, threads: int = 1
-) -> Floats:
-    """Compute [J y u]ᵀ [J y u], (c + 2, c + 2), as `linear_system` with one more column.
-
-    Parameters
-    ----------
-    potential, data, weights, threads
-        As of `loss_and_gradient`. The column u is what an isotropic stress of 1 eV/Å³ adds to the
-        virials.
+        As of `loss_and_gradient`. J are the columns of the c linear coefficients, y the labels, and
+        u is what an isotropic stress of 1 eV/Å³ adds to the labels.
     """
     columns = linear_columns(potential, data, weights, threads)
     labels = _scaled(data.energies, data.forces, data.virials, data, weights)
@@ -305,18 +290,18 @@ class Problem:
         theta
             Parameters (P,).
         """
-        both = self._sum(linear_system, theta)
-        return both[:-1, :-1], both[:-1, -1]
+        everything = self.system_with_offset(theta)
+        return everything[:-2, :-2], everything[:-2, -2]
 
-    def offset_system(self, theta: Floats) -> Floats:
-        """Compute [J y u]ᵀ [J y u] of the linear coefficients, labels and a unit stress.
+    def system_with_offset(self, theta: Floats) -> Floats:
+        """Compute [J y u]ᵀ [J y u] of the linear coefficients, the labels and a unit stress.
 
         Parameters
         ----------
         theta
             Parameters (P,).
         """
-        return self._sum(offset_system, theta)
+        return self._sum(linear_system, theta)
 
     def with_best_offset(self, theta: Floats, ridge: float) -> Problem:
         """Return the problem with the stress offset that goes with the best linear coefficients.
@@ -329,12 +314,10 @@ class Problem:
             Directions of the linear coefficients below it, relative to the longest, do not count.
         """
         bare = replace(self, stress_offset=0.0)
-        everything = bare.offset_system(theta)
-        lengths = np.sqrt(np.maximum(np.diag(everything), 0.0))
-        if lengths[-1] == 0.0 or not np.isfinite(everything).all():
+        everything = bare.system_with_offset(theta)
+        scaled, lengths = normalized(everything)
+        if not np.isfinite(lengths[-2:]).all() or not np.isfinite(everything).all():
             return bare
-        lengths[lengths == 0.0] = 1.0
-        scaled = everything / np.outer(lengths, lengths)
         values, vectors = np.linalg.eigh(scaled[:-2, :-2])
         kept = values > max(ridge**2, _EIGENVALUE) * values[-1]
         u, y = (vectors[:, kept].T @ scaled[:-2, column] for column in (-1, -2))

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from pescape.calculators.fit.bfgs import minimize
+from pescape.calculators.fit.normalized import normalized
 from pescape.calculators.fit.shards import DataShard
 from pescape.calculators.mtp.fit.problem import Problem
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 # Least relative eigenvalue of normal equations that stands out of their round-off.
 _FLOOR = 1e-13
 _REFINEMENTS = 2
-# Columns so short, relative to the longest, are zero.
-_ROUND_OFF = 1e-11
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e-10, 1e8
 # Of linear coefficients, which need none but where they are redundant.
 _LINEAR_DAMPING = 1e-12
@@ -257,24 +256,3 @@ def damped_inverse(hessian: Floats, damping: float = 1e-4) -> Floats:
     values, vectors = np.linalg.eigh(scaled)
     inverse = (vectors / (np.maximum(values, 0.0) + damping)) @ vectors.T
     return np.asarray(inverse / np.outer(lengths, lengths))
-
-
-def normalized(matrix: Floats) -> tuple[Floats, Floats]:
-    """Give a positive semidefinite matrix a diagonal of ones.
-
-    Parameters
-    ----------
-    matrix
-        Shape (n, n).
-
-    Returns
-    -------
-    tuple
-        The matrix, and the lengths it was divided by. Those of columns that are round-off (a
-        perfect crystal has many) are infinite, so that nothing comes of them.
-    """
-    lengths = np.sqrt(np.maximum(np.diag(matrix), 0.0))
-    lengths[lengths <= _ROUND_OFF * lengths.max(initial=0.0)] = np.inf
-    scaled = matrix / np.outer(lengths, lengths)
-    np.fill_diagonal(scaled, 1.0)
-    return scaled, lengths

@@ -13,6 +13,7 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from pescape.calculators import MTP
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, fit_mtp, training_set
+from pescape.calculators.mtp.fit.settings import Repulsion
 from pescape.calculators.zbl import ZBL
 from tests.conftest import strained_and_rattled
 
@@ -62,9 +63,9 @@ def crowded(scale):
 
 
 def test_walls_are_chosen_from_the_data(fitted, data):
-    arrays = training_set(data, ["Cu", "Ag"], 5.0)
-    np.testing.assert_array_equal(fitted.nearest, arrays.nearest(2))
-    np.testing.assert_array_equal(fitted.densest, arrays.densest(2, 5.0))
+    nearest, densest = training_set(data, ["Cu", "Ag"], 5.0).extent(2, 5.0)
+    np.testing.assert_array_equal(fitted.nearest, nearest)
+    np.testing.assert_array_equal(fitted.densest, densest)
     inner, outer = ZBL.WALL
     low, high = fitted.repulsion.tables(["Cu", "Ag"])
     np.testing.assert_allclose(low, inner * fitted.nearest)
@@ -133,6 +134,28 @@ def test_files_hold_what_is_known_of_the_data(fitted, tmp_path):
     atoms, same = crowded(0.9), crowded(0.9)
     atoms.calc, same.calc = MTP(fitted), MTP(read)
     assert atoms.get_potential_energy() == same.get_potential_energy()
+
+
+def test_a_chosen_wall_of_one_element_is_read_as_one_and_chosen_anew(data, tmp_path):
+    copper = [atoms for atoms in data if set(atoms.symbols) == {"Cu"}]
+    start = MTPotential.untrained(4, ["Cu"], 5.0, 2.0, 4)
+    far = [atoms for atoms in copper if training_set([atoms], ["Cu"], 5.0).shortest > 2.2]
+    assert 0 < len(far) < len(copper)
+    first = fit_mtp(start, far, SETTINGS).potential
+    first.write(tmp_path / "x.mtp")
+    read = MTPotential.read(tmp_path / "x.mtp")
+    assert read.repulsion == first.repulsion
+    later = fit_mtp(Repulsion().beside(read), copper, SETTINGS).potential
+    assert later.nearest[0, 0] < first.nearest[0, 0]
+    assert later.repulsion.outer < first.repulsion.outer
+
+
+def test_numbers_with_exponents_are_no_pairs(tmp_path):
+    plain = MTPotential.untrained(4, ["Cu"], 5.0, 2.0, 4).with_repulsion(ZBL(0.8, 1.8))
+    plain.write(tmp_path / "x.mtp")
+    text = (tmp_path / "x.mtp").read_text().replace("zbl: 0.8 1.8", "zbl: 8.0e-01 1.8")
+    (tmp_path / "x.mtp").write_text(text)
+    assert MTPotential.read(tmp_path / "x.mtp").repulsion == ZBL(0.8, 1.8)
 
 
 @pytest.mark.parametrize(
