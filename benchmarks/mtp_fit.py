@@ -19,7 +19,6 @@ With --curve: loss against CPU seconds from the same random starts, for each met
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +32,7 @@ from pescape.calculators.fit.data import training_set
 from pescape.calculators.fit.errors import best_of, compare, errors_from, stated
 from pescape.calculators.fit.loss import Weights, residuals
 from pescape.calculators.mtp import MTPotential
-from pescape.calculators.mtp.fit import FitSettings, fit_mtp, raised
+from pescape.calculators.mtp.fit import FitSettings, MTPArchitecture, fit_mtp, raised
 from pescape.calculators.mtp.fit.problem import loss_and_gradient
 from pescape.data.configurations import read_configurations
 from pescape.figures.style import COLORS, figure_file
@@ -74,8 +73,7 @@ def untrained(level: int, element: str, cutoff: float) -> MTPotential:
 
 def blank(level: int, element: str, cutoff: float, frames: Sequence[Atoms]) -> MTPotential:
     """Make the untrained potential that ``pescape fit mtp`` begins with."""
-    shortest = training_set(frames, [element], cutoff).shortest
-    return MTPotential.untrained(level, [element], cutoff, math.floor(10.0 * shortest) / 10.0, 8)
+    return MTPArchitecture(level=level, cutoff=cutoff).untrained([element], frames)
 
 
 def fit_elements(

@@ -22,7 +22,6 @@ With --potentials fits are kept in a folder and read from it. CPU seconds; set O
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,6 @@ from timing import seconds
 from pescape.calculators import PotentialCalculator, load
 from pescape.calculators.committee.assess import assess
 from pescape.calculators.committee.files import error_file, errors_beside, write_errors
-from pescape.calculators.fit.data import shortest_distance
 from pescape.data.configurations import read_configurations, species_of
 from pescape.figures.calibration import draw_calibration
 
@@ -67,14 +65,10 @@ def fitted_mtp(
     frames: Sequence[Atoms], level: int, iterations: int | None
 ) -> tuple[Potential, ErrorModel | None]:
     """Fit a moment tensor potential as ``pescape fit mtp`` does."""
-    from pescape.calculators.mtp import MTPotential
-    from pescape.calculators.mtp.fit import FitSettings, fit_mtp
+    from pescape.calculators.mtp.fit import FitSettings, MTPArchitecture, fit_mtp
     from pescape.calculators.mtp.fit.committee import error_model
 
-    shortest = min(shortest_distance(atoms, CUTOFF, "a frame") for atoms in frames)
-    start = MTPotential.untrained(
-        level, species_of(frames), CUTOFF, math.floor(10.0 * shortest) / 10.0
-    )
+    start = MTPArchitecture(level=level, cutoff=CUTOFF).untrained(species_of(frames), frames)
     few = {} if iterations is None else {"iterations": iterations, "rung_iterations": iterations}
     settings = FitSettings(**few)
     result = fit_mtp(start, frames, settings)

@@ -4,13 +4,10 @@
         [--packings 100] [--potential POT.almtp]
 
 FOLDER holds ``Mo_train.extxyz`` and so on: the data of Zuo et al., J. Phys. Chem. A 124, 731
-(2020).
-Each element is fitted with default settings, and again without the wall, whose test errors
-stand beside. Random packings of 8 Å cells at densities from a third to twice those of the data are
-relaxed (FIRE, 200 steps at fixed cell). One has collapsed if two atoms come nearer than 0.7 of the
-shortest distance in the data, or if its energy falls 1 eV/atom below the lowest of the data.
-A pair is pushed together from the shortest distance of the data to 0.5 Å, in vacuum and in the
-least stressed crystal of the data.
+(2020). Each element is fitted with default settings, and again without the wall, whose test errors
+stand beside. Packings and pushes are those of `pescape check`: a packing has collapsed if two atoms
+come nearer than 0.7 of the shortest distance in the data, or if its energy falls 1 eV/atom below
+the lowest of the data.
 """
 
 from __future__ import annotations
@@ -18,88 +15,47 @@ from __future__ import annotations
 import argparse
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from ase import Atoms
-from ase.neighborlist import neighbor_list
-from ase.optimize import FIRE
 from rich.console import Console
 from rich.table import Table
 
-from pescape.calculators import MTP
-from pescape.calculators.fit.errors import evaluate, with_error
+from pescape.calculators.fit.errors import evaluate, stated
 from pescape.calculators.mtp import MTPotential
 from pescape.calculators.mtp.fit import FitSettings, MTPArchitecture, fit_mtp
-from pescape.data.configurations import read_configurations
-from pescape.plugins.structures import random_packing
+from pescape.data.configurations import read_configurations, species_of
+from pescape.validation.check.contacts import push_pair
+from pescape.validation.check.crystals import find_crystals
+from pescape.validation.check.labels import facts_of, pairs_of
+from pescape.validation.check.packings import relax_packing
+from pescape.validation.check.probe import Probe
 
-CELL, STEPS, FORCE = 8.0, 200, 0.05
-CUTOFF = 5.0
-#: What counts as collapsed: distances (of the shortest in the data), energies (eV/atom).
-CONTACT, FALL = 0.7, 1.0
+if TYPE_CHECKING:
+    from ase import Atoms
 
-
-def fitted(train: list[Atoms], level: int, *, wall: bool) -> MTPotential:
-    """Fit with default settings."""
-    shortest = min(neighbor_list("d", atoms, 3.5).min(initial=9.0) for atoms in train)
-    species = sorted(set(train[0].symbols))
-    size = MTPArchitecture().radial_basis_size
-    start = MTPotential.untrained(level, species, CUTOFF, np.floor(10.0 * shortest) / 10.0, size)
-    return fit_mtp(start, train, FitSettings(), wall=wall).potential
+STEPS = 200
 
 
-def relaxed(packing: Atoms, floor: float) -> tuple[float, float]:
-    """Relax; return the lowest energy (eV/atom) on the way and the shortest distance at the end."""
-    lowest = np.inf
-    optimizer = FIRE(packing, logfile=None)
-    for _ in range(STEPS // 10):
-        lowest = min(lowest, packing.get_potential_energy() / len(packing))
-        if lowest < floor or optimizer.run(fmax=FORCE, steps=10):
-            break
-    lowest = min(lowest, packing.get_potential_energy() / len(packing))
-    return lowest, float(neighbor_list("d", packing, CUTOFF).min(initial=CUTOFF))
-
-
-def packings(potential: MTPotential, train: list[Atoms], count: int) -> tuple[int, float]:
-    """How many of the packings collapse, and the lowest energy relative to the data, eV/atom."""
-    element = potential.species[0]
-    lowest = min(atoms.get_potential_energy() / len(atoms) for atoms in train)
-    contact = CONTACT * float(np.min(potential.nearest))
-    collapsed, least = 0, np.inf
-    for seed in range(count):
-        packing = random_packing(CELL, {element: 1.0}, seed=seed, volume_fraction=(0.15, 0.5))
-        packing.calc = MTP(potential)
-        energy, distance = relaxed(packing, lowest - FALL)
-        collapsed += energy < lowest - FALL or distance < contact
-        least = min(least, energy - lowest)
-    return collapsed, least
-
-
-def push(atoms: Atoms, first: int, second: int, potential: MTPotential) -> float:
-    """Push a pair together; return the longest distance (Å) at which its energy falls, or 0."""
-    atoms = atoms.copy()
-    atoms.calc = MTP(potential)
-    vector = atoms.get_distance(first, second, mic=True, vector=True)
-    middle, along = atoms.positions[first] + vector / 2, vector / np.linalg.norm(vector)
-    distances = np.arange(float(np.min(potential.nearest)), 0.5, -0.01)
-    energies = []
-    for distance in distances:
-        atoms.positions[first] = middle - along * distance / 2
-        atoms.positions[second] = middle + along * distance / 2
-        energies.append(atoms.get_potential_energy())
-    falling = np.diff(energies) <= 0.0
-    return float(distances[1:][falling].max(initial=0.0))
-
-
-def pushes(potential: MTPotential, train: list[Atoms]) -> str:
-    """Where pairs fall, in vacuum and in a crystal."""
-    element = potential.species[0]
-    dimer = Atoms([element] * 2, [[0, 0, 0], [0, 0, 2.0]])
-    crystals = [atoms for atoms in train if len(atoms) > 8 and "stress" in atoms.calc.results]
-    crystal = min(crystals, key=lambda atoms: np.abs(atoms.get_stress()).max())
-    i, j, d = neighbor_list("ijd", crystal, 4.0)
-    found = push(dimer, 0, 1, potential), push(crystal, i[d.argmin()], j[d.argmin()], potential)
-    return ", ".join("rises" if at == 0.0 else f"falls at {at:.2f} Å" for at in found)
+def holes(potential: MTPotential, train: list[Atoms], count: int) -> tuple[str, str, str]:
+    """Count packings that collapse, give the lowest energy, and say where pairs fall."""
+    probe = Probe(potential)
+    facts, crystals = facts_of(train, potential.species, potential.cutoff), find_crystals(train)
+    packings = [
+        packing
+        for index, seed in enumerate(np.random.SeedSequence(0).spawn(count))
+        for packing in relax_packing(probe, facts, dense=bool(index % 2), seed=seed, steps=STEPS)
+    ]
+    collapsed = sum(bool(one.collapsed) for one in packings)
+    lowest = min(one.energy for one in packings if one.energy is not None)
+    pushes = []
+    for pair in pairs_of(potential.species):
+        for push in push_pair(probe, pair, facts, crystals, train):
+            if isinstance(push, str):
+                pushes.append(push)
+            elif push.falls_at is not None:
+                pushes.append(f"{'–'.join(pair)} in {push.where} at {push.falls_at:.2f} Å")
+    return f"{collapsed} of {len(packings)}", f"{lowest:+.2f}", ", ".join(pushes) or "none"
 
 
 def main() -> None:
@@ -112,32 +68,27 @@ def main() -> None:
     parser.add_argument("--potential", type=Path, help="a fitted one, of the first element")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*nearer than any of the training data")
-    table = Table(
-        "fit", "collapsed", "lowest (eV/atom)", "pairs: vacuum, crystal", "test meV/atom", "eV/Å"
-    )
+    table = Table("fit", "collapsed", "lowest eV/atom", "pairs that fall", "meV/atom", "eV/Å")
     for element in arguments.elements.split(","):
-        train = read_configurations(arguments.folder / f"{element}_train.extxyz")
-        test = read_configurations(arguments.folder / f"{element}_test.extxyz")
+        train, test = (
+            read_configurations(arguments.folder / f"{element}_{part}.extxyz")
+            for part in ("train", "test")
+        )
         if arguments.potential is not None:
-            fits = {f"{arguments.potential}": MTPotential.read(arguments.potential)}
+            fits = {str(arguments.potential): MTPotential.read(arguments.potential)}
         else:
-            fits = {
-                f"{element} level {level}{'' if wall else ' without wall'}": fitted(
-                    train, int(level), wall=wall
-                )
-                for level in arguments.levels.split(",")
-                for wall in (True, False)
-            }
+            fits = {}
+            for level in arguments.levels.split(","):
+                start = MTPArchitecture(level=int(level)).untrained(species_of(train), train)
+                for name, wall in (("", True), (" without wall", False)):
+                    fitted = fit_mtp(start, train, FitSettings(), wall=wall).potential
+                    fits[f"{element} level {level}{name}"] = fitted
         for name, potential in fits.items():
-            collapsed, least = packings(potential, train, arguments.packings)
             errors = evaluate(potential, test)
             table.add_row(
                 name,
-                f"{collapsed} of {arguments.packings}",
-                f"{least:+.2f}",
-                pushes(potential, train),
-                with_error(errors.energy_mae, errors.energy_mae_error),
-                with_error(errors.force_mae, errors.force_mae_error),
+                *holes(potential, train, arguments.packings),
+                *(stated(errors, f"{kind}_mae") for kind in ("energy", "force")),
             )
         if arguments.potential is not None:
             break

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pescape.calculators.doptimality.active_set import ActiveSet
     from pescape.calculators.doptimality.design_matrix import Parameters
+    from pescape.calculators.zbl import ZBL
 
     Floats = NDArray[float64]
 
@@ -70,6 +71,10 @@ class Potential(Protocol):
     @property
     def nearest(self) -> Floats | None:
         """Å (S, S), shortest distances of pairs in the training data; None where nobody knows."""
+
+    @property
+    def repulsion(self) -> ZBL | None:
+        """A short-range repulsion beside what is fitted; None for a potential without."""
 
     @property
     def is_trained(self) -> bool:

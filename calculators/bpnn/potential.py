@@ -46,6 +46,7 @@ class BPNNPotential(BPNNData):
     description: ClassVar[str] = "Behler-Parrinello network"
     suffixes: ClassVar[tuple[str, ...]] = (".bpnn",)
     nearest: ClassVar[None] = None  # not kept
+    repulsion: ClassVar[None] = None
 
     @classmethod
     def untrained(

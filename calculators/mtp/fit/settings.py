@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,15 +18,21 @@ from pydantic import (
     model_validator,
 )
 
+from pescape.calculators.fit.data import shortest_distance
 from pescape.calculators.fit.errors import errors_from
 from pescape.calculators.fit.loss import Weighting, Weights
 from pescape.calculators.mtp.contraction import LEVELS
+from pescape.calculators.mtp.potential import MTPotential
 from pescape.calculators.zbl import ZBL
 from pescape.config import Strict
+from pescape.errors import frame_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
     from pescape.calculators.fit.errors import Differences, Errors
-    from pescape.calculators.mtp import MTPotential
 
 Method = Literal["auto", "bfgs", "projection"]
 _SYNONYMS = {"variable projection": "projection"}
@@ -66,6 +73,32 @@ class MTPArchitecture(MTPBasis):
     """What a moment tensor potential is made of, before it is fitted."""
 
     level: Level = Field(16, description="even, 2 to 28: how flexible the potential is")
+
+    def untrained(self, species: Sequence[str], configurations: Sequence[Atoms]) -> MTPotential:
+        """Make the potential, without coefficients, that a fit begins with.
+
+        Parameters
+        ----------
+        species
+            Elements, where the architecture names none.
+        configurations
+            The training data, where the architecture has no `min_dist`: it is the shortest distance
+            there, rounded down to a tenth of an Ångström.
+        """
+        return MTPotential.untrained(
+            self.level,
+            self.species or species,
+            self.cutoff,
+            self.min_dist or self._shortest(configurations),
+            self.radial_basis_size,
+        )
+
+    def _shortest(self, configurations: Sequence[Atoms]) -> float:
+        found = [
+            shortest_distance(atoms, self.cutoff, frame_name(atoms, index))
+            for index, atoms in enumerate(configurations)
+        ]
+        return math.floor(10.0 * min(found)) / 10.0 if math.isfinite(min(found)) else 1.0
 
 
 class Repulsion(Strict):

@@ -149,40 +149,22 @@ def _starting_point(
     from pescape.calculators.mtp.fit import raised
     from pescape.data.configurations import species_of
 
-    level, species = wanted.level, wanted.species or species_of(frames)
+    species = wanted.species or species_of(frames)
     if start is None:
-        shortest = wanted.min_dist or _min_dist(frames, wanted.cutoff)
-        potential = MTPotential.untrained(
-            level, species, wanted.cutoff, shortest, wanted.radial_basis_size
-        )
-    else:
-        potential = MTPotential.read(start)
-        if not potential.species:
-            potential = potential.with_species(species)
-        same = MTPotential.untrained(
-            level,
-            potential.species,
-            potential.cutoff,
-            potential.min_dist,
-            potential.radial_basis_size,
-        )
-        if same.parameter_count != potential.parameter_count:
-            potential = raised(potential, level, seed=seed)
+        return wanted.untrained(species, frames)
+    potential = MTPotential.read(start)
+    if not potential.species:
+        potential = potential.with_species(species)
+    same = MTPotential.untrained(
+        wanted.level,
+        potential.species,
+        potential.cutoff,
+        potential.min_dist,
+        potential.radial_basis_size,
+    )
+    if same.parameter_count != potential.parameter_count:
+        potential = raised(potential, wanted.level, seed=seed)
     return potential
-
-
-def _min_dist(frames: list[Atoms], cutoff: float) -> float:
-    """Shortest distance in the data, rounded down to a tenth of an Ångström."""
-    import math
-
-    from pescape.calculators.fit.data import shortest_distance
-    from pescape.errors import frame_name
-
-    found = [
-        shortest_distance(atoms, cutoff, frame_name(atoms, index))
-        for index, atoms in enumerate(frames)
-    ]
-    return math.floor(10.0 * min(found)) / 10.0 if math.isfinite(min(found)) else 1.0
 
 
 def _fit_with_progress(

@@ -96,15 +96,10 @@ def standard_primitive(atoms: Atoms, tolerance: float = COARSE) -> Atoms:
     tolerance
         Distance within which positions are equivalent, Å.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        found = spglib.standardize_cell(
-            _spglib_cell(atoms), to_primitive=True, no_idealize=False, symprec=tolerance
-        )
+    found = _primitive(atoms, tolerance, idealize=True)
     if found is None:
         raise ValueError("spglib finds no symmetry in it: are atoms too near to each other?")
-    cell, positions, numbers = found
-    return Atoms(numbers, scaled_positions=positions, cell=cell, pbc=True)
+    return found
 
 
 def primitive_cell(atoms: Atoms, tolerance: float = COARSE) -> Atoms:
@@ -117,13 +112,21 @@ def primitive_cell(atoms: Atoms, tolerance: float = COARSE) -> Atoms:
     tolerance
         Distance within which positions are equivalent, Å.
     """
+    found = _primitive(atoms, tolerance, idealize=False)
+    if found is None:
+        return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+    return found
+
+
+def _primitive(atoms: Atoms, tolerance: float, *, idealize: bool) -> Atoms | None:
+    """Give the primitive cell that spglib finds, if it finds one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         found = spglib.standardize_cell(
-            _spglib_cell(atoms), to_primitive=True, no_idealize=True, symprec=tolerance
+            _spglib_cell(atoms), to_primitive=True, no_idealize=not idealize, symprec=tolerance
         )
     if found is None:
-        return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+        return None
     cell, positions, numbers = found
     return Atoms(numbers, scaled_positions=positions, cell=cell, pbc=True)
 

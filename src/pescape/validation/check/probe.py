@@ -41,7 +41,7 @@ class Probe:
     @property
     def has_repulsion(self) -> bool:
         """Whether a screened repulsion of nuclei is part of it."""
-        return getattr(self.potential, "repulsion", None) is not None
+        return self.potential.repulsion is not None
 
     def evaluated(self, atoms: Atoms) -> Atoms:
         """Copy a configuration with the potential's energy, forces and stress.
